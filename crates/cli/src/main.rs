@@ -1,0 +1,2 @@
+//! The binary: where everything meets.
+fn main() {}

@@ -1,0 +1,136 @@
+//! A record that cannot be processed, kept whole with the reason.
+//! Where dead letters are kept is a sink's affair.
+
+use std::fmt;
+
+use crate::{Header, Record};
+
+/// Why a record cannot be processed: a closed list, of which the first that applies is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reason {
+    /// There is no value, or nothing but white space.
+    Empty,
+    /// The value is not what the declared schema says.
+    Unreadable,
+    /// A column of the key is null, or the partition key is empty or too long.
+    NullKey,
+    /// A value is none of its column's type.
+    BadValue,
+    /// The message or row is larger than what the service takes.
+    TooLarge,
+}
+
+impl Reason {
+    /// All reasons, in the order in which they are tried.
+    pub const ALL: [Self; 5] =
+        [Self::Empty, Self::Unreadable, Self::NullKey, Self::BadValue, Self::TooLarge];
+
+    /// The name in headers, lists and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::Unreadable => "unreadable",
+            Self::NullKey => "null-key",
+            Self::BadValue => "bad-value",
+            Self::TooLarge => "too-large",
+        }
+    }
+
+    /// The reason of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.name() == name)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What our headers on a dead letter say; key, value, other headers and timestamp are the
+/// original's. Flow, topic, partition and offset together are its identity.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeadLetter {
+    /// The flow that could not process it.
+    pub flow: String,
+    /// The topic it came from, or for other sources the one it was meant for.
+    pub topic: String,
+    /// Its partition there; 0 for other sources.
+    pub partition: i32,
+    /// Its offset there; for other sources its place in the run.
+    pub offset: i64,
+    /// Why.
+    pub reason: Reason,
+    /// More for people: the column, the value, the position.
+    pub detail: String,
+}
+
+const FLOW: &str = "millstream.flow";
+const TOPIC: &str = "millstream.topic";
+const PARTITION: &str = "millstream.partition";
+const OFFSET: &str = "millstream.offset";
+const REASON: &str = "millstream.reason";
+const DETAIL: &str = "millstream.detail";
+
+impl DeadLetter {
+    /// The original's headers with ours behind them.
+    pub fn headers(&self, original: &[Header]) -> Vec<Header> {
+        let mut headers = original.to_vec();
+        let mut add = |name: &str, value: String| headers.push((name.to_owned(), value.into_bytes()));
+        add(FLOW, self.flow.clone());
+        add(TOPIC, self.topic.clone());
+        add(PARTITION, self.partition.to_string());
+        add(OFFSET, self.offset.to_string());
+        add(REASON, self.reason.to_string());
+        add(DETAIL, self.detail.clone());
+        headers
+    }
+
+    /// Reads our headers back; `None` for a message that is no dead letter of ours.
+    pub fn from_record(record: &Record<'_>) -> Option<Self> {
+        // The last of a name counts: a dead letter that was sent again and died again
+        // carries our headers twice.
+        let text = |name: &str| {
+            let (_, value) = record.headers.iter().rev().find(|(key, _)| key == name)?;
+            Some(String::from_utf8_lossy(value).into_owned())
+        };
+        Some(Self {
+            flow: text(FLOW)?,
+            topic: text(TOPIC)?,
+            partition: text(PARTITION)?.parse().ok()?,
+            offset: text(OFFSET)?.parse().ok()?,
+            reason: Reason::from_name(&text(REASON)?)?,
+            detail: text(DETAIL)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_carry_everything_there_and_back() {
+        let letter = DeadLetter {
+            flow: "store".into(),
+            topic: "users_created".into(),
+            partition: 3,
+            offset: 41,
+            reason: Reason::BadValue,
+            detail: "id: 'x' is no UUID".into(),
+        };
+        let headers = letter.headers(&[("trace".into(), b"1".to_vec())]);
+        assert_eq!(headers[0].0, "trace");
+        let record =
+            Record { key: None, value: None, headers: &headers, timestamp: 0, partition: 0, offset: 0 };
+        assert_eq!(DeadLetter::from_record(&record), Some(letter));
+    }
+
+    #[test]
+    fn every_reason_is_found_by_its_name() {
+        for reason in Reason::ALL {
+            assert_eq!(Reason::from_name(reason.name()), Some(reason));
+        }
+    }
+}

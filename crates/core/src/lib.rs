@@ -1,0 +1,27 @@
+//! The words of the system and the contracts between its parts; no I/O, no clock.
+//!
+//! Read in this order: [`Records`] is what a source hands on, [`Checkpoint`] says how far a
+//! flow has come, [`Source`] and the two sinks ([`MessageSink`], [`RowSink`]) are what a
+//! connector implements, [`Error`] says whose fault a failure is and whether a retry helps.
+
+mod checkpoint;
+mod connector;
+pub mod cql;
+mod dead_letter;
+mod error;
+mod records;
+pub mod settings;
+mod sink;
+mod source;
+mod table;
+mod write_time;
+
+pub use checkpoint::{Checkpoint, Counts, Progress};
+pub use connector::{Scope, SinkKind, SinkPlan, SourceKind, SourcePlan};
+pub use dead_letter::{DeadLetter, Reason};
+pub use error::{Error, Fault, Result};
+pub use records::{Header, Record, Records};
+pub use sink::{MessageSink, Output, RowSink, Rows, Sink, Written};
+pub use source::Source;
+pub use table::{Nulls, TableSettings};
+pub use write_time::{EachKeyLater, write_time};

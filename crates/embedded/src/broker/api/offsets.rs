@@ -1,0 +1,137 @@
+//! Where things are: ListOffsets, OffsetCommit, OffsetFetch.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::Instant;
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::list_offsets_request::ListOffsetsPartition;
+use kafka_protocol::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
+use kafka_protocol::messages::offset_commit_response::{
+    OffsetCommitResponsePartition, OffsetCommitResponseTopic,
+};
+use kafka_protocol::messages::offset_fetch_response::{OffsetFetchResponsePartition, OffsetFetchResponseTopic};
+use kafka_protocol::messages::{
+    ListOffsetsRequest, ListOffsetsResponse, OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest,
+    OffsetFetchResponse, TopicName,
+};
+use tokio::task::block_in_place;
+
+use super::{code, text};
+use crate::broker::State;
+use crate::broker::offsets::{Committed, Place};
+
+/// The largest metadata that Kafka keeps beside an offset.
+const METADATA_BYTES_MAX: usize = 4096;
+
+const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;
+
+pub(in crate::broker) fn list_offsets(
+    state: &State,
+    request: ListOffsetsRequest,
+) -> io::Result<ListOffsetsResponse> {
+    let mut topics = Vec::new();
+    for topic in request.topics {
+        let mut partitions = Vec::new();
+        for wanted in &topic.partitions {
+            partitions.push(block_in_place(|| list_offset(state, &topic.name, wanted))?);
+        }
+        topics.push(ListOffsetsTopicResponse::default().with_name(topic.name).with_partitions(partitions));
+    }
+    Ok(ListOffsetsResponse::default().with_topics(topics))
+}
+
+fn list_offset(
+    state: &State,
+    topic: &str,
+    wanted: &ListOffsetsPartition,
+) -> io::Result<ListOffsetsPartitionResponse> {
+    let answer = ListOffsetsPartitionResponse::default()
+        .with_partition_index(wanted.partition_index)
+        .with_timestamp(-1)
+        .with_offset(-1)
+        .with_leader_epoch(0);
+    let topic = state.topics.get(topic);
+    let index = usize::try_from(wanted.partition_index).ok();
+    let Some(log) = topic.as_ref().and_then(|topic| topic.partitions.get(index?)) else {
+        return Ok(answer.with_error_code(ResponseError::UnknownTopicOrPartition.code()));
+    };
+    let log = log.lock();
+    Ok(match wanted.timestamp {
+        LATEST => answer.with_offset(log.end),
+        EARLIEST => answer.with_offset(log.start),
+        timestamp => match log.first_since(timestamp)? {
+            Some((offset, found)) => answer.with_offset(offset).with_timestamp(found),
+            None => answer,
+        },
+    })
+}
+
+pub(in crate::broker) fn offset_commit(
+    state: &State,
+    request: OffsetCommitRequest,
+) -> io::Result<OffsetCommitResponse> {
+    let (group, member) = (request.group_id.to_string(), request.member_id.to_string());
+    let generation = request.generation_id_or_member_epoch;
+    let now = Instant::now();
+    let allowed = state.groups.lock().entry(&group, now).may_commit(&member, generation, now);
+    let mut commits = Vec::new();
+    let mut topics = Vec::new();
+    for topic in request.topics {
+        let known = state.topics.get(&topic.name).map_or(0, |found| found.partitions.len());
+        let mut partitions = Vec::new();
+        for wanted in topic.partitions {
+            let metadata = wanted.committed_metadata.map(|text| text.to_string()).unwrap_or_default();
+            let exists = usize::try_from(wanted.partition_index).is_ok_and(|index| index < known);
+            let result = match allowed {
+                Err(error) => Err(error),
+                Ok(()) if !exists => Err(ResponseError::UnknownTopicOrPartition),
+                Ok(()) if metadata.len() > METADATA_BYTES_MAX => Err(ResponseError::OffsetMetadataTooLarge),
+                Ok(()) => Ok(()),
+            };
+            partitions.push(
+                OffsetCommitResponsePartition::default()
+                    .with_partition_index(wanted.partition_index)
+                    .with_error_code(code(&result)),
+            );
+            if result.is_ok() {
+                let (topic, partition) = (topic.name.to_string(), wanted.partition_index);
+                let place = Place { group: group.clone(), topic, partition };
+                commits.push((place, Committed { offset: wanted.committed_offset, metadata }));
+            }
+        }
+        topics.push(OffsetCommitResponseTopic::default().with_name(topic.name).with_partitions(partitions));
+    }
+    block_in_place(|| state.offsets.lock().commit(commits))?;
+    Ok(OffsetCommitResponse::default().with_topics(topics))
+}
+
+pub(in crate::broker) fn offset_fetch(state: &State, request: OffsetFetchRequest) -> OffsetFetchResponse {
+    let group = request.group_id.to_string();
+    let offsets = state.offsets.lock();
+    let mut wanted: BTreeMap<String, Vec<i32>> = BTreeMap::new();
+    match request.topics {
+        Some(topics) => {
+            wanted.extend(topics.into_iter().map(|topic| (topic.name.to_string(), topic.partition_indexes)));
+        }
+        None => {
+            for place in offsets.of_group(&group) {
+                wanted.entry(place.topic.clone()).or_default().push(place.partition);
+            }
+        }
+    }
+    let topics = wanted.into_iter().map(|(topic, partitions)| {
+        let answers = partitions.into_iter().map(|partition| {
+            let found = offsets.get(&Place { group: group.clone(), topic: topic.clone(), partition });
+            OffsetFetchResponsePartition::default()
+                .with_partition_index(partition)
+                .with_committed_offset(found.map_or(-1, |committed| committed.offset))
+                .with_committed_leader_epoch(-1)
+                .with_metadata(Some(text(found.map_or("", |committed| &committed.metadata))))
+        });
+        let partitions = answers.collect();
+        OffsetFetchResponseTopic::default().with_name(TopicName(text(topic))).with_partitions(partitions)
+    });
+    OffsetFetchResponse::default().with_topics(topics.collect())
+}

@@ -1,0 +1,176 @@
+//! Topics: Metadata, CreateTopics, DeleteTopics, DescribeConfigs.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::create_topics_request::CreatableTopic;
+use kafka_protocol::messages::create_topics_response::CreatableTopicResult;
+use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
+use kafka_protocol::messages::describe_configs_response::{DescribeConfigsResourceResult, DescribeConfigsResult};
+use kafka_protocol::messages::metadata_response::{
+    MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
+use kafka_protocol::messages::{
+    CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse, DescribeConfigsRequest,
+    DescribeConfigsResponse, MetadataRequest, MetadataResponse, TopicName,
+};
+use tokio::task::block_in_place;
+
+use super::{NODE, text};
+use crate::broker::State;
+use crate::broker::topic::Topic;
+
+/// Kafka's number for a topic among the things that have a configuration.
+const RESOURCE_TOPIC: i8 = 2;
+/// Where a configuration comes from: set on the topic, or a default.
+const SOURCE_TOPIC: i8 = 1;
+const SOURCE_DEFAULT: i8 = 5;
+
+pub(in crate::broker) fn metadata(state: &State, request: MetadataRequest, version: i16) -> MetadataResponse {
+    let named = request.topics.filter(|topics| version > 0 || !topics.is_empty());
+    let topics = match named {
+        None => state.topics.all().iter().map(|(name, topic)| describe(name, topic)).collect(),
+        Some(topics) => topics
+            .into_iter()
+            .map(|wanted| match wanted.name {
+                Some(name) => match state.topics.get(&name) {
+                    Some(topic) => describe(&name, &topic),
+                    None => MetadataResponseTopic::default()
+                        .with_error_code(ResponseError::UnknownTopicOrPartition.code())
+                        .with_name(Some(name)),
+                },
+                None => by_id(state, wanted.topic_id),
+            })
+            .collect(),
+    };
+    let broker = MetadataResponseBroker::default()
+        .with_node_id(NODE)
+        .with_host(text("127.0.0.1"))
+        .with_port(state.port.into());
+    MetadataResponse::default()
+        .with_brokers(vec![broker])
+        .with_cluster_id(Some(text("millstream-embedded")))
+        .with_controller_id(NODE)
+        .with_topics(topics)
+}
+
+fn by_id(state: &State, id: uuid::Uuid) -> MetadataResponseTopic {
+    match state.topics.all().iter().find(|(_, topic)| topic.id == id) {
+        Some((name, topic)) => describe(name, topic),
+        None => MetadataResponseTopic::default()
+            .with_error_code(ResponseError::UnknownTopicId.code())
+            .with_topic_id(id),
+    }
+}
+
+fn describe(name: &str, topic: &Topic) -> MetadataResponseTopic {
+    let partitions = (0..topic.partitions.len()).map(|index| {
+        MetadataResponsePartition::default()
+            .with_partition_index(index as i32)
+            .with_leader_id(NODE)
+            .with_leader_epoch(0)
+            .with_replica_nodes(vec![NODE])
+            .with_isr_nodes(vec![NODE])
+    });
+    MetadataResponseTopic::default()
+        .with_name(Some(TopicName(text(name))))
+        .with_topic_id(topic.id)
+        .with_partitions(partitions.collect())
+}
+
+pub(in crate::broker) fn create_topics(
+    state: &State,
+    request: CreateTopicsRequest,
+) -> io::Result<CreateTopicsResponse> {
+    let mut results = Vec::new();
+    for topic in request.topics {
+        results.push(block_in_place(|| create_topic(state, topic, request.validate_only))?);
+    }
+    Ok(CreateTopicsResponse::default().with_topics(results))
+}
+
+fn create_topic(state: &State, topic: CreatableTopic, validate_only: bool) -> io::Result<CreatableTopicResult> {
+    // −1 asks for the broker's default, and an assignment names its partitions one by one.
+    let partitions = match topic.num_partitions {
+        -1 => topic.assignments.len().max(1),
+        count => usize::try_from(count).unwrap_or(0),
+    };
+    let set: BTreeMap<String, String> = topic
+        .configs
+        .into_iter()
+        .filter_map(|config| Some((config.name.to_string(), config.value?.to_string())))
+        .collect();
+    let result = CreatableTopicResult::default()
+        .with_num_partitions(partitions as i32)
+        .with_replication_factor(1)
+        .with_configs(Some(Vec::new()));
+    let refused = |result: CreatableTopicResult, error: ResponseError| {
+        result.with_error_code(error.code()).with_error_message(Some(text(error.to_string())))
+    };
+    let result = if topic.replication_factor > 1 {
+        refused(result, ResponseError::InvalidReplicationFactor)
+    } else if validate_only {
+        match state.topics.check(&topic.name, partitions, &set) {
+            Ok(()) => result,
+            Err(error) => refused(result, error),
+        }
+    } else {
+        match state.topics.create(&topic.name, partitions, set)? {
+            Ok(created) => result.with_topic_id(created.id),
+            Err(error) => refused(result, error),
+        }
+    };
+    Ok(result.with_name(topic.name))
+}
+
+pub(in crate::broker) fn delete_topics(
+    state: &State,
+    request: DeleteTopicsRequest,
+) -> io::Result<DeleteTopicsResponse> {
+    let mut responses = Vec::new();
+    for name in request.topic_names {
+        let deleted = block_in_place(|| {
+            let deleted = state.topics.delete(&name)?;
+            state.offsets.lock().forget(|place| place.topic == name.as_str())?;
+            io::Result::Ok(deleted)
+        })?;
+        let error_code = if deleted { 0 } else { ResponseError::UnknownTopicOrPartition.code() };
+        responses.push(DeletableTopicResult::default().with_name(Some(name)).with_error_code(error_code));
+    }
+    state.appended.notify_waiters();
+    Ok(DeleteTopicsResponse::default().with_responses(responses))
+}
+
+pub(in crate::broker) fn describe_configs(
+    state: &State,
+    request: DescribeConfigsRequest,
+) -> DescribeConfigsResponse {
+    let results = request.resources.into_iter().map(|resource| {
+        let result = DescribeConfigsResult::default().with_resource_type(resource.resource_type);
+        let topic = (resource.resource_type == RESOURCE_TOPIC)
+            .then(|| state.topics.get(&resource.resource_name))
+            .flatten();
+        let result = match topic {
+            None if resource.resource_type == RESOURCE_TOPIC => {
+                result.with_error_code(ResponseError::UnknownTopicOrPartition.code())
+            }
+            None => result,
+            Some(topic) => {
+                let wanted = |name: &str| {
+                    let keys = resource.configuration_keys.as_ref();
+                    keys.is_none_or(|keys| keys.iter().any(|key| key.as_str() == name))
+                };
+                let configs = topic.configs().filter(|(name, ..)| wanted(name)).map(|(name, value, set)| {
+                    DescribeConfigsResourceResult::default()
+                        .with_name(text(name))
+                        .with_value(Some(text(value)))
+                        .with_config_source(if set { SOURCE_TOPIC } else { SOURCE_DEFAULT })
+                });
+                result.with_configs(configs.collect())
+            }
+        };
+        result.with_resource_name(resource.resource_name)
+    });
+    DescribeConfigsResponse::default().with_results(results.collect())
+}

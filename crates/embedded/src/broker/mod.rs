@@ -1,0 +1,216 @@
+//! A Kafka broker of one node. It listens on loopback only and has no transactions, no access
+//! control and no replicas; what it does not serve it refuses with Kafka's own errors.
+
+mod api;
+mod batch;
+mod group;
+mod log;
+mod offsets;
+mod segment;
+mod topic;
+mod wire;
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use millstream_core::{Error, Result};
+use parking_lot::Mutex;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use group::Groups;
+use offsets::Offsets;
+use topic::Topics;
+
+/// Producer ids are handed out in blocks of this size, one reserved at each start, so that no
+/// id is ever given twice.
+const PRODUCER_IDS_PER_START: i64 = 1_000_000;
+
+/// What all connections share.
+struct State {
+    port: u16,
+    topics: Topics,
+    groups: Mutex<Groups>,
+    offsets: Mutex<Offsets>,
+    next_producer_id: AtomicI64,
+    /// Wakes the fetches that wait for data.
+    appended: Notify,
+    stopping: CancellationToken,
+}
+
+/// A running broker. Call [`Broker::stop`] to end it in order; a kill loses nothing that was
+/// acknowledged.
+pub struct Broker {
+    state: Arc<State>,
+    tasks: TaskTracker,
+    notices: Vec<String>,
+}
+
+impl Broker {
+    /// Opens the topics under `dir` and listens on 127.0.0.1:`port` (0: any free port).
+    pub async fn start(dir: &Path, port: u16) -> Result<Self> {
+        let listener = listen(port).await?;
+        let address = listener.local_addr().map_err(|e| Error::ours(format!("no local address: {e}")))?;
+        let failed = |e: io::Error| {
+            Error::lasting(format!("cannot open the embedded broker's state in {}: {e}", dir.display()))
+        };
+        std::fs::create_dir_all(dir).map_err(failed)?;
+        let (topics, mut notices) = Topics::open(&dir.join("topics")).map_err(failed)?;
+        let (offsets, cut) = Offsets::open(&dir.join("offsets")).map_err(failed)?;
+        notices.extend(cut);
+        let state = Arc::new(State {
+            port: address.port(),
+            topics,
+            groups: Mutex::default(),
+            offsets: Mutex::new(offsets),
+            next_producer_id: AtomicI64::new(reserve_producer_ids(dir).map_err(failed)?),
+            appended: Notify::new(),
+            stopping: CancellationToken::new(),
+        });
+        let tasks = TaskTracker::new();
+        tasks.spawn(accept(listener, state.clone(), tasks.clone()));
+        tasks.spawn(tick_groups(state.clone()));
+        tasks.spawn(maintain_logs(state.clone()));
+        Ok(Self { state, tasks, notices })
+    }
+
+    /// Where clients reach it.
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.state.port).into()
+    }
+
+    /// What was mended when it was opened, for people.
+    pub fn notices(&self) -> &[String] {
+        &self.notices
+    }
+
+    /// Ends all connections and brings everything to the disk.
+    pub async fn stop(self) -> Result<()> {
+        self.state.stopping.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        let flushed = tokio::task::block_in_place(|| self.state.flush());
+        flushed.map_err(|e| Error::lasting(format!("the embedded broker's state did not reach the disk: {e}")))
+    }
+}
+
+impl State {
+    /// First the messages, then the offsets: an offset on the disk never points behind the log.
+    fn flush(&self) -> io::Result<()> {
+        self.topics.flush()?;
+        self.offsets.lock().flush()
+    }
+
+    fn take_producer_id(&self) -> i64 {
+        self.next_producer_id.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+async fn listen(port: u16) -> Result<TcpListener> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(|e| {
+        if e.kind() == io::ErrorKind::AddrInUse {
+            Error::user(format!("port {port} on localhost is taken, so the embedded broker cannot use it"))
+                .help(format!(
+                    "is a Kafka or another Millstream running there? `ss -ltnp 'sport = :{port}'` names it; \
+                     KAFKA_BROKERS=localhost:{port} uses it, KAFKA_BROKERS=embedded:0 takes any free port"
+                ))
+        } else {
+            Error::lasting(format!("cannot listen on localhost:{port}: {e}"))
+        }
+    })
+}
+
+async fn accept(listener: TcpListener, state: Arc<State>, tasks: TaskTracker) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = state.stopping.cancelled() => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let state = state.clone();
+                tasks.spawn(async move {
+                    let stopping = state.stopping.clone();
+                    tokio::select! {
+                        served = wire::serve(state, stream) => {
+                            if let Err(error) = served {
+                                tracing::debug!(%peer, "connection to the embedded broker ended: {error}");
+                            }
+                        }
+                        () = stopping.cancelled() => {}
+                    }
+                });
+            }
+            Err(error) => {
+                // Out of file descriptors: wait for some to be closed instead of spinning.
+                tracing::warn!("the embedded broker cannot accept a connection: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn tick_groups(state: Arc<State>) {
+    let mut clock = tokio::time::interval(Duration::from_millis(25));
+    loop {
+        tokio::select! {
+            now = clock.tick() => state.groups.lock().tick(now.into_std()),
+            () = state.stopping.cancelled() => return,
+        }
+    }
+}
+
+/// Every second what was written reaches the disk; every ten, what has expired leaves it.
+async fn maintain_logs(state: Arc<State>) {
+    let mut clock = tokio::time::interval(Duration::from_secs(1));
+    for second in 1_u64.. {
+        tokio::select! {
+            _ = clock.tick() => {}
+            () = state.stopping.cancelled() => return,
+        }
+        let done = tokio::task::block_in_place(|| {
+            if second.is_multiple_of(10) {
+                state.topics.expire(now_ms())?;
+            }
+            state.flush()
+        });
+        if let Err(error) = done {
+            tracing::error!("the embedded broker cannot write to the disk: {error}");
+        }
+    }
+}
+
+/// Milliseconds since 1970.
+fn now_ms() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |since| since.as_millis() as i64)
+}
+
+fn reserve_producer_ids(dir: &Path) -> io::Result<i64> {
+    let path = dir.join("producer-ids");
+    let first = match std::fs::read_to_string(&path) {
+        Ok(text) => text.trim().parse().map_err(|_| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("{} holds no number", path.display()))
+        })?,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => 1,
+        Err(e) => return Err(e),
+    };
+    replace_file(&path, (first + PRODUCER_IDS_PER_START).to_string().as_bytes())?;
+    Ok(first)
+}
+
+/// Writes a small file whole or not at all.
+fn replace_file(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut new = PathBuf::from(path).into_os_string();
+    new.push(".new");
+    let mut file = std::fs::File::create(&new)?;
+    io::Write::write_all(&mut file, content)?;
+    file.sync_all()?;
+    std::fs::rename(&new, path)
+}

@@ -1,0 +1,121 @@
+//! A table store on SQLite with Cassandra's rule of which value is newer, cell by cell.
+//! One file holds all tables; it may be read by other processes while it is written.
+
+mod cell;
+mod merge;
+mod read;
+mod sink;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use millstream_core::{Error, Result, Scope, Sink, SinkKind, SinkPlan, TableSettings, cql, settings};
+use rusqlite::{Connection, OpenFlags};
+use schemars::{Schema, schema_for};
+use serde_json::Value;
+
+pub use read::Scan;
+
+/// How long a writer waits for another to finish its transaction.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The column with a row's write time, for all cells that `CELLS` does not name.
+const TIME: &str = "~time";
+/// The column with a write time for each cell, where they differ.
+const CELLS: &str = "~cells";
+/// The table that describes the tables.
+const CATALOG: &str = "~tables";
+
+/// The tables in one file.
+#[derive(Debug, Clone)]
+pub struct TableStore {
+    path: PathBuf,
+}
+
+impl TableStore {
+    /// The store in the file `path`, which need not exist yet.
+    pub fn new(path: &Path) -> Self {
+        Self { path: path.to_owned() }
+    }
+
+    /// Reads the rows of `table` as they are now, `rows_max` at a time; `None` where the table
+    /// was never made.
+    pub fn scan(&self, table: &cql::Table, rows_max: usize) -> Result<Option<Scan>> {
+        if !self.path.exists() {
+            return Ok(None);
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&self.path, flags).map_err(|e| self.failed("read", &e))?;
+        connection.busy_timeout(BUSY_TIMEOUT).map_err(|e| self.failed("read", &e))?;
+        Scan::open(connection, table, rows_max).map_err(|e| self.failed("read", &e))
+    }
+
+    fn connect(&self) -> rusqlite::Result<Connection> {
+        let connection = Connection::open(&self.path)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        connection.pragma_update(None, "cache_size", -16 * 1024)?;
+        connection.execute(
+            &format!("CREATE TABLE IF NOT EXISTS {} (name TEXT PRIMARY KEY, columns TEXT)", quoted(CATALOG)),
+            [],
+        )?;
+        Ok(connection)
+    }
+
+    fn failed(&self, verb: &str, error: &rusqlite::Error) -> Error {
+        let message = format!("cannot {verb} the embedded tables in {}: {error}", self.path.display());
+        use rusqlite::ErrorCode as Code;
+        match error.sqlite_error_code() {
+            Some(Code::DiskFull) => {
+                Error::passing(message).help("the disk is full; free some space and it goes on by itself")
+            }
+            Some(Code::DatabaseBusy | Code::DatabaseLocked) => Error::passing(message),
+            _ => Error::lasting(message),
+        }
+    }
+}
+
+/// The sink kind `table`, served by a [`TableStore`].
+pub struct TableKind {
+    store: TableStore,
+}
+
+impl TableKind {
+    /// Tables in `store`.
+    pub fn new(store: TableStore) -> Self {
+        Self { store }
+    }
+}
+
+#[async_trait]
+impl SinkKind for TableKind {
+    fn name(&self) -> &'static str {
+        "table"
+    }
+
+    fn settings(&self) -> Schema {
+        schema_for!(TableSettings)
+    }
+
+    fn plan(&self, settings: &Value) -> Result<SinkPlan> {
+        settings::read::<TableSettings>(settings)?.table().map(SinkPlan::Table)
+    }
+
+    async fn open(&self, settings: &Value, _: &Scope) -> Result<Sink> {
+        let settings: TableSettings = settings::read(settings)?;
+        let table = settings.table()?;
+        Ok(Sink::Rows(Box::new(sink::TableSink::new(self.store.clone(), table, settings.nulls))))
+    }
+}
+
+/// A name as SQLite takes it, whatever is in it.
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// The SQLite table that holds `table`.
+fn stored_name(table: &cql::Table) -> String {
+    quoted(&table.to_string())
+}

@@ -1,0 +1,306 @@
+//! Writes rows, a batch in one transaction. A row that is new, or whole and newer than the one
+//! there, is one statement; only otherwise its cells are compared one by one.
+
+use async_trait::async_trait;
+use millstream_core::cql::{Cells, Table, Value};
+use millstream_core::{Error, Nulls, Reason, Result, RowSink, Rows, Written, cql};
+use rusqlite::types::{ToSqlOutput, Value as Owned, ValueRef};
+use rusqlite::{Connection, OptionalExtension, Statement};
+
+use super::merge::{Cell, replaces, stored_times, times};
+use super::{CATALOG, CELLS, TIME, TableStore, cell, quoted, stored_name};
+
+/// The longest partition key that Cassandra takes.
+const KEY_BYTES_MAX: usize = 65_535;
+
+/// Rows of one table.
+pub(super) struct TableSink {
+    store: TableStore,
+    table: Table,
+    nulls: Nulls,
+    connection: Option<Connection>,
+}
+
+impl TableSink {
+    pub(super) fn new(store: TableStore, table: Table, nulls: Nulls) -> Self {
+        Self { store, table, nulls, connection: None }
+    }
+
+    fn connection(&mut self) -> Result<&mut Connection> {
+        self.connection.as_mut().ok_or_else(|| Error::ours("a table is written before it is prepared"))
+    }
+}
+
+#[async_trait]
+impl RowSink for TableSink {
+    async fn prepare(&mut self) -> Result<()> {
+        let failed = |e: &rusqlite::Error| self.store.failed("open", e);
+        let connection = tokio::task::block_in_place(|| self.store.connect()).map_err(|e| failed(&e))?;
+        let description = describe(&self.table);
+        let name = self.table.to_string();
+        let known: Option<String> = connection
+            .query_row(&format!("SELECT columns FROM {} WHERE name = ?1", quoted(CATALOG)), [&name], |row| row.get(0))
+            .optional()
+            .map_err(|e| failed(&e))?;
+        match known {
+            Some(known) if known == description => {}
+            Some(known) => {
+                return Err(Error::user(format!(
+                    "table {name} was made with other columns: it has ({known}), the file says ({description})"
+                ))
+                .help("take the columns back, write to a table of another name, or delete the state directory"));
+            }
+            None => create(&connection, &self.table, &description).map_err(|e| failed(&e))?,
+        }
+        self.connection = Some(connection);
+        Ok(())
+    }
+
+    async fn write(&mut self, rows: &Rows<'_>) -> Result<Written> {
+        let (table, nulls) = (self.table.clone(), self.nulls);
+        let connection = self.connection()?;
+        let written = tokio::task::block_in_place(|| write(connection, &table, nulls, rows));
+        written.map_err(|e| self.store.failed("write", &e))
+    }
+}
+
+fn describe(table: &Table) -> String {
+    let columns = table.columns.iter().map(|column| {
+        let key = match column.key {
+            Some(cql::Key::Partition) => " partition key",
+            Some(cql::Key::Clustering) => " clustering key",
+            None => "",
+        };
+        format!("{} {}{key}", column.name, column.kind)
+    });
+    columns.collect::<Vec<_>>().join(", ")
+}
+
+fn create(connection: &Connection, table: &Table, description: &str) -> rusqlite::Result<()> {
+    let columns: Vec<_> = table.columns.iter().map(|column| quoted(&column.name)).collect();
+    let key: Vec<_> = table.key().map(|column| quoted(&column.name)).collect();
+    let sql = format!(
+        "BEGIN IMMEDIATE; CREATE TABLE IF NOT EXISTS {} ({}, {} INTEGER NOT NULL, {} BLOB, PRIMARY KEY ({}));",
+        stored_name(table),
+        columns.join(", "),
+        quoted(TIME),
+        quoted(CELLS),
+        key.join(", "),
+    );
+    connection.execute_batch(&sql)?;
+    connection.execute(
+        &format!("INSERT OR IGNORE INTO {} VALUES (?1, ?2)", quoted(CATALOG)),
+        [&table.to_string(), description],
+    )?;
+    connection.execute_batch("COMMIT")
+}
+
+/// One row as it is to be written.
+struct Row<'a> {
+    values: Vec<Option<Value<'a>>>,
+    time: i64,
+}
+
+fn write(
+    connection: &mut Connection,
+    table: &Table,
+    nulls: Nulls,
+    rows: &Rows<'_>,
+) -> rusqlite::Result<Written> {
+    let columns: Vec<Option<Cells>> = table
+        .columns
+        .iter()
+        .map(|column| rows.batch.column_by_name(&column.name).and_then(|array| Cells::new(array, column.kind)))
+        .collect();
+    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let mut written = Written::default();
+    {
+        let mut statements = Statements::prepare(&transaction, table)?;
+        for (at, time) in rows.write_times.iter().enumerate() {
+            match read_row(table, &columns, at) {
+                Ok(values) => {
+                    statements.write(table, nulls, &Row { values, time: *time })?;
+                    written.written += 1;
+                }
+                Err((reason, detail)) => written.refused.push((at as u32, reason, detail)),
+            }
+        }
+    }
+    transaction.commit()?;
+    Ok(written)
+}
+
+/// The row's values in the table's order, or why it can never be written.
+fn read_row<'a>(
+    table: &Table,
+    columns: &'a [Option<Cells>],
+    at: usize,
+) -> Result<Vec<Option<Value<'a>>>, (Reason, String)> {
+    let mut values = Vec::with_capacity(columns.len());
+    for (column, cells) in table.columns.iter().zip(columns) {
+        let value = match cells {
+            Some(cells) => {
+                cells.get(at).map_err(|detail| (Reason::BadValue, format!("{}: {detail}", column.name)))?
+            }
+            None => None,
+        };
+        if column.key.is_some() && value.is_none() {
+            return Err((Reason::NullKey, format!("{} is null", column.name)));
+        }
+        values.push(value);
+    }
+    check_partition_key(table, &values)?;
+    Ok(values)
+}
+
+fn check_partition_key(table: &Table, values: &[Option<Value<'_>>]) -> Result<(), (Reason, String)> {
+    let parts: Vec<_> = table
+        .columns
+        .iter()
+        .zip(values)
+        .filter(|(column, _)| column.key == Some(cql::Key::Partition))
+        .filter_map(|(column, value)| Some((column, value.as_ref()?)))
+        .collect();
+    let mut length = 0;
+    for (column, value) in &parts {
+        let bytes = match value {
+            Value::Text(text) => text.len(),
+            Value::Blob(bytes) => bytes.len(),
+            _ => continue,
+        };
+        if bytes == 0 && parts.len() == 1 {
+            return Err((Reason::NullKey, format!("{} is empty, which no partition key may be", column.name)));
+        }
+        length += bytes;
+    }
+    if length > KEY_BYTES_MAX {
+        return Err((Reason::NullKey, format!("the partition key has {length} bytes, {KEY_BYTES_MAX} are possible")));
+    }
+    Ok(())
+}
+
+struct Statements<'c> {
+    /// A whole row: new, or newer than the whole row that is there.
+    put: Statement<'c>,
+    /// A row with nulls: only where there is none.
+    insert: Statement<'c>,
+    select: Statement<'c>,
+    update: Statement<'c>,
+}
+
+impl<'c> Statements<'c> {
+    fn prepare(connection: &'c Connection, table: &Table) -> rusqlite::Result<Self> {
+        let name = stored_name(table);
+        let (time, cells) = (quoted(TIME), quoted(CELLS));
+        let key: Vec<_> = table.key().map(|column| quoted(&column.name)).collect();
+        let others: Vec<_> = table.columns[key.len()..].iter().map(|column| quoted(&column.name)).collect();
+        let all = [key.clone(), others.clone()].concat();
+        let marks: Vec<_> = (1..=all.len() + 1).map(|at| format!("?{at}")).collect();
+        let insert = format!("INSERT INTO {name} ({}, {time}) VALUES ({})", all.join(", "), marks.join(", "));
+        let set_new: Vec<_> = others.iter().map(|column| format!("{column} = excluded.{column}")).collect();
+        let set: Vec<_> =
+            others.iter().enumerate().map(|(at, column)| format!("{column} = ?{}", at + 1)).collect();
+        let key_is = |first: usize| {
+            let parts: Vec<_> =
+                key.iter().enumerate().map(|(at, column)| format!("{column} = ?{}", at + first)).collect();
+            parts.join(" AND ")
+        };
+        let put = format!(
+            "{insert} ON CONFLICT DO UPDATE SET {}{time} = excluded.{time} \
+             WHERE {cells} IS NULL AND excluded.{time} > {name}.{time}",
+            set_new.iter().map(|set| format!("{set}, ")).collect::<String>(),
+        );
+        let selected: String = others.iter().map(|column| format!("{column}, ")).collect();
+        let select = format!("SELECT {selected}{time}, {cells} FROM {name} WHERE {}", key_is(1));
+        let assignments: String = set.iter().map(|set| format!("{set}, ")).collect();
+        let count = others.len();
+        let update = format!(
+            "UPDATE {name} SET {assignments}{time} = ?{}, {cells} = ?{} WHERE {}",
+            count + 1,
+            count + 2,
+            key_is(count + 3),
+        );
+        Ok(Self {
+            put: connection.prepare(&put)?,
+            insert: connection.prepare(&format!("{insert} ON CONFLICT DO NOTHING"))?,
+            select: connection.prepare(&select)?,
+            update: connection.prepare(&update)?,
+        })
+    }
+
+    fn write(&mut self, table: &Table, nulls: Nulls, row: &Row<'_>) -> rusqlite::Result<()> {
+        let has_nulls = row.values.iter().any(Option::is_none);
+        let statement = if has_nulls { &mut self.insert } else { &mut self.put };
+        let deletes = has_nulls && nulls == Nulls::Delete;
+        for (at, value) in row.values.iter().enumerate() {
+            statement.raw_bind_parameter(at + 1, stored(value))?;
+        }
+        statement.raw_bind_parameter(row.values.len() + 1, row.time)?;
+        // A deletion has a write time of its own, which only `merge` knows to keep.
+        let is_there = statement.raw_execute()? == 0;
+        if is_there || deletes { self.merge(table, nulls, row) } else { Ok(()) }
+    }
+
+    /// Compares cell by cell with the row that is there.
+    fn merge(&mut self, table: &Table, nulls: Nulls, row: &Row<'_>) -> rusqlite::Result<()> {
+        let keys = table.key().count();
+        let (key, new) = row.values.split_at(keys);
+        let columns = &table.columns[keys..];
+        for (at, value) in key.iter().enumerate() {
+            self.select.raw_bind_parameter(at + 1, stored(value))?;
+        }
+        let mut found = self.select.raw_query();
+        let there = found.next()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+        let mut kept = Vec::with_capacity(new.len());
+        for at in 0..new.len() {
+            kept.push(there.get::<_, Owned>(at)?);
+        }
+        let old_time: i64 = there.get(new.len())?;
+        let old_cells: Option<Vec<u8>> = there.get(new.len() + 1)?;
+        drop(found);
+
+        let mut cell_times =
+            times(old_time, old_cells.as_deref(), |at| matches!(kept[at], Owned::Null), new.len());
+        let mut changed = false;
+        for (at, value) in new.iter().enumerate() {
+            if value.is_none() && nulls == Nulls::Keep {
+                continue;
+            }
+            let bytes = value.as_ref().map(|value| value.serialized(columns[at].kind));
+            let old = cell::restored(ValueRef::from(&kept[at]), columns[at].kind)
+                .map(|value| value.serialized(columns[at].kind));
+            let old = Cell { bytes: old.as_deref(), time: cell_times[at] };
+            if replaces(Cell { bytes: bytes.as_deref(), time: row.time }, old) {
+                cell_times[at] = row.time;
+                kept[at] = owned(stored(value));
+                changed = true;
+            }
+        }
+        if !changed && row.time <= old_time {
+            return Ok(());
+        }
+        let time = old_time.max(row.time);
+        let cells = stored_times(time, &cell_times, |at| matches!(kept[at], Owned::Null));
+        for (at, value) in kept.iter().enumerate() {
+            self.update.raw_bind_parameter(at + 1, value)?;
+        }
+        self.update.raw_bind_parameter(new.len() + 1, time)?;
+        self.update.raw_bind_parameter(new.len() + 2, cells)?;
+        for (at, value) in key.iter().enumerate() {
+            self.update.raw_bind_parameter(new.len() + 3 + at, stored(value))?;
+        }
+        self.update.raw_execute().map(|_| ())
+    }
+}
+
+fn stored<'a>(value: &Option<Value<'a>>) -> ToSqlOutput<'a> {
+    value.as_ref().map_or(ToSqlOutput::Owned(Owned::Null), cell::stored)
+}
+
+fn owned(value: ToSqlOutput<'_>) -> Owned {
+    match value {
+        ToSqlOutput::Borrowed(value) => value.try_into().unwrap_or(Owned::Null),
+        ToSqlOutput::Owned(value) => value,
+        _ => Owned::Null,
+    }
+}

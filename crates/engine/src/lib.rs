@@ -1,0 +1,1 @@
+//! Reads a pipeline, binds it, runs its flows, reports.

@@ -1,0 +1,1 @@
+//! Turns a query and an input schema into a function from batch to batch.
