@@ -1,1 +1,29 @@
-//! Turns a query and an input schema into a function from batch to batch.
+//! Turns a query and an input schema into a function from batch to batch, answering exactly as
+//! Spark does; what is not known to be answered the same is refused with the reason.
+//!
+//! [`FlowQuery`] is that function; [`Decoder`] turns messages into its input, [`encode_rows`]
+//! its output into messages; [`answer`] evaluates a single statement without a table.
+//!
+//! The way of a query: `syntax` (text to tree), `bind` (tree to typed expressions, each node with
+//! Spark's meaning or refused), `cast` and `functions` (those meanings), DataFusion (evaluation).
+
+mod answer;
+mod bind;
+mod cast;
+mod error;
+mod flow;
+mod functions;
+mod json;
+mod operation;
+mod plan;
+mod query;
+mod syntax;
+mod types;
+
+pub use answer::{Answer, answer};
+pub use cast::cell_text;
+pub use error::{ErrorKind, SqlError};
+pub use flow::{FlowQuery, Transformed};
+pub use json::{Decoded, Decoder, encode_rows};
+pub use query::{QueryError, TableQuery, TableReader};
+pub use types::{parse_schema, simple_string};

@@ -1,0 +1,247 @@
+//! From the grammar's tree to expressions whose types are known and whose meaning is Spark's.
+//! Every node is either bound here with that meaning or refused by name: nothing reaches
+//! DataFusion's own coercions.
+
+pub(crate) mod coerce;
+mod operators;
+mod scope;
+
+use arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::expr::Case;
+use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
+
+pub(crate) use operators::normalised;
+pub(crate) use scope::{Column, Scope, field, internal_name};
+
+use crate::cast;
+use crate::error::SqlError;
+use crate::functions::{self, Call};
+use crate::operation::Bound;
+use crate::syntax::{self, CastKind, Kind, Literal, Predicate, Unary};
+use crate::types::simple_string;
+
+pub(crate) type Bind<T = Bound> = Result<T, SqlError>;
+
+/// Binds an expression in `scope`.
+pub(crate) fn bind(expr: &syntax::Expr, scope: &Scope) -> Bind {
+    let span = || expr.span.clone();
+    match &expr.kind {
+        Kind::Literal(literal) => bind_literal(literal, expr),
+        Kind::Name(parts) => scope.resolve(parts, span()),
+        Kind::Star(_) => Err(SqlError::invalid("`*` stands only in a SELECT list and in count(*)", span())),
+        Kind::Call { name, args, distinct } => {
+            if *distinct {
+                return Err(SqlError::unsupported("DISTINCT in a call", span()));
+            }
+            bind_call(name, args, scope, expr)
+        }
+        Kind::Unary(operator, operand) => bind_unary(*operator, operand, scope, expr),
+        Kind::Binary(operator, left, right) => {
+            let (left, right) = (bind(left, scope)?, bind(right, scope)?);
+            operators::binary(*operator, left, right, span())
+        }
+        Kind::Predicate(value, test, negated) => bind_predicate(value, test, *negated, scope, expr),
+        Kind::Case { operand, branches, otherwise } => {
+            bind_case(operand.as_deref(), branches, otherwise.as_deref(), scope, expr)
+        }
+        Kind::Cast(value, kind, cast) => {
+            if *cast == CastKind::TryCast {
+                return Err(SqlError::unsupported("TRY_CAST", span()).help("write CAST: it gives null for what is no value of the type"));
+            }
+            let value = bind(value, scope)?;
+            cast::explicit(value, kind, span())
+        }
+        Kind::Field(value, name) => {
+            let value = bind(value, scope)?;
+            field(value, name, span())
+        }
+        Kind::Index(value, index) => {
+            let (value, index) = (bind(value, scope)?, bind(index, scope)?);
+            functions::index(value, index, span())
+        }
+        Kind::Lambda(..) => Err(SqlError::unsupported("a lambda function", span())),
+    }
+}
+
+/// Binds an expression that must be a condition.
+pub(crate) fn bind_condition(expr: &syntax::Expr, scope: &Scope) -> Bind {
+    let bound = bind(expr, scope)?;
+    condition(bound, expr)
+}
+
+fn condition(bound: Bound, expr: &syntax::Expr) -> Bind {
+    match bound.kind {
+        DataType::Boolean => Ok(bound),
+        DataType::Null => Ok(Bound::null(&DataType::Boolean)),
+        ref other => {
+            let message = format!("a condition is true or false, this is {}", simple_string(other));
+            Err(SqlError::invalid(message, expr.span.clone()))
+        }
+    }
+}
+
+fn bind_literal(literal: &Literal, expr: &syntax::Expr) -> Bind {
+    let value = match literal {
+        Literal::Null => ScalarValue::Null,
+        Literal::Boolean(value) => ScalarValue::Boolean(Some(*value)),
+        Literal::String(text) => ScalarValue::Utf8(Some(text.clone())),
+        Literal::Tinyint(number) => ScalarValue::Int8(Some(*number)),
+        Literal::Smallint(number) => ScalarValue::Int16(Some(*number)),
+        Literal::Int(number) => ScalarValue::Int32(Some(*number)),
+        Literal::Bigint(number) => ScalarValue::Int64(Some(*number)),
+        Literal::Float(number) => ScalarValue::Float32(Some(*number)),
+        Literal::Double(number) => ScalarValue::Float64(Some(*number)),
+        Literal::Decimal { unscaled, precision, scale } => {
+            ScalarValue::Decimal128(Some(*unscaled), *precision, *scale)
+        }
+        Literal::Binary(bytes) => ScalarValue::Binary(Some(bytes.clone())),
+        Literal::Date(text) | Literal::Timestamp(text) => {
+            let kind = match literal {
+                Literal::Date(_) => DataType::Date32,
+                _ => crate::types::timestamp(),
+            };
+            let text = Bound::literal(ScalarValue::Utf8(Some(text.clone())));
+            let bound = cast::explicit(text, &kind, expr.span.clone())?;
+            if bound.is_null_constant() {
+                let message = format!("this is no {}", simple_string(&kind));
+                return Err(SqlError::invalid(message, expr.span.clone()));
+            }
+            return Ok(bound);
+        }
+    };
+    Ok(Bound::literal(value))
+}
+
+fn bind_call(name: &str, args: &[syntax::Expr], scope: &Scope, expr: &syntax::Expr) -> Bind {
+    let Some(function) = functions::find(name) else {
+        return Err(functions::unknown(name, expr.span.clone()));
+    };
+    let bound = args.iter().map(|arg| bind(arg, scope)).collect::<Bind<Vec<_>>>()?;
+    let spans = args.iter().map(|arg| arg.span.clone()).collect();
+    (function.bind)(Call { name: function.name, args: bound, spans, span: expr.span.clone() })
+}
+
+fn bind_unary(operator: Unary, operand: &syntax::Expr, scope: &Scope, expr: &syntax::Expr) -> Bind {
+    match operator {
+        Unary::Not => Ok(not(bind_condition(operand, scope)?)),
+        _ => operators::unary(operator, bind(operand, scope)?, expr.span.clone()),
+    }
+}
+
+/// `NOT value`: null stays null.
+fn not(value: Bound) -> Bound {
+    Bound { expr: Expr::Not(Box::new(value.expr)), kind: DataType::Boolean }
+}
+
+/// `left AND right`, both being conditions.
+pub(crate) fn and(left: Bound, right: Bound) -> Bound {
+    logical(left, Operator::And, right)
+}
+
+fn logical(left: Bound, operator: Operator, right: Bound) -> Bound {
+    let expr = Expr::BinaryExpr(BinaryExpr::new(Box::new(left.expr), operator, Box::new(right.expr)));
+    Bound { expr, kind: DataType::Boolean }
+}
+
+fn bind_predicate(
+    value: &syntax::Expr,
+    test: &Predicate,
+    negated: bool,
+    scope: &Scope,
+    expr: &syntax::Expr,
+) -> Bind {
+    let span = || expr.span.clone();
+    let bound = bind(value, scope)?;
+    let result = match test {
+        Predicate::IsNull => {
+            Bound { expr: Expr::IsNull(Box::new(bound.expr)), kind: DataType::Boolean }
+        }
+        Predicate::IsBoolean(wanted) => {
+            let operand = Box::new(condition(bound, value)?.expr);
+            let expr = if *wanted { Expr::IsTrue(operand) } else { Expr::IsFalse(operand) };
+            Bound { expr, kind: DataType::Boolean }
+        }
+        Predicate::IsUnknown => {
+            let operand = Box::new(condition(bound, value)?.expr);
+            Bound { expr: Expr::IsNull(operand), kind: DataType::Boolean }
+        }
+        Predicate::IsDistinctFrom(other) => {
+            let same = operators::binary(syntax::Binary::EqualNullSafe, bound, bind(other, scope)?, span())?;
+            not(same)
+        }
+        Predicate::Between(low, high) => {
+            let low = operators::binary(syntax::Binary::GreaterEqual, bound.clone(), bind(low, scope)?, span())?;
+            let high = operators::binary(syntax::Binary::LessEqual, bound, bind(high, scope)?, span())?;
+            logical(low, Operator::And, high)
+        }
+        Predicate::In(values) => {
+            let values = values.iter().map(|value| bind(value, scope)).collect::<Bind<Vec<_>>>()?;
+            operators::is_in(bound, values, span())?
+        }
+        Predicate::Like { pattern, escape, ignore_case } => {
+            let pattern = bind(pattern, scope)?;
+            operators::like(bound, &pattern, *escape, *ignore_case, span())?
+        }
+        Predicate::Rlike(_) => {
+            return Err(SqlError::unsupported("RLIKE", span()).help("LIKE, startswith, endswith and contains are answered"));
+        }
+    };
+    Ok(if negated { not(result) } else { result })
+}
+
+fn bind_case(
+    operand: Option<&syntax::Expr>,
+    branches: &[(syntax::Expr, syntax::Expr)],
+    otherwise: Option<&syntax::Expr>,
+    scope: &Scope,
+    expr: &syntax::Expr,
+) -> Bind {
+    let span = || expr.span.clone();
+    let operand = operand.map(|operand| bind(operand, scope)).transpose()?;
+    let mut conditions = Vec::new();
+    let mut values = Vec::new();
+    for (when, then) in branches {
+        conditions.push(match &operand {
+            None => bind_condition(when, scope)?,
+            Some(operand) => {
+                operators::binary(syntax::Binary::Equal, operand.clone(), bind(when, scope)?, when.span.clone())?
+            }
+        });
+        values.push(bind(then, scope)?);
+    }
+    if let Some(otherwise) = otherwise {
+        values.push(bind(otherwise, scope)?);
+    }
+    let (kind, values) = coerce::all_alike(values, span())?;
+    Ok(case(conditions, values, &kind))
+}
+
+/// `CASE` over conditions and values of one type; the last value may have no condition.
+pub(crate) fn case(conditions: Vec<Bound>, values: Vec<Bound>, kind: &DataType) -> Bound {
+    let otherwise = values.get(conditions.len()).cloned().unwrap_or_else(|| Bound::null(kind));
+    let branches = conditions
+        .into_iter()
+        .zip(values)
+        .map(|(condition, value)| (Box::new(condition.expr), Box::new(value.expr)))
+        .collect();
+    let expr = Expr::Case(Case::new(None, branches, Some(Box::new(otherwise.expr))));
+    Bound { expr, kind: kind.clone() }
+}
+
+/// `left = right`.
+pub(crate) fn equal(left: Bound, right: Bound, span: std::ops::Range<usize>) -> Bind {
+    operators::binary(syntax::Binary::Equal, left, right, span)
+}
+
+/// `left <=> right`.
+pub(crate) fn equal_null_safe(left: Bound, right: Bound, span: std::ops::Range<usize>) -> Bind {
+    operators::binary(syntax::Binary::EqualNullSafe, left, right, span)
+}
+
+/// An error of a kernel while a constant is computed: a bug, but the user's query is where it is.
+pub(crate) fn failed(span: &std::ops::Range<usize>) -> impl FnOnce(datafusion::common::DataFusionError) -> SqlError {
+    let span = span.clone();
+    move |error| SqlError::unsupported(format!("cannot be computed natively: {error}"), span)
+}
+

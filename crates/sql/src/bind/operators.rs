@@ -1,0 +1,360 @@
+//! What operators do with values of each type: Spark's arithmetic with ANSI off (integers wrap,
+//! division by zero and DECIMAL overflow give null) and its comparisons (NaN equals NaN and is
+//! greater than any number, 0.0 equals −0.0).
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray};
+use arrow::compute::{binary as zip_arrays, unary as map_array};
+use arrow::datatypes::{
+    ArrowNativeTypeOp, DataType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
+};
+use datafusion::common::{DataFusionError, ScalarValue};
+use datafusion::logical_expr::expr::InList;
+use datafusion::logical_expr::{BinaryExpr, Expr, Like, Operator};
+
+use super::coerce::{self, bounded_decimal, decimal_of, is_float, is_integer, is_numeric};
+use super::{Bind, failed};
+use crate::cast;
+use crate::error::SqlError;
+use crate::functions::{self, Call, decimal};
+use crate::operation::{Bound, Kernel, apply, on_arrays};
+use crate::syntax::{Binary, Unary};
+use crate::types::simple_string;
+
+type Computed = Result<ArrayRef, DataFusionError>;
+
+pub(super) fn binary(operator: Binary, left: Bound, right: Bound, span: Range<usize>) -> Bind {
+    match operator {
+        Binary::And => logical(Operator::And, left, right, span),
+        Binary::Or => logical(Operator::Or, left, right, span),
+        Binary::Equal => compare(Operator::Eq, left, right, span),
+        Binary::NotEqual => compare(Operator::NotEq, left, right, span),
+        Binary::Less => compare(Operator::Lt, left, right, span),
+        Binary::LessEqual => compare(Operator::LtEq, left, right, span),
+        Binary::Greater => compare(Operator::Gt, left, right, span),
+        Binary::GreaterEqual => compare(Operator::GtEq, left, right, span),
+        Binary::EqualNullSafe => compare(Operator::IsNotDistinctFrom, left, right, span),
+        Binary::Concat => {
+            let spans = vec![span.clone(), span.clone()];
+            functions::concat(Call { name: "concat", args: vec![left, right], spans, span })
+        }
+        Binary::BitAnd | Binary::BitOr | Binary::BitXor => bitwise(operator, left, right, span),
+        _ => arithmetic(operator, left, right, span),
+    }
+}
+
+pub(super) fn unary(operator: Unary, operand: Bound, span: Range<usize>) -> Bind {
+    let operand = match operand.kind {
+        DataType::Utf8 => coerce::to(operand, &DataType::Float64, &span)?,
+        DataType::Null => return Err(no_meaning("an operator on NULL", &[&operand], span)),
+        _ => operand,
+    };
+    let kind = operand.kind.clone();
+    match operator {
+        Unary::Plus if is_numeric(&kind) => Ok(operand),
+        Unary::Minus if is_numeric(&kind) => {
+            apply(format!("negate {}", simple_string(&kind)), kind, on_arrays(|args| negate(&args[0])), vec![operand])
+                .map_err(failed(&span))
+        }
+        Unary::BitNot if is_integer(&kind) => {
+            let name = format!("bitwise not {}", simple_string(&kind));
+            apply(name, kind, on_arrays(|args| bit_not(&args[0])), vec![operand]).map_err(failed(&span))
+        }
+        _ => Err(no_meaning("this operator", &[&operand], span)),
+    }
+}
+
+fn no_meaning(what: &str, operands: &[&Bound], span: Range<usize>) -> SqlError {
+    let kinds: Vec<_> = operands.iter().map(|operand| simple_string(&operand.kind)).collect();
+    SqlError::unsupported(format!("{what} is not answered for {}", kinds.join(" and ")), span)
+        .help("CAST to the type you mean")
+}
+
+fn logical(operator: Operator, left: Bound, right: Bound, span: Range<usize>) -> Bind {
+    let condition = |side: Bound| match side.kind {
+        DataType::Boolean => Ok(side),
+        DataType::Null => Ok(Bound::null(&DataType::Boolean)),
+        _ => {
+            let message = format!("AND and OR join conditions, this is {}", simple_string(&side.kind));
+            Err(SqlError::invalid(message, span.clone()))
+        }
+    };
+    Ok(joined(operator, condition(left)?, condition(right)?))
+}
+
+fn joined(operator: Operator, left: Bound, right: Bound) -> Bound {
+    let expr = Expr::BinaryExpr(BinaryExpr::new(Box::new(left.expr), operator, Box::new(right.expr)));
+    Bound { expr, kind: DataType::Boolean }
+}
+
+fn compare(operator: Operator, left: Bound, right: Bound, span: Range<usize>) -> Bind {
+    let kind = coerce::comparable(&left.kind, &right.kind);
+    let Some(kind) = kind.filter(is_orderable) else {
+        return Err(no_meaning("comparing", &[&left, &right], span));
+    };
+    if kind == DataType::Null {
+        let value = (operator == Operator::IsNotDistinctFrom).then_some(true);
+        return Ok(Bound::literal(ScalarValue::Boolean(value)));
+    }
+    let left = normalised(coerce::to(left, &kind, &span)?, &span)?;
+    let right = normalised(coerce::to(right, &kind, &span)?, &span)?;
+    Ok(joined(operator, left, right))
+}
+
+/// Whether values of the type are compared as Spark does by comparing their Arrow values.
+fn is_orderable(kind: &DataType) -> bool {
+    coerce::is_atomic(kind)
+}
+
+/// Arrow orders floating-point numbers by their bits: all NaNs become one and −0.0 becomes 0.0.
+pub(crate) fn normalised(value: Bound, span: &Range<usize>) -> Bind {
+    if !is_float(&value.kind) {
+        return Ok(value);
+    }
+    let kind = value.kind.clone();
+    let kernel = on_arrays(|args| {
+        let one_nan = |n: f64| if n.is_nan() { f64::NAN } else { n + 0.0 };
+        Ok(match args[0].data_type() {
+            DataType::Float32 => {
+                let map = |n: f32| if n.is_nan() { f32::NAN } else { n + 0.0 };
+                Arc::new(map_array::<Float32Type, _, Float32Type>(args[0].as_primitive(), map)) as ArrayRef
+            }
+            _ => Arc::new(map_array::<Float64Type, _, Float64Type>(args[0].as_primitive(), one_nan)),
+        })
+    });
+    apply(format!("normalise {}", simple_string(&kind)), kind, kernel, vec![value]).map_err(failed(span))
+}
+
+pub(super) fn is_in(value: Bound, values: Vec<Bound>, span: Range<usize>) -> Bind {
+    // Where all types are the same nothing is changed; else all go to one type, over text.
+    let all = std::iter::once(value).chain(values).collect();
+    let (kind, mut all) = coerce::all_alike(all, span.clone())?;
+    if !is_orderable(&kind) || kind == DataType::Null {
+        return Err(no_meaning("IN", &[&all[0]], span));
+    }
+    let value = normalised(all.remove(0), &span)?;
+    let list = all.into_iter().map(|item| Ok(normalised(item, &span)?.expr)).collect::<Bind<Vec<_>>>()?;
+    let expr = Expr::InList(InList::new(Box::new(value.expr), list, false));
+    Ok(Bound { expr, kind: DataType::Boolean })
+}
+
+pub(super) fn like(
+    value: Bound,
+    pattern: &Bound,
+    escape: Option<char>,
+    ignore_case: bool,
+    span: Range<usize>,
+) -> Bind {
+    if ignore_case {
+        return Err(SqlError::unsupported("ILIKE", span).help("write lower(…) LIKE …"));
+    }
+    let Some(text) = pattern.constant_text() else {
+        return Err(SqlError::unsupported("LIKE with a pattern that is no constant text", span));
+    };
+    let escape = escape.unwrap_or('\\');
+    let mut rewritten = String::new();
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        if c == escape {
+            match chars.next() {
+                Some(next) if next == escape && escape != '\\' => rewritten.push(next),
+                Some(next) if matches!(next, '%' | '_') || next == escape => rewritten.extend(['\\', next]),
+                _ => {
+                    let message = format!("in a LIKE pattern {escape} stands before %, _ or {escape}");
+                    return Err(SqlError::invalid(message, span));
+                }
+            }
+        } else if c == '\\' {
+            rewritten.push_str("\\\\");
+        } else {
+            rewritten.push(c);
+        }
+    }
+    let value = coerce::to(value, &DataType::Utf8, &span)?;
+    let pattern = Expr::Literal(ScalarValue::Utf8(Some(rewritten)), None);
+    let expr = Expr::Like(Like::new(false, Box::new(value.expr), Box::new(pattern), None, false));
+    Ok(Bound { expr, kind: DataType::Boolean })
+}
+
+fn arithmetic(operator: Binary, left: Bound, right: Bound, span: Range<usize>) -> Bind {
+    let promoted = |side: Bound| match side.kind {
+        DataType::Utf8 if operator != Binary::IntegerDivide => coerce::to(side, &DataType::Float64, &span),
+        _ => Ok(side),
+    };
+    let (left, right) = (promoted(left)?, promoted(right)?);
+    let (left, right) = match (&left.kind, &right.kind) {
+        (DataType::Null, other) if is_numeric(other) => (Bound::null(other), right),
+        (other, DataType::Null) if is_numeric(other) => {
+            let null = Bound::null(other);
+            (left, null)
+        }
+        _ => (left, right),
+    };
+    if !is_numeric(&left.kind) || !is_numeric(&right.kind) {
+        return Err(no_meaning("arithmetic", &[&left, &right], span));
+    }
+    let has_decimal = [&left, &right].iter().any(|side| matches!(side.kind, DataType::Decimal128(..)));
+    let has_float = is_float(&left.kind) || is_float(&right.kind);
+    if operator == Binary::IntegerDivide && (has_decimal || has_float) {
+        return Err(no_meaning("DIV", &[&left, &right], span));
+    }
+    if has_decimal && !has_float {
+        return decimal_arithmetic(operator, left, right, &span);
+    }
+    let common = coerce::wider(&left.kind, &right.kind, false).expect("numbers have a common type");
+    let (operands, returns) = match operator {
+        Binary::Divide => (DataType::Float64, DataType::Float64),
+        Binary::IntegerDivide => (DataType::Int64, DataType::Int64),
+        _ => (common.clone(), common),
+    };
+    let left = coerce::to(left, &operands, &span)?;
+    let right = coerce::to(right, &operands, &span)?;
+    let name = format!("{operator:?} {}", simple_string(&operands));
+    let kernel = on_arrays(move |args| number_arithmetic(operator, &args[0], &args[1]));
+    apply(name, returns, kernel, vec![left, right]).map_err(failed(&span))
+}
+
+fn number_arithmetic(operator: Binary, left: &ArrayRef, right: &ArrayRef) -> Computed {
+    match left.data_type() {
+        DataType::Int8 => typed_arithmetic::<Int8Type>(operator, left, right),
+        DataType::Int16 => typed_arithmetic::<Int16Type>(operator, left, right),
+        DataType::Int32 => typed_arithmetic::<Int32Type>(operator, left, right),
+        DataType::Int64 => typed_arithmetic::<Int64Type>(operator, left, right),
+        DataType::Float32 => typed_arithmetic::<Float32Type>(operator, left, right),
+        _ => typed_arithmetic::<Float64Type>(operator, left, right),
+    }
+}
+
+fn typed_arithmetic<T>(operator: Binary, left: &ArrayRef, right: &ArrayRef) -> Computed
+where
+    T: ArrowPrimitiveType,
+    T::Native: ArrowNativeTypeOp,
+{
+    let (left, right) = (left.as_primitive::<T>(), right.as_primitive::<T>());
+    let total = |compute: fn(T::Native, T::Native) -> T::Native| -> Computed {
+        Ok(Arc::new(zip_arrays::<_, _, _, T>(left, right, compute)?))
+    };
+    // By zero is null.
+    let partial = |compute: fn(T::Native, T::Native) -> T::Native| -> Computed {
+        let result: PrimitiveArray<T> = left
+            .iter()
+            .zip(right.iter())
+            .map(|(left, right)| match (left, right) {
+                (Some(left), Some(right)) if right.is_ne(T::Native::ZERO) && !is_minus_zero(right) => {
+                    Some(compute(left, right))
+                }
+                _ => None,
+            })
+            .collect();
+        Ok(Arc::new(result))
+    };
+    match operator {
+        Binary::Add => total(|a, b| a.add_wrapping(b)),
+        Binary::Subtract => total(|a, b| a.sub_wrapping(b)),
+        Binary::Multiply => total(|a, b| a.mul_wrapping(b)),
+        Binary::Divide | Binary::IntegerDivide => partial(|a, b| a.div_wrapping(b)),
+        _ => partial(|a, b| a.mod_wrapping(b)),
+    }
+}
+
+/// −0.0, which Arrow orders apart from 0.0.
+fn is_minus_zero<N: ArrowNativeTypeOp>(number: N) -> bool {
+    number.add_wrapping(N::ZERO).is_eq(N::ZERO)
+}
+
+fn decimal_arithmetic(operator: Binary, left: Bound, right: Bound, span: &Range<usize>) -> Bind {
+    let (left, right) = (as_decimal(left, span)?, as_decimal(right, span)?);
+    let (Some((p1, s1)), Some((p2, s2))) = (decimal_of(&left.kind), decimal_of(&right.kind)) else {
+        return Err(no_meaning("arithmetic", &[&left, &right], span.clone()));
+    };
+    let (p1, s1, p2, s2) = (i32::from(p1), i32::from(s1), i32::from(p2), i32::from(s2));
+    let scale = s1.max(s2);
+    // Spark's DecimalPrecision: room for every digit, then cut to 38.
+    let returns = match operator {
+        Binary::Add | Binary::Subtract => bounded_decimal((p1 - s1).max(p2 - s2) + scale + 1, scale),
+        Binary::Multiply => bounded_decimal(p1 + p2 + 1, s1 + s2),
+        Binary::Divide => {
+            let scale = 6.max(s1 + p2 + 1);
+            bounded_decimal(p1 - s1 + s2 + scale, scale)
+        }
+        _ => bounded_decimal((p1 - s1).min(p2 - s2) + scale, scale),
+    };
+    let compute = match operator {
+        Binary::Add => decimal::add,
+        Binary::Subtract => decimal::subtract,
+        Binary::Multiply => decimal::multiply,
+        Binary::Divide => decimal::divide,
+        _ => decimal::modulo,
+    };
+    let name = format!("{operator:?} {} {}", simple_string(&left.kind), simple_string(&right.kind));
+    apply(name, returns.clone(), decimal::kernel(compute, returns), vec![left, right]).map_err(failed(span))
+}
+
+/// A whole number as the DECIMAL that holds it: a constant takes just its own digits.
+fn as_decimal(value: Bound, span: &Range<usize>) -> Bind {
+    if matches!(value.kind, DataType::Decimal128(..)) {
+        return Ok(value);
+    }
+    let digits = match value.constant() {
+        Some(ScalarValue::Int32(Some(number))) => Some(i64::from(*number)),
+        Some(ScalarValue::Int64(Some(number))) => Some(*number),
+        Some(ScalarValue::Int16(Some(number))) => Some(i64::from(*number)),
+        Some(ScalarValue::Int8(Some(number))) => Some(i64::from(*number)),
+        _ => None,
+    };
+    let precision = match digits {
+        Some(number) => number.unsigned_abs().checked_ilog10().map_or(1, |log| log as u8 + 1),
+        None => decimal_of(&value.kind).expect("a whole number").0,
+    };
+    coerce::to(value, &DataType::Decimal128(precision, 0), span)
+}
+
+fn bitwise(operator: Binary, left: Bound, right: Bound, span: Range<usize>) -> Bind {
+    let kind = coerce::wider(&left.kind, &right.kind, false).filter(is_integer);
+    let Some(kind) = kind else { return Err(no_meaning("a bitwise operator", &[&left, &right], span)) };
+    // As 64 bits all widths have the same low bits.
+    let left = cast::widened(coerce::to(left, &kind, &span)?, &span)?;
+    let right = cast::widened(coerce::to(right, &kind, &span)?, &span)?;
+    let kernel: Kernel = on_arrays(move |args| {
+        let compute = match operator {
+            Binary::BitAnd => |a: i64, b: i64| a & b,
+            Binary::BitOr => |a: i64, b: i64| a | b,
+            _ => |a: i64, b: i64| a ^ b,
+        };
+        let (left, right) = (args[0].as_primitive::<Int64Type>(), args[1].as_primitive::<Int64Type>());
+        Ok(Arc::new(zip_arrays::<_, _, _, Int64Type>(left, right, compute)?))
+    });
+    let wide = apply(format!("{operator:?}"), DataType::Int64, kernel, vec![left, right]).map_err(failed(&span))?;
+    coerce::to(wide, &kind, &span)
+}
+
+fn negate(array: &ArrayRef) -> Computed {
+    fn typed<T>(array: &ArrayRef) -> ArrayRef
+    where
+        T: ArrowPrimitiveType,
+        T::Native: ArrowNativeTypeOp,
+    {
+        let negated: PrimitiveArray<T> = map_array::<T, _, T>(array.as_primitive(), |n| n.neg_wrapping());
+        Arc::new(negated.with_data_type(array.data_type().clone()))
+    }
+    Ok(match array.data_type() {
+        DataType::Int8 => typed::<Int8Type>(array),
+        DataType::Int16 => typed::<Int16Type>(array),
+        DataType::Int32 => typed::<Int32Type>(array),
+        DataType::Int64 => typed::<Int64Type>(array),
+        DataType::Float32 => typed::<Float32Type>(array),
+        DataType::Float64 => typed::<Float64Type>(array),
+        _ => typed::<arrow::datatypes::Decimal128Type>(array),
+    })
+}
+
+fn bit_not(array: &ArrayRef) -> Computed {
+    Ok(match array.data_type() {
+        DataType::Int8 => Arc::new(map_array::<Int8Type, _, Int8Type>(array.as_primitive(), |n| !n)) as ArrayRef,
+        DataType::Int16 => Arc::new(map_array::<Int16Type, _, Int16Type>(array.as_primitive(), |n| !n)),
+        DataType::Int32 => Arc::new(map_array::<Int32Type, _, Int32Type>(array.as_primitive(), |n| !n)),
+        _ => Arc::new(map_array::<Int64Type, _, Int64Type>(array.as_primitive(), |n| !n)),
+    })
+}

@@ -1,0 +1,174 @@
+//! What a text is as another type; null where it is none.
+//! Sources: Spark's `UTF8String.toLong`, `Cast.castToDouble`, `Decimal.fromString`,
+//! `StringUtils.isTrueString`, and Java's grammar of a floating-point number.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, BinaryArray, BooleanArray, Decimal128Array, PrimitiveArray, StringArray};
+use arrow::datatypes::{
+    ArrowPrimitiveType, DataType, Date32Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
+    TimestampMicrosecondType,
+};
+
+use super::times;
+use crate::functions::decimal::rescale_parts;
+use crate::operation::{Kernel, on_arrays};
+
+pub(super) fn kernel(to: &DataType) -> Option<Kernel> {
+    Some(match to {
+        DataType::Boolean => on_arrays(|args| {
+            Ok(Arc::new(texts(&args[0]).iter().map(|text| boolean(text?)).collect::<BooleanArray>()) as ArrayRef)
+        }),
+        DataType::Int8 => primitive::<Int8Type>(|text| whole(text)?.try_into().ok()),
+        DataType::Int16 => primitive::<Int16Type>(|text| whole(text)?.try_into().ok()),
+        DataType::Int32 => primitive::<Int32Type>(|text| whole(text)?.try_into().ok()),
+        DataType::Int64 => primitive::<Int64Type>(whole),
+        DataType::Float32 => primitive::<Float32Type>(|text| {
+            floating(text, |digits| digits.parse().ok(), |exact| exact as f32)
+        }),
+        DataType::Float64 => primitive::<Float64Type>(double),
+        DataType::Decimal128(precision, scale) => decimal(*precision, *scale),
+        DataType::Date32 => primitive::<Date32Type>(|text| times::parse_date(text)?.try_into().ok()),
+        DataType::Timestamp(_, Some(_)) => on_arrays(|args| {
+            let times = texts(&args[0]).iter().map(|text| times::parse_timestamp(text?));
+            let array: PrimitiveArray<TimestampMicrosecondType> = times.collect();
+            Ok(Arc::new(array.with_timezone("UTC")))
+        }),
+        DataType::Binary => on_arrays(|args| {
+            let bytes = texts(&args[0]).iter().map(|text| text.map(str::as_bytes));
+            Ok(Arc::new(bytes.collect::<BinaryArray>()))
+        }),
+        _ => return None,
+    })
+}
+
+fn texts(array: &ArrayRef) -> &StringArray {
+    array.as_string::<i32>()
+}
+
+fn primitive<T: ArrowPrimitiveType>(parse: impl Fn(&str) -> Option<T::Native> + Send + Sync + 'static) -> Kernel {
+    on_arrays(move |args| {
+        let parsed: PrimitiveArray<T> = texts(&args[0]).iter().map(|text| parse(text?)).collect();
+        Ok(Arc::new(parsed))
+    })
+}
+
+fn decimal(precision: u8, scale: i8) -> Kernel {
+    on_arrays(move |args| {
+        let parsed: Decimal128Array = texts(&args[0])
+            .iter()
+            .map(|text| {
+                let (digits, exponent) = big_decimal(text?)?;
+                rescale_parts(&digits, exponent, precision, scale)
+            })
+            .collect();
+        Ok(Arc::new(parsed.with_precision_and_scale(precision, scale)?))
+    })
+}
+
+/// White space and control characters at both ends do not count.
+pub(super) fn trim_all(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_ascii() && (c as u32 <= 0x20 || c == '\u{7f}'))
+}
+
+/// As Java trims: everything up to the blank.
+fn java_trim(text: &str) -> &str {
+    text.trim_matches(|c: char| c <= ' ')
+}
+
+fn boolean(text: &str) -> Option<bool> {
+    match trim_all(text).to_lowercase().as_str() {
+        "t" | "true" | "y" | "yes" | "1" => Some(true),
+        "f" | "false" | "n" | "no" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+/// Digits with a sign; digits behind a point are cut off.
+fn whole(text: &str) -> Option<i64> {
+    let text = trim_all(text);
+    let (negative, digits) = match text.as_bytes().first()? {
+        b'-' => (true, &text[1..]),
+        b'+' => (false, &text[1..]),
+        _ => (false, text),
+    };
+    if digits.is_empty() {
+        return None;
+    }
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let all_digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+    if !all_digits(whole) || !all_digits(fraction) {
+        return None;
+    }
+    whole.bytes().try_fold(0_i64, |number, digit| {
+        let digit = i64::from(digit - b'0');
+        let shifted = number.checked_mul(10)?;
+        if negative { shifted.checked_sub(digit) } else { shifted.checked_add(digit) }
+    })
+}
+
+pub(super) fn double(text: &str) -> Option<f64> {
+    floating(text, |digits| digits.parse().ok(), |exact| exact)
+}
+
+/// A number as Java reads it (with `d` or `f` behind it, or in hexadecimal), and the names of
+/// infinity and NaN in any case.
+fn floating<N>(text: &str, parse: impl Fn(&str) -> Option<N>, from: impl Fn(f64) -> N) -> Option<N> {
+    let trimmed = java_trim(text);
+    let special = match trimmed.to_lowercase().as_str() {
+        "inf" | "+inf" | "infinity" | "+infinity" => Some(f64::INFINITY),
+        "-inf" | "-infinity" => Some(f64::NEG_INFINITY),
+        "nan" => Some(f64::NAN),
+        "+nan" | "-nan" if trimmed.ends_with("NaN") => Some(f64::NAN),
+        _ => None,
+    };
+    if let Some(special) = special {
+        return Some(from(special));
+    }
+    if let Some(number) = hexadecimal(trimmed) {
+        return Some(from(number));
+    }
+    let digits = trimmed.strip_suffix(['d', 'D', 'f', 'F']).unwrap_or(trimmed);
+    // Rust's grammar is Java's without the suffix, but it also knows names.
+    let plain = digits.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b));
+    if plain { parse(digits) } else { None }
+}
+
+/// `0x1.8p3`.
+fn hexadecimal(text: &str) -> Option<f64> {
+    let (sign, rest) = match text.as_bytes().first()? {
+        b'-' => (-1.0, &text[1..]),
+        b'+' => (1.0, &text[1..]),
+        _ => (1.0, text),
+    };
+    let rest = rest.strip_prefix("0x").or_else(|| rest.strip_prefix("0X"))?;
+    let rest = rest.strip_suffix(['d', 'D', 'f', 'F']).unwrap_or(rest);
+    let (mantissa, exponent) = rest.split_once(['p', 'P'])?;
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    if whole.len() + fraction.len() == 0 {
+        return None;
+    }
+    let digits = u128::from_str_radix(&format!("{whole}{fraction}"), 16).ok()?;
+    let exponent = exponent.parse::<i32>().ok()? - 4 * fraction.len() as i32;
+    Some(sign * digits as f64 * 2_f64.powi(exponent))
+}
+
+/// The digits of a number as Java's `BigDecimal` reads it, and the power of ten behind them.
+fn big_decimal(text: &str) -> Option<(String, i64)> {
+    let text = java_trim(text);
+    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
+        None => (text, 0),
+    };
+    let (sign, digits) = match mantissa.as_bytes().first()? {
+        b'-' => ("-", &mantissa[1..]),
+        b'+' => ("", &mantissa[1..]),
+        _ => ("", mantissa),
+    };
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let all_digits = whole.bytes().chain(fraction.bytes()).all(|b| b.is_ascii_digit());
+    if !all_digits || whole.len() + fraction.len() == 0 {
+        return None;
+    }
+    Some((format!("{sign}{whole}{fraction}"), i64::from(exponent) - fraction.len() as i64))
+}

@@ -1,0 +1,73 @@
+//! CAST from every type to every type, with Spark's answers (ANSI off: what is no value of the
+//! type becomes null, whole numbers wrap). A pair that is not here is refused.
+
+mod from_text;
+mod numbers;
+mod to_text;
+mod times;
+
+use std::ops::Range;
+
+use arrow::array::ArrayRef;
+use arrow::datatypes::DataType;
+
+pub(crate) use times::{civil_from_days, parse_date, parse_timestamp};
+pub(crate) use to_text::{Formatter, java_double};
+
+use crate::bind::coerce::{is_atomic, is_numeric};
+use crate::bind::{Bind, failed};
+use crate::error::SqlError;
+use crate::operation::{Bound, Kernel, apply};
+use crate::types::simple_string;
+
+/// One cell as `CAST(… AS STRING)` gives it; `None` for null.
+pub fn cell_text(array: &ArrayRef, row: usize) -> Option<String> {
+    let mut text = String::new();
+    Formatter::new(array).write(row, &mut text).then_some(text)
+}
+
+/// `CAST(value AS kind)`.
+pub(crate) fn explicit(value: Bound, kind: &DataType, span: Range<usize>) -> Bind {
+    if value.kind == *kind {
+        return Ok(value);
+    }
+    if value.kind == DataType::Null || (value.is_null_constant() && is_atomic(&value.kind) && is_atomic(kind) && kernel(&value.kind, kind).is_some()) {
+        return Ok(Bound::null(kind));
+    }
+    let Some(kernel) = kernel(&value.kind, kind) else {
+        let message = format!("CAST from {} to {} is not answered", simple_string(&value.kind), simple_string(kind));
+        return Err(SqlError::unsupported(message, span));
+    };
+    let name = format!("cast {} as {}", simple_string(&value.kind), simple_string(kind));
+    apply(name, kind.clone(), kernel, vec![value]).map_err(failed(&span))
+}
+
+/// A cast that Spark makes by itself.
+pub(crate) fn implicit(value: Bound, kind: &DataType, span: Range<usize>) -> Bind {
+    let (from, to) = (&value.kind, kind);
+    let allowed = match (from, to) {
+        (DataType::Null, _) => true,
+        (from, DataType::Utf8) => is_atomic(from),
+        (DataType::Utf8, to) => is_numeric(to) || !matches!(to, DataType::List(_) | DataType::Map(..) | DataType::Struct(_)),
+        (DataType::Date32, DataType::Timestamp(..)) | (DataType::Timestamp(..), DataType::Date32) => true,
+        (from, to) => is_numeric(from) && is_numeric(to),
+    };
+    if !allowed {
+        let message = format!("expected {}, this is {}", simple_string(to), simple_string(from));
+        return Err(SqlError::invalid(message, span));
+    }
+    explicit(value, kind, span)
+}
+
+/// A whole number as BIGINT.
+pub(crate) fn widened(value: Bound, span: &Range<usize>) -> Bind {
+    explicit(value, &DataType::Int64, span.clone())
+}
+
+fn kernel(from: &DataType, to: &DataType) -> Option<Kernel> {
+    match (from, to) {
+        (_, DataType::Utf8) => to_text::kernel(from),
+        (DataType::Utf8, _) => from_text::kernel(to),
+        (from, to) => numbers::kernel(from, to).or_else(|| times::kernel(from, to)),
+    }
+}

@@ -1,0 +1,169 @@
+//! A flow's query: planned once, run for every batch, at most one row for each record.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+use arrow::array::{RecordBatch, UInt32Array};
+use arrow::compute::{filter_record_batch, filter};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use millstream_core::{Error, Result};
+
+use crate::error::SqlError;
+use crate::plan::{Base, Evaluator, flatten};
+use crate::syntax;
+
+/// The name of the relation that a flow's query reads.
+const INPUT: &str = "input";
+
+/// The rows that came of a batch.
+#[derive(Debug)]
+pub struct Transformed {
+    /// The query's columns.
+    pub batch: RecordBatch,
+    /// For each row the index of the row it came from.
+    pub origins: Vec<u32>,
+}
+
+/// A query over the view `input`, ready to run.
+#[derive(Debug)]
+pub struct FlowQuery {
+    evaluator: Evaluator,
+    unread: Vec<String>,
+}
+
+impl FlowQuery {
+    /// Plans `sql` over messages of `schema`.
+    pub fn new(sql: &str, schema: &Schema) -> Result<Self, SqlError> {
+        let query = syntax::parse_query(sql)?;
+        let used = RefCell::default();
+        let flat = flatten(&query, Some(&Base { name: INPUT, schema }), &used)?;
+        let whole = 0..sql.len();
+        if let Some(at) = flat.columns.iter().position(|column| column.name.is_empty()) {
+            let message = format!("column {} has no name", at + 1);
+            return Err(SqlError::invalid(message, whole).help("write AS and a name behind it"));
+        }
+        for (at, column) in flat.columns.iter().enumerate() {
+            let twice = flat.columns[..at].iter().any(|before| before.name.eq_ignore_ascii_case(&column.name));
+            if twice {
+                let message = format!("two columns are named `{}`", column.name);
+                return Err(SqlError::invalid(message, whole).help("give one of them another name with AS"));
+            }
+        }
+        let evaluator = Evaluator::new(&flat, schema)
+            .map_err(|e| SqlError::unsupported(format!("cannot be planned natively: {e}"), whole))?;
+        Ok(Self { evaluator, unread: unread(schema, &used.into_inner()) })
+    }
+
+    /// The query's columns.
+    pub fn schema(&self) -> &SchemaRef {
+        self.evaluator.output()
+    }
+
+    /// Fields of the input that the query does not mention.
+    pub fn unread(&self) -> &[String] {
+        &self.unread
+    }
+
+    /// Runs the query over one batch.
+    pub fn run(&self, batch: &RecordBatch) -> Result<Transformed> {
+        let failed = |e| Error::ours(format!("the query failed over a batch: {e}"));
+        let all = UInt32Array::from_iter_values(0..batch.num_rows() as u32);
+        let (batch, origins) = match self.evaluator.mask(batch).map_err(failed)? {
+            None => (batch.clone(), all),
+            Some(mask) => {
+                let kept = filter(&all, &mask).map_err(|e| failed(e.into()))?;
+                let kept = arrow::array::AsArray::as_primitive(&kept).clone();
+                (filter_record_batch(batch, &mask).map_err(|e| failed(e.into()))?, kept)
+            }
+        };
+        let batch = self.evaluator.project(&batch).map_err(failed)?;
+        Ok(Transformed { batch, origins: origins.values().to_vec() })
+    }
+}
+
+/// The fields of `schema`, dotted, that no name in `used` leads to.
+fn unread(schema: &Schema, used: &BTreeSet<Vec<String>>) -> Vec<String> {
+    let mut found = Vec::new();
+    for field in schema.fields() {
+        look(field, &mut Vec::new(), used, &mut found);
+    }
+    found
+}
+
+fn look(field: &Field, path: &mut Vec<String>, used: &BTreeSet<Vec<String>>, found: &mut Vec<String>) {
+    path.push(field.name().clone());
+    let lower: Vec<String> = path.iter().map(|part| part.to_lowercase()).collect();
+    // Named itself, or with everything in it by naming what it is in.
+    let is_used = used.iter().any(|name| lower.starts_with(name));
+    let leads_on = used.iter().any(|name| name.starts_with(&lower));
+    match field.data_type() {
+        _ if is_used => {}
+        DataType::Struct(fields) if leads_on => fields.iter().for_each(|field| look(field, path, used, found)),
+        _ => found.push(path.join(".")),
+    }
+    path.pop();
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::AsArray;
+
+    use super::*;
+    use crate::json::Decoder;
+    use crate::types::parse_schema;
+
+    const SCHEMA: &str = "id STRING, n INT, name STRUCT<first: STRING, last: STRING>";
+
+    fn run(sql: &str, messages: &[&str]) -> Transformed {
+        let schema = parse_schema(SCHEMA).expect("a schema");
+        let query = FlowQuery::new(sql, &schema).unwrap_or_else(|e| panic!("{sql}: {e}"));
+        let decoded = Decoder::new(&schema).decode(messages.iter().map(|message| Some(message.as_bytes())));
+        query.run(&decoded.batch).expect("runs")
+    }
+
+    #[test]
+    fn rows_remember_where_they_came_from() {
+        let messages = [r#"{"id":"a","n":1}"#, r#"{"id":"b"}"#, r#"{"id":"c","n":3}"#];
+        let result = run("SELECT upper(id) AS id, n + 1 AS m FROM input WHERE n > 0", &messages);
+        assert_eq!(result.origins, [0, 2]);
+        assert_eq!(result.batch.column(0).as_string::<i32>().iter().flatten().collect::<Vec<_>>(), ["A", "C"]);
+    }
+
+    #[test]
+    fn queries_in_from_and_with_are_put_in_place() {
+        let messages = [r#"{"id":"a","n":1}"#, r#"{"id":"b","n":5}"#];
+        for sql in [
+            "WITH big AS (SELECT id, n * 10 AS t FROM input WHERE n > 2) SELECT id FROM big WHERE t = 50",
+            "SELECT x.id FROM (SELECT id, n * 10 AS t FROM input i WHERE i.n > 2) x WHERE x.t = 50",
+        ] {
+            assert_eq!(run(sql, &messages).origins, [1], "{sql}");
+        }
+    }
+
+    #[test]
+    fn unread_fields_are_named() {
+        let schema = parse_schema(SCHEMA).expect("a schema");
+        let unread = |sql: &str| FlowQuery::new(sql, &schema).expect("plans").unread().to_vec();
+        assert_eq!(unread("SELECT id, name.FIRST AS f FROM input"), ["n", "name.last"]);
+        assert_eq!(unread("SELECT name FROM input WHERE n = 1"), ["id"]);
+        assert_eq!(unread("SELECT * FROM input"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_looks_at_more_than_one_record_is_refused() {
+        let schema = parse_schema(SCHEMA).expect("a schema");
+        for sql in [
+            "SELECT DISTINCT id FROM input",
+            "SELECT id FROM input ORDER BY id",
+            "SELECT id FROM input LIMIT 1",
+            "SELECT n FROM input GROUP BY n",
+            "SELECT count(*) AS n FROM input",
+            "SELECT id FROM other",
+            "SELECT id || 'x' FROM input",
+            "SELECT id, ID FROM input",
+            "SELECT nothing FROM input",
+        ] {
+            assert!(FlowQuery::new(sql, &schema).is_err(), "{sql}");
+        }
+    }
+}

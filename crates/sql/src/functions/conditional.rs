@@ -1,0 +1,90 @@
+//! Choosing among values, and asking for null.
+
+use std::ops::Range;
+
+use arrow::datatypes::DataType;
+use datafusion::logical_expr::Expr;
+
+use super::Call;
+use crate::bind::{self, Bind, coerce};
+use crate::operation::Bound;
+
+fn not_null(value: &Bound) -> Bound {
+    Bound { expr: Expr::IsNotNull(Box::new(value.expr.clone())), kind: DataType::Boolean }
+}
+
+/// The first that is not null.
+pub(super) fn coalesce(call: Call) -> Bind {
+    call.arity(1..=usize::MAX)?;
+    first_not_null(call.args, call.span)
+}
+
+fn first_not_null(values: Vec<Bound>, span: Range<usize>) -> Bind {
+    let (kind, mut values) = coerce::all_alike(values, span)?;
+    let conditions = values[..values.len() - 1].iter().map(not_null).collect();
+    if values.len() == 1 {
+        return Ok(values.remove(0));
+    }
+    Ok(bind::case(conditions, values, &kind))
+}
+
+pub(super) fn nvl(call: Call) -> Bind {
+    call.arity(2..=2)?;
+    first_not_null(call.args, call.span)
+}
+
+/// The second where the first is not null, else the third.
+pub(super) fn nvl2(mut call: Call) -> Bind {
+    call.arity(3..=3)?;
+    let asked = call.args.remove(0);
+    let (kind, values) = coerce::all_alike(call.args, call.span)?;
+    Ok(bind::case(vec![not_null(&asked)], values, &kind))
+}
+
+/// Null where both are equal, else the first.
+pub(super) fn nullif(mut call: Call) -> Bind {
+    call.arity(2..=2)?;
+    let (right, left) = (call.args.pop().expect("two"), call.args.pop().expect("two"));
+    let kind = left.kind.clone();
+    let equal = bind::equal(left.clone(), right, call.span)?;
+    Ok(bind::case(vec![equal], vec![Bound::null(&kind), left], &kind))
+}
+
+pub(super) fn r#if(mut call: Call) -> Bind {
+    call.arity(3..=3)?;
+    call.cast_condition()?;
+    let condition = call.args.remove(0);
+    let (kind, values) = coerce::all_alike(call.args, call.span)?;
+    Ok(bind::case(vec![condition], values, &kind))
+}
+
+pub(super) fn is_null(mut call: Call) -> Bind {
+    call.arity(1..=1)?;
+    let expr = Expr::IsNull(Box::new(call.args.remove(0).expr));
+    Ok(Bound { expr, kind: DataType::Boolean })
+}
+
+pub(super) fn is_not_null(call: Call) -> Bind {
+    call.arity(1..=1)?;
+    Ok(not_null(&call.args[0]))
+}
+
+pub(super) fn equal_null(mut call: Call) -> Bind {
+    call.arity(2..=2)?;
+    let (right, left) = (call.args.pop().expect("two"), call.args.pop().expect("two"));
+    bind::equal_null_safe(left, right, call.span)
+}
+
+impl Call {
+    /// Refuses a first argument that is no condition; NULL is one.
+    fn cast_condition(&mut self) -> Bind<()> {
+        match self.args[0].kind {
+            DataType::Boolean => Ok(()),
+            DataType::Null => {
+                self.args[0] = Bound::null(&DataType::Boolean);
+                Ok(())
+            }
+            _ => Err(self.refuse()),
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! DECIMAL arithmetic as Spark does it: exact, then rounded half up to the result's type, null
+//! where it does not fit or the divisor is zero.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array};
+use arrow::datatypes::{DataType, Decimal128Type, i256};
+
+use crate::operation::{Kernel, on_arrays};
+
+/// A DECIMAL's digits and how many of them stand behind the point.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Exact {
+    unscaled: i256,
+    scale: i32,
+}
+
+/// A computation, told the scale that the result will have.
+pub(crate) type Compute = fn(Exact, Exact, i32) -> Option<Exact>;
+
+/// A division by a number of this many digits first gives so many digits, rounded half up:
+/// Spark's `DecimalType.MAX_SCALE + 1`.
+const QUOTIENT_SCALE: i32 = 39;
+
+/// `compute` over two DECIMAL columns.
+pub(crate) fn kernel(compute: Compute, returns: DataType) -> Kernel {
+    let DataType::Decimal128(precision, scale) = returns else {
+        unreachable!("DECIMAL arithmetic gives DECIMAL")
+    };
+    on_arrays(move |args| {
+        let (left, right) = (Column::new(&args[0]), Column::new(&args[1]));
+        let cells = (0..args[0].len()).map(|row| {
+            let result = compute(left.get(row)?, right.get(row)?, scale.into())?;
+            fit(result, precision, scale)
+        });
+        let decimals: Decimal128Array = cells.collect();
+        Ok(Arc::new(decimals.with_precision_and_scale(precision, scale)?) as ArrayRef)
+    })
+}
+
+struct Column<'a> {
+    array: &'a Decimal128Array,
+    scale: i32,
+}
+
+impl<'a> Column<'a> {
+    fn new(array: &'a ArrayRef) -> Self {
+        let array = array.as_primitive::<Decimal128Type>();
+        Self { array, scale: array.scale().into() }
+    }
+
+    fn get(&self, row: usize) -> Option<Exact> {
+        self.array
+            .is_valid(row)
+            .then(|| Exact { unscaled: i256::from_i128(self.array.value(row)), scale: self.scale })
+    }
+}
+
+pub(crate) fn add(left: Exact, right: Exact, _: i32) -> Option<Exact> {
+    let scale = left.scale.max(right.scale);
+    let unscaled = at_scale(left, scale)?.checked_add(at_scale(right, scale)?)?;
+    Some(Exact { unscaled, scale })
+}
+
+pub(crate) fn subtract(left: Exact, right: Exact, scale: i32) -> Option<Exact> {
+    add(left, Exact { unscaled: right.unscaled.checked_neg()?, ..right }, scale)
+}
+
+pub(crate) fn multiply(left: Exact, right: Exact, _: i32) -> Option<Exact> {
+    Some(Exact { unscaled: left.unscaled.checked_mul(right.unscaled)?, scale: left.scale + right.scale })
+}
+
+pub(crate) fn modulo(left: Exact, right: Exact, _: i32) -> Option<Exact> {
+    let scale = left.scale.max(right.scale);
+    Some(Exact { unscaled: at_scale(left, scale)?.checked_rem(at_scale(right, scale)?)?, scale })
+}
+
+/// Digit by digit, so that nothing overflows on the way to 39 digits behind the point.
+pub(crate) fn divide(left: Exact, right: Exact, scale: i32) -> Option<Exact> {
+    if right.unscaled == i256::ZERO {
+        return None;
+    }
+    let negative = (left.unscaled < i256::ZERO) != (right.unscaled < i256::ZERO);
+    let (dividend, divisor) = (left.unscaled.checked_abs()?, right.unscaled.checked_abs()?);
+    let ten = i256::from_i128(10);
+    let (mut quotient, mut rest) = (dividend.checked_div(divisor)?, dividend.checked_rem(divisor)?);
+    // `quotient` is the result at this scale.
+    let mut at = left.scale - right.scale;
+    while at < scale {
+        let next = rest.checked_mul(ten)?;
+        quotient = quotient.checked_mul(ten)?.checked_add(next.checked_div(divisor)?)?;
+        rest = next.checked_rem(divisor)?;
+        at += 1;
+    }
+    // Spark rounds twice: at 39 digits, then at the result's scale. The digits in between:
+    let mut tail = Vec::new();
+    while at < QUOTIENT_SCALE {
+        let next = rest.checked_mul(ten)?;
+        tail.push(next.checked_div(divisor)?.as_i128() as u8);
+        rest = next.checked_rem(divisor)?;
+        at += 1;
+    }
+    let mut carry = rest.checked_mul(i256::from_i128(2))? >= divisor;
+    for digit in tail.iter_mut().rev() {
+        if !carry {
+            break;
+        }
+        *digit = (*digit + 1) % 10;
+        carry = *digit == 0;
+    }
+    let up = carry || tail.first().is_some_and(|digit| *digit >= 5);
+    if up {
+        quotient = quotient.checked_add(i256::ONE)?;
+    }
+    let unscaled = if negative { quotient.checked_neg()? } else { quotient };
+    Some(Exact { unscaled, scale: scale.max(left.scale - right.scale) })
+}
+
+fn power_of_ten(exponent: i32) -> Option<i256> {
+    i256::from_i128(10).checked_pow(u32::try_from(exponent).ok()?)
+}
+
+fn at_scale(number: Exact, scale: i32) -> Option<i256> {
+    number.unscaled.checked_mul(power_of_ten(scale - number.scale)?)
+}
+
+/// Rounds half up to `scale`; `None` where more than `precision` digits would be needed.
+fn fit(number: Exact, precision: u8, scale: i8) -> Option<i128> {
+    let unscaled = if number.scale <= scale.into() {
+        at_scale(number, scale.into())?
+    } else {
+        let divisor = power_of_ten(number.scale - i32::from(scale))?;
+        let (whole, rest) = (number.unscaled.checked_div(divisor)?, number.unscaled.checked_rem(divisor)?);
+        let half_or_more = rest.checked_abs()?.checked_mul(i256::from_i128(2))? >= divisor;
+        let away = if number.unscaled < i256::ZERO { i256::MINUS_ONE } else { i256::ONE };
+        if half_or_more { whole.checked_add(away)? } else { whole }
+    };
+    let limit = power_of_ten(precision.into())?;
+    (unscaled.checked_abs()? < limit).then(|| unscaled.as_i128())
+}
+
+/// A DECIMAL in another precision and scale.
+pub(crate) fn rescale(unscaled: i128, from: i8, precision: u8, scale: i8) -> Option<i128> {
+    fit(Exact { unscaled: i256::from_i128(unscaled), scale: from.into() }, precision, scale)
+}
+
+/// The number `digits × 10^exponent` as a DECIMAL; `digits` may be any number of them.
+pub(crate) fn rescale_parts(digits: &str, exponent: i64, precision: u8, scale: i8) -> Option<i128> {
+    let (sign, digits) = match digits.strip_prefix('-') {
+        Some(digits) => (-1, digits),
+        None => (1, digits),
+    };
+    let digits = digits.trim_start_matches('0');
+    // How many of the digits, or zeros behind them, are left of the result's last place.
+    let kept = i64::try_from(digits.len()).ok()? + exponent + i64::from(scale);
+    if digits.is_empty() || kept < 0 {
+        return Some(0);
+    }
+    if kept > i64::from(precision) {
+        return None;
+    }
+    let kept = kept as usize;
+    let head = format!("{:0<kept$}", digits.get(..kept).unwrap_or(digits));
+    let mut unscaled: i128 = if head.is_empty() { 0 } else { head.parse().ok()? };
+    if digits.as_bytes().get(kept).is_some_and(|digit| *digit >= b'5') {
+        unscaled += 1;
+    }
+    (unscaled < 10_i128.checked_pow(precision.into())?).then_some(sign * unscaled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exact(unscaled: i128, scale: i32) -> Exact {
+        Exact { unscaled: i256::from_i128(unscaled), scale }
+    }
+
+    #[test]
+    fn numbers_are_rounded_half_up_and_must_fit() {
+        for (digits, exponent, expected) in [
+            ("125", -2, Some(13)),
+            ("-125", -2, Some(-13)),
+            ("124", -2, Some(12)),
+            ("999949", -4, Some(1000)),
+            ("99995", -2, None),
+            ("0000", 10, Some(0)),
+            ("5", -2, Some(1)),
+            ("4", -2, Some(0)),
+            ("5", -3, Some(0)),
+            ("12", 1, Some(1200)),
+        ] {
+            assert_eq!(rescale_parts(digits, exponent, 4, 1), expected, "{digits}e{exponent}");
+        }
+        assert_eq!(rescale(125, 2, 4, 1), Some(13));
+        assert_eq!(rescale(99995, 1, 4, 1), None);
+    }
+
+    #[test]
+    fn division_gives_the_digits_asked_for() {
+        let divide = |a, b, scale| fit(divide(a, b, scale)?, 38, scale as i8);
+        assert_eq!(divide(exact(1, 0), exact(3, 0), 6), Some(333_333));
+        assert_eq!(divide(exact(2, 0), exact(3, 0), 6), Some(666_667));
+        assert_eq!(divide(exact(-1, 0), exact(8, 0), 2), Some(-13));
+        assert_eq!(divide(exact(150, 2), exact(5, 1), 3), Some(3000));
+        assert_eq!(divide(exact(1, 0), exact(0, 0), 3), None);
+    }
+}

@@ -1,0 +1,119 @@
+//! The grammar, shown by where the brackets are.
+
+use super::ast::{Binary, Expr, Kind, Literal, Predicate, Unary};
+use super::parser::{parse_fields, parse_query};
+
+/// The expression with all its brackets.
+fn shape(expr: &Expr) -> String {
+    match &expr.kind {
+        Kind::Literal(Literal::Int(number)) => number.to_string(),
+        Kind::Literal(literal) => format!("{literal:?}"),
+        Kind::Name(parts) => parts.join("."),
+        Kind::Unary(Unary::Not, operand) => format!("NOT({})", shape(operand)),
+        Kind::Unary(operator, operand) => format!("{operator:?}({})", shape(operand)),
+        Kind::Binary(operator, left, right) => {
+            let symbol = match operator {
+                Binary::Or => "OR",
+                Binary::And => "AND",
+                Binary::Equal => "=",
+                Binary::Less => "<",
+                Binary::Add => "+",
+                Binary::Subtract => "-",
+                Binary::Multiply => "*",
+                Binary::IntegerDivide => "DIV",
+                Binary::BitOr => "|",
+                Binary::BitXor => "^",
+                Binary::BitAnd => "&",
+                Binary::Concat => "||",
+                other => return format!("{other:?}({}, {})", shape(left), shape(right)),
+            };
+            format!("({} {symbol} {})", shape(left), shape(right))
+        }
+        Kind::Predicate(value, Predicate::IsNull, false) => format!("ISNULL({})", shape(value)),
+        Kind::Predicate(value, Predicate::Between(low, high), negated) => {
+            format!("BETWEEN{}({}, {}, {})", u8::from(*negated), shape(value), shape(low), shape(high))
+        }
+        Kind::Call { name, args, .. } => format!("{name}({})", args.iter().map(shape).collect::<Vec<_>>().join(", ")),
+        Kind::Field(value, name) => format!("{}->{name}", shape(value)),
+        Kind::Index(value, index) => format!("{}[{}]", shape(value), shape(index)),
+        other => format!("{other:?}"),
+    }
+}
+
+fn parsed(text: &str) -> String {
+    let query = parse_query(&format!("SELECT {text}")).unwrap_or_else(|e| panic!("{text}: {e}"));
+    shape(&query.select.items[0].expr)
+}
+
+fn refused(text: &str) -> String {
+    parse_query(text).expect_err(text).to_string()
+}
+
+#[test]
+fn operators_bind_as_in_spark() {
+    for (text, expected) in [
+        ("1 + 2 * 3", "(1 + (2 * 3))"),
+        ("7 DIV 2 * 3", "((7 DIV 2) * 3)"),
+        ("a = b IS NULL", "ISNULL((a = b))"),
+        ("NOT a = b AND c", "(NOT((a = b)) AND c)"),
+        ("a OR b AND c", "(a OR (b AND c))"),
+        ("1 | 2 ^ 3 & 4 + 5", "(1 | (2 ^ (3 & (4 + 5))))"),
+        ("a || b || c", "((a || b) || c)"),
+        ("a BETWEEN 1 AND 2 AND b", "(BETWEEN0(a, 1, 2) AND b)"),
+        ("a NOT BETWEEN 1 AND 2", "BETWEEN1(a, 1, 2)"),
+        ("- 2", "-2"),
+        ("1 - -2", "(1 - -2)"),
+        ("-a.b", "Minus(a.b)"),
+        ("f(x).b[0].c", "f(x)->b[0]->c"),
+        ("trim(BOTH 'x' FROM y)", "btrim(y, String(\"x\"))"),
+        ("POSITION('b' IN s)", "position(String(\"b\"), s)"),
+    ] {
+        assert_eq!(parsed(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn literals_have_sparks_types() {
+    for (text, expected) in [
+        ("2147483648", "Bigint(2147483648)"),
+        ("-2147483648", "-2147483648"),
+        ("2L", "Bigint(2)"),
+        ("1Y", "Tinyint(1)"),
+        ("1.50", "Decimal { unscaled: 150, precision: 3, scale: 2 }"),
+        (".5", "Decimal { unscaled: 5, precision: 1, scale: 1 }"),
+        ("0.01", "Decimal { unscaled: 1, precision: 2, scale: 2 }"),
+        ("1e3", "Double(1000.0)"),
+        ("1.5D", "Double(1.5)"),
+        ("9223372036854775808", "Decimal { unscaled: 9223372036854775808, precision: 19, scale: 0 }"),
+        (r"'a\tb\u0041\'\\\%'", "String(\"a\\tbA'\\\\\\\\%\")"),
+        ("'a' \"b\"", "String(\"ab\")"),
+        (r"r'a\n'", "String(\"a\\\\n\")"),
+        ("X'1ff'", "Binary([1, 255])"),
+    ] {
+        assert_eq!(parsed(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn types_nest() {
+    let fields = parse_fields("s STRUCT<a: ARRAY<MAP<STRING, ARRAY<INT>>>, b DECIMAL(4,2)>").expect("a schema");
+    assert_eq!(crate::types::simple_string(&fields[0].kind), "struct<a:array<map<string,array<int>>>,b:decimal(4,2)>");
+}
+
+#[test]
+fn refusals_say_what_and_where() {
+    for (text, expected) in [
+        ("SELECT 1 +", "expected a value, the query ends here"),
+        ("SELECT 'a", "never closed"),
+        ("SELECT a FROM t JOIN u", "more than one table"),
+        ("SELECT a::INT", "write CAST"),
+        ("SELECT 'it''s'", "write \\'"),
+        ("SELECT INTERVAL 1 DAY", "INTERVAL"),
+        ("SELECT CAST(1 AS FOO)", "`FOO` is no type"),
+        ("SELECT 1 FROM t UNION SELECT 2", "UNION"),
+    ] {
+        assert!(refused(text).contains(expected), "{text}: {}", refused(text));
+    }
+    let deep = format!("SELECT {}1{}", "(".repeat(5000), ")".repeat(5000));
+    assert!(refused(&deep).contains("nested deeper"));
+}

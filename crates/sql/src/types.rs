@@ -1,0 +1,59 @@
+//! Spark's types as Arrow types, and their names.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
+
+use crate::error::SqlError;
+use crate::syntax;
+
+/// Reads a schema in Spark's DDL form: `a INT, b STRUCT<c: STRING>`.
+pub fn parse_schema(text: &str) -> Result<SchemaRef, SqlError> {
+    let fields = syntax::parse_fields(text)?;
+    let fields: Vec<_> = fields.into_iter().map(|field| Field::new(field.name, field.kind, field.nullable)).collect();
+    Ok(Arc::new(Schema::new(fields)))
+}
+
+/// Spark's name of a type, as `simpleString` gives it.
+pub fn simple_string(kind: &DataType) -> String {
+    match kind {
+        DataType::Null => "void".into(),
+        DataType::Boolean => "boolean".into(),
+        DataType::Int8 => "tinyint".into(),
+        DataType::Int16 => "smallint".into(),
+        DataType::Int32 => "int".into(),
+        DataType::Int64 => "bigint".into(),
+        DataType::Float32 => "float".into(),
+        DataType::Float64 => "double".into(),
+        DataType::Decimal128(precision, scale) => format!("decimal({precision},{scale})"),
+        DataType::Utf8 => "string".into(),
+        DataType::Binary => "binary".into(),
+        DataType::Date32 => "date".into(),
+        DataType::Timestamp(_, Some(_)) => "timestamp".into(),
+        DataType::Timestamp(_, None) => "timestamp_ntz".into(),
+        DataType::List(item) => format!("array<{}>", simple_string(item.data_type())),
+        DataType::Map(entries, _) => match entries.data_type() {
+            DataType::Struct(fields) => {
+                format!("map<{},{}>", simple_string(fields[0].data_type()), simple_string(fields[1].data_type()))
+            }
+            _ => "map".into(),
+        },
+        DataType::Struct(fields) => {
+            let fields: Vec<_> =
+                fields.iter().map(|field| format!("{}:{}", field.name(), simple_string(field.data_type()))).collect();
+            format!("struct<{}>", fields.join(","))
+        }
+        other => format!("{other}"),
+    }
+}
+
+/// Spark's timestamp: microseconds, a moment on the time line.
+pub(crate) fn timestamp() -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+}
+
+/// A map type.
+pub(crate) fn map_of(key: DataType, value: DataType) -> DataType {
+    let entries = Fields::from(vec![Field::new("key", key, false), Field::new("value", value, true)]);
+    DataType::Map(Arc::new(Field::new("entries", DataType::Struct(entries), false)), false)
+}
