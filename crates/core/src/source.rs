@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::{Checkpoint, Records, Result};
+use crate::{Checkpoint, Counts, Records, Result};
 
 /// Something that hands out records in batches and remembers how far they were processed.
 #[async_trait]
@@ -12,16 +12,14 @@ pub trait Source: Send {
     /// May be cancelled at any await without losing a record.
     async fn next(&mut self) -> Result<Option<Records>>;
 
-    /// Remembers that everything before `checkpoint` is durable at the sink.
-    /// Counts only become part of the totals when this succeeds.
-    async fn commit(&mut self, checkpoint: &Checkpoint) -> Result<()>;
+    /// Remembers that everything before `checkpoint`, which covers what `next` gave last, is
+    /// durable at the sink. Returns the counts that are now part of the totals: those of a
+    /// partition that was taken away in the meantime are not, another reader counts them again.
+    async fn commit(&mut self, checkpoint: &Checkpoint) -> Result<Counts>;
 
     /// From now on ends (`next` gives `None`) as soon as everything that is there at this
     /// moment has been committed, whoever commits it. A bounded source ends by itself.
     async fn drain(&mut self) -> Result<()> {
         Ok(())
     }
-
-    /// Asks for no more records: what `next` has not handed out yet stays for later.
-    async fn stop(&mut self) {}
 }

@@ -1,0 +1,149 @@
+//! Topics, on librdkafka: the same code for the embedded broker and a real one.
+
+mod admin;
+mod errors;
+mod sink;
+mod source;
+mod tail;
+
+use async_trait::async_trait;
+use millstream_core::settings::{self, Names};
+use millstream_core::{Error, Result, Scope, Sink, SinkKind, SinkPlan, Source, SourceKind, SourcePlan};
+use rdkafka::ClientConfig;
+use schemars::{JsonSchema, Schema, schema_for};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+pub use tail::read_all;
+
+/// The broker that all topics of a pipeline live on.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Connection {
+    /// Where it is reached: `host:port`, several with commas between, or `embedded` for a broker
+    /// in this process on localhost:29092 (`embedded:PORT` for another port, 0 for any).
+    pub brokers: String,
+}
+
+impl Connection {
+    /// The connection that the scope's pipeline uses.
+    pub fn of(scope: &Scope) -> Result<Self> {
+        let settings = scope.services.get("kafka");
+        settings::read(settings.ok_or_else(|| Error::ours("a topic is opened without `kafka:`"))?)
+    }
+
+    fn client(&self, name: &str) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.brokers).set("client.id", name);
+        // A broker that comes back is found at once, not after ten seconds.
+        config.set("reconnect.backoff.ms", "50").set("reconnect.backoff.max.ms", "1000");
+        config.set("log_level", "0");
+        config
+    }
+}
+
+/// Messages of a topic, read as a member of a consumer group.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TopicSourceSettings {
+    /// The topic's name.
+    pub topic: String,
+    /// The consumer group that remembers how far the flow has come; by default PIPELINE.FLOW.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// What the messages look like, in Spark's DDL form: `id STRING, n INT`. Not needed where a
+    /// flow of the same pipeline writes the topic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<String>,
+    /// What becomes of a message without a value: `dead` makes it a dead letter, `ignore` passes
+    /// over it.
+    #[serde(default)]
+    pub on_null: OnNull,
+}
+
+/// What becomes of a message without a value.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnNull {
+    /// It is a dead letter.
+    #[default]
+    Dead,
+    /// It counts as filtered.
+    Ignore,
+}
+
+/// Messages to a topic, each row one JSON object.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TopicSinkSettings {
+    /// The topic's name; it is made where it is missing.
+    pub topic: String,
+    /// The column, or columns, of the message key: messages of one key stay in order.
+    pub key: Names,
+    /// The column that says when a row was true; without it that is the time of sending.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<String>,
+    /// How many partitions a new topic gets; by default the broker decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partitions: Option<u16>,
+    /// How many copies of it the broker keeps; by default the broker decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replication: Option<u16>,
+    /// Configuration of a new topic, like `retention.ms: "86400000"`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub config: BTreeMap<String, String>,
+}
+
+/// The kind `topic`, as a source and as a sink.
+#[derive(Debug, Clone, Copy)]
+pub struct TopicKind;
+
+#[async_trait]
+impl SourceKind for TopicKind {
+    fn name(&self) -> &'static str {
+        "topic"
+    }
+
+    fn settings(&self) -> Schema {
+        schema_for!(TopicSourceSettings)
+    }
+
+    fn plan(&self, settings: &Value) -> Result<SourcePlan> {
+        let settings: TopicSourceSettings = settings::read(settings)?;
+        Ok(SourcePlan {
+            address: settings.topic.clone(),
+            topic: Some(settings.topic),
+            schema: settings.schema,
+            nulls_ignored: settings.on_null == OnNull::Ignore,
+            empty_run_fails: false,
+        })
+    }
+
+    async fn open(&self, settings: &Value, scope: &Scope) -> Result<Box<dyn Source>> {
+        let settings: TopicSourceSettings = settings::read(settings)?;
+        let group = settings.group.unwrap_or_else(|| format!("{}.{}", scope.pipeline, scope.flow));
+        Ok(Box::new(source::TopicSource::open(&Connection::of(scope)?, &settings.topic, &group)?))
+    }
+}
+
+#[async_trait]
+impl SinkKind for TopicKind {
+    fn name(&self) -> &'static str {
+        "topic"
+    }
+
+    fn settings(&self) -> Schema {
+        schema_for!(TopicSinkSettings)
+    }
+
+    fn plan(&self, settings: &Value) -> Result<SinkPlan> {
+        let settings: TopicSinkSettings = settings::read(settings)?;
+        Ok(SinkPlan::Topic { topic: settings.topic, key: settings.key.to_vec(), timestamp: settings.timestamp })
+    }
+
+    async fn open(&self, settings: &Value, scope: &Scope) -> Result<Sink> {
+        let settings: TopicSinkSettings = settings::read(settings)?;
+        Ok(Sink::Messages(Box::new(sink::TopicSink::open(&Connection::of(scope)?, settings)?)))
+    }
+}

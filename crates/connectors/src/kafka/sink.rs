@@ -1,0 +1,117 @@
+//! Writes messages with an idempotent producer and waits until the broker has all of them.
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use millstream_core::{Error, MessageSink, Reason, Record, Records, Result, Written};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{FutureProducer, FutureRecord};
+
+use super::admin::ensure_topic;
+use super::errors::explain;
+use super::{Connection, TopicSinkSettings};
+
+/// How long the broker may take for a message before that counts as a failure to be retried.
+const DELIVERY_TIMEOUT_MS: &str = "30000";
+
+/// Messages to one topic.
+pub(super) struct TopicSink {
+    connection: Connection,
+    settings: TopicSinkSettings,
+    producer: FutureProducer,
+}
+
+impl TopicSink {
+    pub(super) fn open(connection: &Connection, settings: TopicSinkSettings) -> Result<Self> {
+        let mut config = connection.client("millstream");
+        config
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            .set("compression.type", "lz4")
+            .set("linger.ms", "2")
+            .set("batch.num.messages", "10000")
+            .set("queue.buffering.max.kbytes", "32768")
+            // What is too large is decided by the broker, for each topic.
+            .set("message.max.bytes", "100000000")
+            .set("message.timeout.ms", DELIVERY_TIMEOUT_MS);
+        let what = format!("writing topic {} on {}", settings.topic, connection.brokers);
+        let producer = config.create().map_err(|e| explain(&what, &e))?;
+        Ok(Self { connection: connection.clone(), settings, producer })
+    }
+}
+
+#[async_trait]
+impl MessageSink for TopicSink {
+    async fn prepare(&mut self) -> Result<()> {
+        ensure_topic(&self.connection, &self.settings).await
+    }
+
+    async fn write(&mut self, messages: &Records) -> Result<Written> {
+        let what = format!("writing topic {} on {}", self.settings.topic, self.connection.brokers);
+        let mut written = Written::default();
+        let mut failure: Option<Error> = None;
+        let mut under_way = FuturesUnordered::new();
+        let mut settle = |index: u32, result: Result<(), KafkaError>| match result {
+            Ok(()) => written.written += 1,
+            Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
+                let detail = format!("the broker takes no message as large in topic {}", self.settings.topic);
+                written.refused.push((index, Reason::TooLarge, detail));
+            }
+            Err(error) => failure = Some(explain(&what, &error)),
+        };
+        for (index, message) in messages.iter().enumerate() {
+            let index = index as u32;
+            let delivery = loop {
+                match self.producer.send_result(record(&self.settings.topic, &message)) {
+                    Ok(delivery) => break delivery,
+                    Err((error, _)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) => {
+                        // Room is made by what is delivered.
+                        match under_way.next().await {
+                            Some((index, result)) => settle(index, result),
+                            None => return Err(explain(&what, &error)),
+                        }
+                    }
+                    Err((error, _)) => return Err(explain(&what, &error)),
+                }
+            };
+            under_way.push(async move {
+                let delivered = delivery.await.unwrap_or(Err((
+                    KafkaError::Canceled,
+                    rdkafka::message::OwnedMessage::new(
+                        None,
+                        None,
+                        String::new(),
+                        rdkafka::Timestamp::NotAvailable,
+                        0,
+                        0,
+                        None,
+                    ),
+                )));
+                (index, delivered.map(|_| ()).map_err(|(error, _)| error))
+            });
+        }
+        while let Some((index, result)) = under_way.next().await {
+            settle(index, result);
+        }
+        match failure {
+            Some(error) => Err(error),
+            None => Ok(written),
+        }
+    }
+}
+
+fn record<'a>(topic: &'a str, message: &Record<'a>) -> FutureRecord<'a, [u8], [u8]> {
+    let mut record = FutureRecord::to(topic);
+    record.key = message.key;
+    record.payload = message.value;
+    record.timestamp = (message.timestamp >= 0).then_some(message.timestamp);
+    record.partition = (message.partition >= 0).then_some(message.partition);
+    if !message.headers.is_empty() {
+        let headers = message.headers.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
+            headers.insert(Header { key, value: Some(value) })
+        });
+        record.headers = Some(headers);
+    }
+    record
+}
