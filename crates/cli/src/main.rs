@@ -1,2 +1,83 @@
-//! The binary: where everything meets.
-fn main() {}
+//! The binary: arguments in, a command run, an exit code out.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this crate is the one that speaks to people")]
+
+mod args;
+mod bind;
+mod commands;
+mod load;
+mod output;
+mod state;
+mod stop;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use millstream_core::Fault;
+use millstream_engine::Report;
+
+use crate::args::Args;
+
+/// How a command ends when it does not succeed.
+#[derive(Debug)]
+enum Failure {
+    /// With an error that nobody has shown yet.
+    Error(millstream_core::Error),
+    /// With mistakes in the file.
+    Mistakes(Box<Report>),
+    /// With an exit code; what there is to say has been said.
+    Code(u8),
+}
+
+impl From<millstream_core::Error> for Failure {
+    fn from(error: millstream_core::Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl From<Report> for Failure {
+    fn from(report: Report) -> Self {
+        Self::Mistakes(Box::new(report))
+    }
+}
+
+type Outcome<T = ()> = Result<T, Failure>;
+
+/// The run failed.
+const FAILED: u8 = 1;
+/// The user asked for something that cannot be.
+const ASKED_WRONGLY: u8 = 2;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("MILLSTREAM_LOG")
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn")),
+        )
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start: {error}");
+            return ExitCode::from(FAILED);
+        }
+    };
+    let ended = runtime.block_on(commands::run(args));
+    // A thread that waits for librdkafka must not hold up the end.
+    runtime.shutdown_timeout(std::time::Duration::from_millis(200));
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Code(code)) => ExitCode::from(code),
+        Err(Failure::Mistakes(report)) => {
+            eprint!("{}", report.render(output::has_colours()));
+            ExitCode::from(ASKED_WRONGLY)
+        }
+        Err(Failure::Error(error)) => {
+            output::error(&error);
+            ExitCode::from(if error.fault == Fault::User { ASKED_WRONGLY } else { FAILED })
+        }
+    }
+}

@@ -6,16 +6,6 @@ use async_trait::async_trait;
 
 use crate::{Reason, Records, Result};
 
-/// The result of a flow's query for one batch of records.
-pub struct Output<'a> {
-    /// One row for each record that passed the query.
-    pub batch: &'a RecordBatch,
-    /// For each row the index of the record it came from.
-    pub origins: &'a [u32],
-    /// The records that were read.
-    pub records: &'a Records,
-}
-
 /// Rows for a table.
 pub struct Rows<'a> {
     /// The columns, by name those of the table.

@@ -46,3 +46,11 @@ impl TableSettings {
         })
     }
 }
+
+/// The database that all tables of a pipeline live in.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TableConnection {
+    /// Where Cassandra is reached, or `embedded` for a table store in this process.
+    pub hosts: String,
+}

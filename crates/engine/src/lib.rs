@@ -1,1 +1,31 @@
 //! Reads a pipeline, binds it, runs its flows, reports.
+//!
+//! The way of a file: [`Document`] (text to tree, every value with its place), [`Pipeline`]
+//! (values put in, the shape checked against the connectors' settings), [`Plan`] (sources,
+//! queries and sinks checked against each other), [`run`] (the flows at work).
+//!
+//! The engine never names a connector: it knows the [`Registry`] that the binary hands it.
+
+mod decode;
+mod diagnostic;
+mod document;
+mod flow;
+mod keys;
+mod pipeline;
+mod plan;
+mod registry;
+mod retry;
+mod run;
+mod shape;
+mod trial;
+mod values;
+
+pub use diagnostic::{Diagnostic, Report, Severity};
+pub use document::Document;
+pub use flow::FlowState;
+pub use pipeline::{Component, Flow, Pipeline, Runner, Test};
+pub use plan::{Origin, Plan, PlannedFlow, Target};
+pub use registry::Registry;
+pub use run::{Backends, FlowSummary, Observer, RunOptions, Status, Summary, Until, run};
+pub use trial::{Preview, TestResult, preview, test};
+pub use values::{Secrets, Values};

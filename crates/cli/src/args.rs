@@ -1,0 +1,187 @@
+//! What can be asked for on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// One file describes a pipeline: API → topic → SQL → table. Run it with everything embedded, or
+/// on real services.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Runs the example pipeline with everything embedded and an API of its own.
+    Demo {
+        /// Three requests without waiting, the first rows and the counts, then ends.
+        #[arg(long)]
+        once: bool,
+    },
+    /// Writes a pipeline file to begin with.
+    Init {
+        /// Where to.
+        #[arg(default_value = ".")]
+        folder: PathBuf,
+    },
+    /// Reads a pipeline file and checks everything that can be checked without asking anybody.
+    Check {
+        #[command(flatten)]
+        file: FileArgs,
+    },
+    /// Shows what a flow makes of a few records; nothing is written.
+    Preview {
+        #[command(flatten)]
+        file: FileArgs,
+        /// The flow; the first one without it.
+        #[arg(long)]
+        flow: Option<String>,
+        /// How many records.
+        #[arg(short, default_value_t = 5)]
+        n: usize,
+    },
+    /// Runs the tests in a pipeline file.
+    Test {
+        #[command(flatten)]
+        file: FileArgs,
+    },
+    /// Runs a pipeline once: until the sources have ended and the topics are drained.
+    Run {
+        #[command(flatten)]
+        file: FileArgs,
+        /// Only this flow.
+        #[arg(long)]
+        flow: Option<String>,
+        /// How long a service may not answer before the run is given up, like 30s or 5m.
+        #[arg(long, default_value = "5m", value_parser = period)]
+        patience: std::time::Duration,
+        /// How the summary is printed; json where standard output is no terminal.
+        #[arg(long)]
+        format: Option<SummaryFormat>,
+    },
+    /// Asks the pipeline's table: the flows' SQL with aggregates, ORDER BY and LIMIT.
+    Query {
+        #[command(flatten)]
+        file: FileArgs,
+        /// The query, like "SELECT count(*) FROM created_users".
+        sql: String,
+        /// How the answer is printed.
+        #[arg(long, default_value = "table")]
+        format: RowFormat,
+    },
+    /// Records that could not be processed.
+    DeadLetters {
+        #[command(subcommand)]
+        command: DeadLetters,
+    },
+    /// Answers statements: at a terminal as text, else one JSON object for each line.
+    Sql,
+    /// Serves the built-in Random User API alone.
+    #[command(hide = true)]
+    RandomUser {
+        /// The port on localhost; 0 takes any free one.
+        #[arg(long, default_value_t = 7071)]
+        port: u16,
+        /// Users that may be fetched in five minutes before the answer is 429.
+        #[arg(long, default_value_t = 20_000)]
+        limit: u64,
+        /// The share of requests, from 0 to 1, that is answered with 503.
+        #[arg(long, default_value_t = 0.0)]
+        fail: f64,
+        /// How long an answer takes, like 200ms.
+        #[arg(long, default_value = "0ms", value_parser = period)]
+        latency: std::time::Duration,
+    },
+    /// Measures this machine.
+    #[command(hide = true)]
+    Bench {
+        /// What is measured.
+        what: BenchKind,
+        /// How many records.
+        #[arg(long, default_value_t = 500_000)]
+        records: u64,
+    },
+    /// Prints the JSON Schema of a pipeline file, for editors.
+    #[command(hide = true)]
+    JsonSchema {
+        /// As the reference page, in Markdown.
+        #[arg(long)]
+        markdown: bool,
+    },
+    /// Prints completions for a shell.
+    #[command(hide = true)]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeadLetters {
+    /// One line for each.
+    List {
+        #[command(flatten)]
+        file: FileArgs,
+        /// Only of this flow.
+        #[arg(long)]
+        flow: Option<String>,
+        /// Only with this reason: empty, unreadable, null-key, bad-value or too-large.
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// One of them whole.
+    Show {
+        #[command(flatten)]
+        file: FileArgs,
+        /// FLOW/TOPIC/PARTITION/OFFSET, as `list` prints it.
+        place: String,
+    },
+}
+
+/// A pipeline file and what goes with it.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct FileArgs {
+    /// The pipeline file; for `query` and `dead-letters` also `demo`.
+    pub(crate) file: PathBuf,
+    /// A file with variables, NAME=value line by line.
+    #[arg(long)]
+    pub(crate) env_file: Option<PathBuf>,
+    /// Where embedded topics and tables are kept; by default .millstream beside the file.
+    #[arg(long)]
+    pub(crate) state: Option<PathBuf>,
+    /// Refuses to start anything embedded.
+    #[arg(long)]
+    pub(crate) no_embedded: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SummaryFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RowFormat {
+    Table,
+    /// One object a line.
+    Json,
+    Csv,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BenchKind {
+    /// JSON bytes to the result of the example's query, on one core.
+    Query,
+    /// Messages into the embedded broker and out again.
+    Broker,
+    /// Topic to table, everything embedded.
+    Store,
+}
+
+fn period(text: &str) -> Result<std::time::Duration, String> {
+    let period = millstream_core::settings::Period::parse(text);
+    period.map(|period| period.0).ok_or_else(|| "write a number and ms, s, m, h or d".to_owned())
+}

@@ -1,0 +1,146 @@
+//! The only place where a name meets a backend: which kinds there are, and what `embedded` is.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use millstream_connectors::http::HttpKind;
+use millstream_connectors::kafka::{Connection, TopicKind};
+use millstream_core::{Error, Result, TableConnection, settings};
+use millstream_embedded::{Broker, TableKind, TableStore};
+use millstream_engine::{Backends, Pipeline, Registry};
+use schemars::schema_for;
+use serde_json::{Map, Value, json};
+
+/// The port on which everybody expects the tutorial's broker.
+const BROKER_PORT: u16 = 29092;
+const EMBEDDED: &str = "embedded";
+
+/// Every kind of source and sink; tables are kept in `state`.
+pub(crate) fn registry(state: &Path) -> Registry {
+    Registry {
+        sources: vec![Arc::new(HttpKind), Arc::new(TopicKind)],
+        sinks: vec![Arc::new(TopicKind), Arc::new(TableKind::new(table_store(state)))],
+        services: vec![("kafka", schema_for!(Connection)), ("cassandra", schema_for!(TableConnection))],
+    }
+}
+
+/// The embedded tables of a state directory.
+pub(crate) fn table_store(state: &Path) -> TableStore {
+    TableStore::new(&state.join("tables.sqlite"))
+}
+
+/// The services of a pipeline, running.
+pub(crate) struct Services {
+    broker: Option<Broker>,
+    /// Each service with its address, for people.
+    pub(crate) backends: Backends,
+    /// The settings with real addresses in place of `embedded`.
+    pub(crate) settings: Map<String, Value>,
+}
+
+/// What a start may do.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct StartOptions {
+    /// Nothing embedded is started.
+    pub(crate) no_embedded: bool,
+    /// The broker takes a free port where its own is taken.
+    pub(crate) any_port: bool,
+}
+
+/// Whether a pipeline keeps topics in this process.
+pub(crate) fn broker_port(pipeline: &Pipeline) -> Result<Option<u16>> {
+    let connection: Connection = match &pipeline.services["kafka"] {
+        Value::Null => Connection { brokers: EMBEDDED.to_owned() },
+        set => settings::read(set)?,
+    };
+    match connection.brokers.strip_prefix(EMBEDDED) {
+        None => Ok(None),
+        Some("") => Ok(Some(BROKER_PORT)),
+        Some(port) => match port.strip_prefix(':').and_then(|port| port.parse().ok()) {
+            Some(port) => Ok(Some(port)),
+            None => Err(Error::user(format!("`{}` is no broker", connection.brokers))
+                .help("write embedded, embedded:PORT, or host:port")
+                .at("kafka")),
+        },
+    }
+}
+
+/// Checks that a pipeline's services are what this start may use.
+pub(crate) fn check_services(pipeline: &Pipeline, options: StartOptions) -> Result<()> {
+    let tables: TableConnection = match &pipeline.services["cassandra"] {
+        Value::Null => TableConnection { hosts: EMBEDDED.to_owned() },
+        set => settings::read(set)?,
+    };
+    let embedded_broker = broker_port(pipeline)?.is_some();
+    let embedded_tables = tables.hosts == EMBEDDED;
+    for (name, key, embedded) in [("kafka", "brokers", embedded_broker), ("cassandra", "hosts", embedded_tables)] {
+        let written = written(pipeline, name, key);
+        let variable = written.split_once("${").and_then(|(_, rest)| rest.split([':', '}']).next());
+        let set = variable.map_or_else(|| format!("{name}.{key} in the file"), |name| format!("the variable {name}"));
+        if embedded && options.no_embedded {
+            return Err(Error::user(format!("{name} would be embedded, which this start forbids"))
+                .help(format!("give {set} the address of a real service")));
+        }
+        if embedded && variable.is_some() && embedded_broker != embedded_tables {
+            return Err(Error::user(format!("{name} would be embedded and the other service real"))
+                .help(format!("give {set} an address; or write `{name}: {{ {key}: embedded }}` if it is meant")));
+        }
+    }
+    if !embedded_tables {
+        return Err(Error::user(format!("cassandra.hosts is {}: this version has the embedded tables only", tables.hosts))
+            .help("take CASSANDRA_HOSTS out of the environment"));
+    }
+    Ok(())
+}
+
+/// A service's setting as it stands in the file.
+fn written(pipeline: &Pipeline, service: &str, key: &str) -> String {
+    let document = &pipeline.document;
+    let node = document.nearest(&[service, key]);
+    document.text[node.span.clone()].to_owned()
+}
+
+impl Services {
+    /// Starts what is embedded, with its state in `state`.
+    pub(crate) async fn start(pipeline: &Pipeline, state: &Path, options: StartOptions) -> Result<Self> {
+        check_services(pipeline, options)?;
+        let mut settings = pipeline.services.clone();
+        let mut backends = Backends::new();
+        let broker = match broker_port(pipeline)? {
+            None => {
+                let connection: Connection = settings::read(&settings["kafka"])?;
+                backends.insert("kafka".into(), connection.brokers);
+                None
+            }
+            Some(port) => {
+                let dir = state.join("broker");
+                let broker = match Broker::start(&dir, port).await {
+                    Err(_) if options.any_port => Broker::start(&dir, 0).await?,
+                    started => started?,
+                };
+                for notice in broker.notices() {
+                    eprintln!("note: {notice}");
+                }
+                let address = broker.address().to_string();
+                backends.insert("kafka".into(), format!("embedded, localhost:{}", broker.address().port()));
+                settings.insert("kafka".into(), json!({ "brokers": address }));
+                Some(broker)
+            }
+        };
+        backends.insert("cassandra".into(), format!("embedded, {}", state.join("tables.sqlite").display()));
+        Ok(Self { broker, backends, settings })
+    }
+
+    /// The embedded broker's address.
+    pub(crate) fn broker(&self) -> Option<String> {
+        self.broker.as_ref().map(|broker| broker.address().to_string())
+    }
+
+    /// Ends what was started, in order.
+    pub(crate) async fn stop(self) -> Result<()> {
+        match self.broker {
+            Some(broker) => broker.stop().await,
+            None => Ok(()),
+        }
+    }
+}

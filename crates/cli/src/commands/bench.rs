@@ -1,0 +1,180 @@
+//! `bench`: what this machine does, each figure with the load it was measured under.
+
+use std::time::Instant;
+
+use millstream_connectors::kafka::{Connection, TopicKind, read_all};
+use millstream_core::{Error, Record, Records, Scope, Sink, SinkKind};
+use millstream_embedded::Broker;
+use millstream_engine::{Observer, RunOptions, Until};
+use millstream_sql::Decoder;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::run::now_ms;
+use crate::args::BenchKind;
+use crate::load::load_demo;
+use crate::{Outcome, bind};
+
+/// Messages in one batch, as the Kafka source hands them over.
+const BATCH: u64 = 8_192;
+
+pub(super) async fn run(what: BenchKind, records: u64) -> Outcome {
+    match what {
+        BenchKind::Query => query(records),
+        BenchKind::Broker => broker(records).await,
+        BenchKind::Store => store(records).await,
+    }
+}
+
+/// A user of some 400 bytes.
+fn user(number: u64) -> String {
+    format!(
+        r#"{{"gender":"female","name":{{"title":"Ms","first":"First{number}","last":"Last{number}"}},"location":{{"street":{{"number":{},"name":"Main Street"}},"city":"Springfield","state":"Oregon","country":"United States","postcode":{}}},"email":"first.last{number}@example.com","login":{{"uuid":"{:08x}-0000-4000-8000-{number:012x}","username":"user{number}"}},"registered":{{"date":"2012-06-01T10:00:00.000Z"}},"phone":"(555) 010-0000","picture":{{"medium":"https://randomuser.me/m/{}.jpg"}}}}"#,
+        number % 9999,
+        10_000 + number % 89_999,
+        number % 0xffff_ffff,
+        number % 99
+    )
+}
+
+fn say(what: &str, records: u64, bytes: usize, began: Instant, cpu_began: f64) {
+    let seconds = began.elapsed().as_secs_f64();
+    let cpu = cpu_seconds() - cpu_began;
+    println!(
+        "{what}: {records} records of {} bytes in {seconds:.2} s = {:.0} a second; {:.2} CPU seconds a million, {:.0} a second and core; peak {} MiB",
+        bytes as u64 / records.max(1),
+        records as f64 / seconds,
+        cpu / records as f64 * 1e6,
+        records as f64 / cpu,
+        peak_mib(),
+    );
+}
+
+/// CPU seconds that this process has used.
+fn cpu_seconds() -> f64 {
+    const TICKS_PER_SECOND: f64 = 100.0;
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    let fields: Vec<f64> = after_name.split_whitespace().filter_map(|field| field.parse().ok()).collect();
+    // User and system time; the state, a letter, is not among the numbers.
+    fields.get(10..12).map_or(0.0, |times| times.iter().sum::<f64>() / TICKS_PER_SECOND)
+}
+
+fn peak_mib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or_default();
+    line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) / 1024
+}
+
+fn query(records: u64) -> Outcome {
+    let loaded = load_demo(&[])?;
+    let flow = loaded.plan.flow("fetch").ok_or_else(|| Error::ours("the example has a flow `fetch`"))?;
+    let messages: Vec<String> = (0..BATCH).map(user).collect();
+    let bytes: usize = messages.iter().map(String::len).sum();
+    let mut decoder = Decoder::new(&flow.input);
+    let (began, cpu) = (Instant::now(), cpu_seconds());
+    let mut done = 0;
+    while done < records {
+        let decoded = decoder.decode(messages.iter().map(|message| Some(message.as_bytes())));
+        done += flow.query.run(&decoded.batch)?.batch.num_rows() as u64;
+    }
+    say("JSON bytes to the query's columns", done, bytes * (done / BATCH) as usize, began, cpu);
+    Ok(())
+}
+
+/// Fills a topic through the connector.
+async fn produce(connection: &Connection, topic: &str, records: u64, value: impl Fn(u64) -> String) -> Outcome<usize> {
+    let scope = Scope {
+        services: [("kafka".to_owned(), json!({"brokers": connection.brokers}))].into_iter().collect(),
+        ..Scope::default()
+    };
+    let Sink::Messages(mut sink) = SinkKind::open(&TopicKind, &json!({"topic": topic, "key": "id"}), &scope).await?
+    else {
+        return Err(Error::ours("a topic takes messages").into());
+    };
+    sink.prepare().await?;
+    let mut bytes = 0;
+    let mut number = 0;
+    while number < records {
+        let mut batch = Records::default();
+        for _ in 0..BATCH.min(records - number) {
+            let (key, value) = (number.to_string(), value(number));
+            bytes += value.len();
+            batch.push(Record {
+                key: Some(key.as_bytes()),
+                value: Some(value.as_bytes()),
+                headers: &[],
+                timestamp: now_ms(),
+                partition: -1,
+                offset: 0,
+            });
+            number += 1;
+        }
+        sink.write(&batch).await?;
+    }
+    Ok(bytes)
+}
+
+async fn broker(records: u64) -> Outcome {
+    let dir = std::env::temp_dir().join(format!("millstream-bench-{}", std::process::id()));
+    let broker = Broker::start(&dir, 0).await?;
+    let connection = Connection { brokers: broker.address().to_string() };
+    let (began, cpu) = (Instant::now(), cpu_seconds());
+    let value = user(7);
+    let bytes = produce(&connection, "bench", records, |_| value.clone()).await?;
+    say("into the embedded broker, with the client", records, bytes, began, cpu);
+    let (began, cpu) = (Instant::now(), cpu_seconds());
+    let mut read = 0;
+    tokio::task::block_in_place(|| {
+        read_all(&connection, "bench", |records| {
+            read += records.len() as u64;
+            Ok(true)
+        })
+    })?;
+    say("out of the embedded broker, with the client", read, bytes, began, cpu);
+    broker.stop().await?;
+    clear(&dir);
+    Ok(())
+}
+
+async fn store(records: u64) -> Outcome {
+    let mut loaded = load_demo(&[])?;
+    loaded.state = std::env::temp_dir().join(format!("millstream-bench-{}", std::process::id()));
+    loaded.registry = bind::registry(&loaded.state);
+    let plan = millstream_engine::Plan::new("bench", loaded.plan.pipeline.clone(), &loaded.registry)?;
+    let services = bind::Services::start(&plan.pipeline, &loaded.state, loaded.start).await?;
+    let connection: Connection = millstream_core::settings::read(&services.settings["kafka"])?;
+    let row = |number: u64| {
+        let user: serde_json::Value = serde_json::from_str(&user(number)).expect("a user is JSON");
+        json!({
+            "id": user["login"]["uuid"], "first_name": user["name"]["first"], "last_name": user["name"]["last"],
+            "gender": "female", "address": "9999 Main Street, Springfield, Oregon, United States",
+            "post_code": "12345", "email": user["email"], "username": user["login"]["username"],
+            "registered_date": "2012-06-01T10:00:00.000Z", "phone": "(555) 010-0000",
+            "picture": user["picture"]["medium"],
+        })
+        .to_string()
+    };
+    let bytes = produce(&connection, "users_created", records, row).await?;
+    let mut plan = plan;
+    plan.pipeline.services = services.settings.clone();
+    let options = RunOptions {
+        flow: Some("store".into()),
+        until: Until::Drained,
+        patience: None,
+        stop: CancellationToken::new(),
+        clock: now_ms,
+    };
+    let (began, cpu) = (Instant::now(), cpu_seconds());
+    let flows = millstream_engine::run(&plan, &loaded.registry, &options, &Observer::default()).await?;
+    say("topic to SQL to embedded table", flows[0].1.counts.written, bytes, began, cpu);
+    services.stop().await?;
+    clear(&loaded.state);
+    Ok(())
+}
+
+fn clear(dir: &std::path::Path) {
+    if let Err(error) = std::fs::remove_dir_all(dir) {
+        eprintln!("cannot clear {}: {error}", dir.display());
+    }
+}

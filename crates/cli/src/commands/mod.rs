@@ -1,0 +1,61 @@
+//! The commands, one file each.
+
+mod bench;
+mod check;
+mod dead_letters;
+mod demo;
+mod init;
+mod preview;
+mod query;
+mod reference;
+mod run;
+mod sql;
+mod test;
+
+use std::path::Path;
+
+use clap::CommandFactory;
+use millstream_connectors::random_user::{Options, Server};
+
+use crate::args::{Args, Command};
+use crate::stop::Stop;
+use crate::{Outcome, bind, output};
+
+/// Runs what was asked for.
+pub(crate) async fn run(args: Args) -> Outcome {
+    match args.command {
+        Command::Demo { once } => demo::run(once).await,
+        Command::Init { folder } => init::run(&folder),
+        Command::Check { file } => check::run(&file),
+        Command::Preview { file, flow, n } => preview::run(&file, flow.as_deref(), n).await,
+        Command::Test { file } => test::run(&file),
+        Command::Run { file, flow, patience, format } => run::run(&file, flow, patience, format).await,
+        Command::Query { file, sql, format } => query::run(&file, &sql, format).await,
+        Command::DeadLetters { command } => dead_letters::run(command).await,
+        Command::Sql => sql::run(),
+        Command::RandomUser { port, limit, fail, latency } => {
+            random_user(port, Options { limit, fail, latency }).await
+        }
+        Command::Bench { what, records } => bench::run(what, records).await,
+        Command::JsonSchema { markdown } => {
+            let schema = bind::registry(Path::new("")).json_schema();
+            let text = match markdown {
+                true => reference::markdown(&schema),
+                false => format!("{}\n", serde_json::to_string_pretty(&schema).expect("a schema is JSON")),
+            };
+            Ok(output::results(&text)?)
+        }
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Args::command(), "millstream", &mut std::io::stdout());
+            Ok(())
+        }
+    }
+}
+
+async fn random_user(port: u16, options: Options) -> Outcome {
+    let stop = Stop::listen();
+    let server = Server::start(port, options).await?;
+    eprintln!("the built-in Random User API is at {}", server.url());
+    stop.token.cancelled().await;
+    Ok(())
+}

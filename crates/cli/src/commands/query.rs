@@ -1,0 +1,52 @@
+//! `query`: SQL over a pipeline's table, also while it is written.
+
+use millstream_core::Error;
+use millstream_engine::{Diagnostic, Report};
+use millstream_sql::{QueryError, SqlError, TableQuery};
+
+use crate::args::{FileArgs, RowFormat};
+use crate::load::load;
+use crate::{Failure, Outcome, bind, output};
+
+/// Rows that are read at once.
+const ROWS_MAX: usize = 8_192;
+
+pub(super) async fn run(args: &FileArgs, sql: &str, format: RowFormat) -> Outcome {
+    let loaded = load(args)?;
+    let query = TableQuery::parse(sql).map_err(|e| mistake(sql, &e))?;
+    let name = query.table().join(".");
+    let Some((_, table)) = loaded.plan.table(Some(&name)) else {
+        let known: Vec<_> = loaded
+            .plan
+            .flows
+            .iter()
+            .filter_map(|flow| match &flow.target.plan {
+                millstream_core::SinkPlan::Table(table) => Some(table.to_string()),
+                millstream_core::SinkPlan::Topic { .. } => None,
+            })
+            .collect();
+        return Err(Error::user(format!("no flow writes a table `{name}`"))
+            .help(format!("tables are {}", known.join(", ")))
+            .into());
+    };
+    let Some(scan) = bind::table_store(&loaded.state).scan(table, ROWS_MAX)? else {
+        return Err(Error::user(format!("table {table} is not there yet")).help("run the pipeline first").into());
+    };
+    let schema = millstream_embedded::Scan::schema_of(table);
+    let rows = query.run(schema, Box::new(scan)).await.map_err(|e| match e {
+        QueryError::Sql(error) => mistake(sql, &error),
+        QueryError::Run(error) => Failure::Error(error),
+    })?;
+    output::results(&output::rows(&rows, format)?)?;
+    Ok(())
+}
+
+/// A mistake in the query, shown as one in a file is.
+fn mistake(sql: &str, error: &SqlError) -> Failure {
+    let found = Diagnostic::error(&error.message, error.span.clone());
+    let found = match &error.help {
+        Some(help) => found.help(help),
+        None => found,
+    };
+    Report { path: "query".into(), text: sql.to_owned(), diagnostics: vec![found] }.into()
+}

@@ -1,0 +1,136 @@
+//! `run`: a pipeline once.
+
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::{SecondsFormat, Utc};
+use millstream_engine::{FlowSummary, Observer, RunOptions, Status, Summary, Until};
+
+use crate::args::{FileArgs, SummaryFormat};
+use crate::bind::Services;
+use crate::load::{Loaded, load};
+use crate::state::State;
+use crate::stop::Stop;
+use crate::{FAILED, Failure, Outcome, output};
+
+pub(super) async fn run(
+    args: &FileArgs,
+    flow: Option<String>,
+    patience: Duration,
+    format: Option<SummaryFormat>,
+) -> Outcome {
+    let mut loaded = load(args)?;
+    let stop = Stop::listen();
+    let state = State::take(&loaded.state)?;
+    let services = start(&mut loaded, &state).await?;
+    let options = RunOptions {
+        flow,
+        until: Until::Drained,
+        patience: Some(patience),
+        stop: stop.token.clone(),
+        clock: now_ms,
+    };
+    let observer = Observer::default();
+    let progress = show_progress(&observer);
+    let started = Utc::now();
+    let clock = Instant::now();
+    let ended = millstream_engine::run(&loaded.plan, &loaded.registry, &options, &observer).await;
+    progress.abort();
+    if std::io::stderr().is_terminal() {
+        eprint!("\r\x1b[K");
+    }
+    let backends = services.backends.clone();
+    services.stop().await?;
+    let flows = loaded.hide(ended)?;
+    let failed = flows.iter().any(|(_, flow)| flow.error.is_some());
+    let status = match (stop.code(), failed) {
+        (Some(_), _) => Status::Interrupted,
+        (None, true) => Status::Failed,
+        (None, false) => Status::Success,
+    };
+    report(&loaded, &flows);
+    let json = format.map_or(!std::io::stdout().is_terminal(), |format| format == SummaryFormat::Json);
+    if json {
+        output::summary(&Summary {
+            pipeline: loaded.plan.pipeline.name.clone(),
+            run: format!("manual__{}", started.to_rfc3339_opts(SecondsFormat::Secs, true)),
+            status,
+            started: started.to_rfc3339_opts(SecondsFormat::Millis, true),
+            seconds: (clock.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
+            backends,
+            flows: flows
+                .into_iter()
+                .map(|(name, flow)| (name, serde_json::to_value(masked(&loaded, flow)).expect("counts are JSON")))
+                .collect(),
+        })?;
+    }
+    match (stop.code(), status) {
+        (Some(code), _) => Err(Failure::Code(code)),
+        (None, Status::Success) => Ok(()),
+        _ => Err(Failure::Code(FAILED)),
+    }
+}
+
+fn masked(loaded: &Loaded, flow: FlowSummary) -> FlowSummary {
+    FlowSummary { error: flow.error.map(|error| loaded.plan.pipeline.secrets.mask(&error)), ..flow }
+}
+
+/// Starts the services, puts their addresses into the plan and says where it runs.
+pub(super) async fn start(loaded: &mut Loaded, state: &State) -> Outcome<Services> {
+    let services = Services::start(&loaded.plan.pipeline, &state.dir, loaded.start).await;
+    let services = loaded.hide(services)?;
+    state.announce(services.broker())?;
+    loaded.plan.pipeline.services = services.settings.clone();
+    let where_it_runs: Vec<_> =
+        services.backends.iter().rev().map(|(name, address)| format!("{name}: {address}")).collect();
+    eprintln!("{}: {}", loaded.plan.pipeline.name, where_it_runs.join("; "));
+    Ok(services)
+}
+
+/// What the flows did, for people.
+pub(super) fn report(loaded: &Loaded, flows: &[(String, FlowSummary)]) {
+    output::counts(flows);
+    for (name, flow) in flows {
+        if let Some(error) = &flow.error {
+            eprintln!("error: flow {name}: {}", loaded.plan.pipeline.secrets.mask(error));
+        }
+    }
+    let dead: Vec<_> = flows.iter().filter(|(_, flow)| flow.counts.dead > 0).map(|(name, _)| name.as_str()).collect();
+    if !dead.is_empty() {
+        eprintln!("dead letters in {}: `millstream dead-letters list` shows them", dead.join(", "));
+    }
+}
+
+/// At a terminal, one line that is kept up to date; elsewhere, what is waited for.
+fn show_progress(observer: &Observer) -> tokio::task::JoinHandle<()> {
+    let observer = Arc::clone(observer);
+    tokio::spawn(async move {
+        let terminal = std::io::stderr().is_terminal();
+        let mut said = String::new();
+        loop {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let states: Vec<_> =
+                observer.lock().iter().map(|(name, state)| (name.clone(), state.lock().clone())).collect();
+            let waiting = states.iter().find_map(|(name, state)| Some((name, state.waiting_for.as_ref()?)));
+            if let Some((name, reason)) = waiting {
+                if said != *reason {
+                    let clear = if terminal { "\r\x1b[K" } else { "" };
+                    eprintln!("{clear}waiting: {name}: {reason}");
+                    said.clone_from(reason);
+                }
+            } else if terminal {
+                let parts: Vec<_> = states
+                    .iter()
+                    .map(|(name, state)| format!("{name}: {} read, {} written", state.counts.read, state.counts.written))
+                    .collect();
+                eprint!("\r\x1b[K{}", parts.join("   "));
+            }
+        }
+    })
+}
+
+/// Now, in milliseconds since 1970.
+pub(super) fn now_ms() -> i64 {
+    Utc::now().timestamp_millis()
+}

@@ -1,0 +1,21 @@
+//! `test`: the tests in the file.
+
+use crate::args::FileArgs;
+use crate::load::load;
+use crate::{FAILED, Failure, Outcome};
+
+pub(super) fn run(args: &FileArgs) -> Outcome {
+    let loaded = load(args)?;
+    let results = loaded.hide(millstream_engine::test(&loaded.plan))?;
+    let mut failed = 0;
+    for result in &results {
+        let passed = result.differences.is_empty();
+        eprintln!("{} {}", if passed { "ok    " } else { "FAILED" }, result.name);
+        for difference in &result.differences {
+            eprintln!("         {difference}");
+        }
+        failed += usize::from(!passed);
+    }
+    eprintln!("{} passed, {failed} failed", results.len() - failed);
+    if failed == 0 { Ok(()) } else { Err(Failure::Code(FAILED)) }
+}

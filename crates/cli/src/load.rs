@@ -1,0 +1,77 @@
+//! From the command line to a checked plan.
+
+use std::path::{Path, PathBuf};
+
+use millstream_core::{Error, Result};
+use millstream_engine::{Pipeline, Plan, Registry, Values};
+
+use crate::args::FileArgs;
+use crate::bind::{self, StartOptions};
+use crate::{Failure, Outcome};
+
+/// The example that the demo runs and `init` writes.
+pub(crate) const EXAMPLE: &str = include_str!("../../../examples/users.yaml");
+
+/// A checked plan, and where its state is.
+pub(crate) struct Loaded {
+    pub(crate) plan: Plan,
+    pub(crate) registry: Registry,
+    pub(crate) state: PathBuf,
+    pub(crate) start: StartOptions,
+}
+
+/// Reads and checks the file that the arguments name.
+pub(crate) fn load(args: &FileArgs) -> Outcome<Loaded> {
+    if args.file == Path::new("demo") && !args.file.exists() {
+        return load_demo(&[]);
+    }
+    let read = |path: &Path| {
+        std::fs::read_to_string(path).map_err(|e| {
+            Error::user(format!("cannot read {}: {e}", path.display())).help("is the path right?")
+        })
+    };
+    let text = read(&args.file)?;
+    let env_file = args.env_file.as_deref().map(read).transpose()?;
+    let mut values = Values::of_process(env_file.as_deref());
+    let folder = args.file.parent().map(Path::to_owned).unwrap_or_default();
+    let state = args.state.clone().unwrap_or_else(|| folder.join(".millstream"));
+    values.folder = folder;
+    let denied = values.variables.get("MILLSTREAM_EMBEDDED").is_some_and(|value| value == "deny");
+    let start = StartOptions { no_embedded: args.no_embedded || denied, any_port: false };
+    finish(&args.file.display().to_string(), &text, &values, state, start)
+}
+
+/// The demo's pipeline, with `variables` put in.
+pub(crate) fn load_demo(variables: &[(&str, &str)]) -> Outcome<Loaded> {
+    let mut values = Values::default();
+    values.variables.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    let start = StartOptions { no_embedded: false, any_port: true };
+    finish("demo", EXAMPLE, &values, demo_state(), start)
+}
+
+/// Where the demo keeps its state, until the next demo.
+fn demo_state() -> PathBuf {
+    let user = std::env::var("USER").unwrap_or_default();
+    std::env::temp_dir().join(format!("millstream-demo-{user}"))
+}
+
+fn finish(path: &str, text: &str, values: &Values, state: PathBuf, start: StartOptions) -> Outcome<Loaded> {
+    let registry = bind::registry(&state);
+    let pipeline = Pipeline::load(path, text, values, &registry)?;
+    let plan = Plan::new(path, pipeline, &registry)?;
+    bind::check_services(&plan.pipeline, start)?;
+    Ok(Loaded { plan, registry, state, start })
+}
+
+impl Loaded {
+    /// Hides secrets in an error.
+    pub(crate) fn masked(&self, error: Error) -> Failure {
+        let mask = |text: String| self.plan.pipeline.secrets.mask(&text);
+        Failure::Error(Error { message: mask(error.message), help: error.help.map(mask), ..error })
+    }
+
+    /// As [`Loaded::masked`], for a result.
+    pub(crate) fn hide<T>(&self, result: Result<T>) -> Outcome<T> {
+        result.map_err(|error| self.masked(error))
+    }
+}

@@ -1,0 +1,115 @@
+//! What people and programs get to see: words on standard error, results on standard output.
+
+use std::io::{self, IsTerminal, Write};
+
+use arrow::array::RecordBatch;
+use arrow::util::pretty::pretty_format_batches;
+use millstream_core::{Error, Result};
+use millstream_engine::{FlowSummary, Summary};
+use millstream_sql::{cell_text, encode_rows};
+
+use crate::args::RowFormat;
+
+/// Whether words for people may have colours.
+pub(crate) fn has_colours() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}
+
+/// An error with its next step.
+pub(crate) fn error(error: &Error) {
+    let place: String = error.place.iter().map(|place| format!("{place}: ")).collect();
+    eprintln!("error: {place}{}", error.message);
+    if let Some(help) = &error.help {
+        eprintln!("  help: {help}");
+    }
+}
+
+/// Writes to standard output; a reader that has gone is no failure.
+pub(crate) fn results(text: &str) -> Result<()> {
+    match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Error::lasting(format!("cannot write the result: {e}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Rows in a format.
+pub(crate) fn rows(batches: &[RecordBatch], format: RowFormat) -> Result<String> {
+    match format {
+        RowFormat::Table => table(batches),
+        RowFormat::Json => {
+            let mut out = Vec::new();
+            for batch in batches {
+                let mut rows = Vec::new();
+                let mut start = 0;
+                for end in encode_rows(batch, &mut rows) {
+                    out.extend_from_slice(&rows[start..end]);
+                    out.push(b'\n');
+                    start = end;
+                }
+            }
+            Ok(String::from_utf8(out).expect("JSON is UTF-8"))
+        }
+        RowFormat::Csv => Ok(csv(batches)),
+    }
+}
+
+fn table(batches: &[RecordBatch]) -> Result<String> {
+    let texts = batches.iter().map(as_texts).collect::<Vec<_>>();
+    let table = pretty_format_batches(&texts).map_err(|e| Error::ours(format!("cannot print the rows: {e}")))?;
+    Ok(format!("{table}\n"))
+}
+
+/// Every cell as CAST(… AS STRING) prints it.
+fn as_texts(batch: &RecordBatch) -> RecordBatch {
+    use arrow::array::{ArrayRef, StringArray};
+    use arrow::datatypes::{DataType, Field, Schema};
+    let columns = batch.columns().iter().map(|column| {
+        let cells: StringArray = (0..batch.num_rows()).map(|row| cell_text(column, row)).collect();
+        std::sync::Arc::new(cells) as ArrayRef
+    });
+    let schema = batch.schema();
+    let fields = schema.fields().iter().map(|field| Field::new(field.name(), DataType::Utf8, true));
+    let schema = Schema::new(fields.collect::<Vec<_>>());
+    RecordBatch::try_new(schema.into(), columns.collect()).expect("texts of the same length")
+}
+
+/// RFC 4180: quotes where they are needed, a null as nothing, an empty text in quotes.
+fn csv(batches: &[RecordBatch]) -> String {
+    let quoted = |text: &str| match text.is_empty() || text.contains([',', '"', '\n', '\r']) {
+        true => format!("\"{}\"", text.replace('"', "\"\"")),
+        false => text.to_owned(),
+    };
+    let mut out = String::new();
+    let Some(first) = batches.first() else { return out };
+    let names: Vec<_> = first.schema().fields().iter().map(|field| quoted(field.name())).collect();
+    out.push_str(&names.join(","));
+    out.push('\n');
+    for batch in batches {
+        for row in 0..batch.num_rows() {
+            let cells = batch.columns().iter().map(|column| cell_text(column, row).map(|text| quoted(&text)));
+            let cells: Vec<_> = cells.map(Option::unwrap_or_default).collect();
+            out.push_str(&cells.join(","));
+            out.push('\n');
+        }
+    }
+    out
+}
+
+/// The counts of a run, for people.
+pub(crate) fn counts(flows: &[(String, FlowSummary)]) {
+    eprintln!("{:<12} {:>10} {:>10} {:>10} {:>10} {:>10}", "flow", "read", "passed", "filtered", "dead", "written");
+    for (name, flow) in flows {
+        let counts = &flow.counts;
+        eprintln!(
+            "{name:<12} {:>10} {:>10} {:>10} {:>10} {:>10}",
+            counts.read, counts.passed, counts.filtered, counts.dead, counts.written
+        );
+    }
+}
+
+/// The summary, for programs.
+pub(crate) fn summary(summary: &Summary) -> Result<()> {
+    results(&format!("{}\n", serde_json::to_string(summary).expect("a summary is JSON")))
+}

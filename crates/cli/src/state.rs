@@ -1,0 +1,106 @@
+//! The directory with the embedded topics and tables: who owns it, and what format it has.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use millstream_core::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// The format that this version writes.
+const FORMAT: u32 = 1;
+
+/// Who owns a state directory, for other processes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Owner {
+    /// Its process.
+    pub(crate) pid: u32,
+    /// Its embedded broker.
+    pub(crate) broker: Option<String>,
+}
+
+/// A state directory that is ours; it is free again when this is dropped, also by a kill.
+pub(crate) struct State {
+    pub(crate) dir: PathBuf,
+    _lock: File,
+}
+
+impl State {
+    /// Takes the directory, made if missing.
+    pub(crate) fn take(dir: &Path) -> Result<Self> {
+        let failed = |e: std::io::Error| {
+            Error::lasting(format!("cannot use the state directory {}: {e}", dir.display()))
+                .help("--state names another one")
+        };
+        std::fs::create_dir_all(dir).map_err(failed)?;
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(dir.join("lock"))
+            .map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let by = owner(dir).map_or_else(String::new, |owner| format!(" (process {})", owner.pid));
+                return Err(Error::user(format!("another Millstream{by} is using {}", dir.display()))
+                    .help("stop it first, or use --state to keep state elsewhere"));
+            }
+            Err(TryLockError::Error(e)) => return Err(failed(e)),
+        }
+        check_format(dir)?;
+        let state = Self { dir: dir.to_owned(), _lock: lock };
+        state.announce(None)?;
+        Ok(state)
+    }
+
+    /// Tells other processes where the embedded broker is.
+    pub(crate) fn announce(&self, broker: Option<String>) -> Result<()> {
+        let owner = Owner { pid: std::process::id(), broker };
+        let json = serde_json::to_vec(&owner).expect("an owner is JSON");
+        std::fs::write(self.dir.join("owner.json"), json)
+            .map_err(|e| Error::lasting(format!("cannot write to {}: {e}", self.dir.display())))
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        // Only a hint for people: the lock itself goes with the process.
+        let _ = std::fs::remove_file(self.dir.join("owner.json"));
+    }
+}
+
+/// Who says that they own `dir`.
+fn owner(dir: &Path) -> Option<Owner> {
+    serde_json::from_slice(&std::fs::read(dir.join("owner.json")).ok()?).ok()
+}
+
+/// The owner of `dir`, if it is alive.
+pub(crate) fn live_owner(dir: &Path) -> Option<Owner> {
+    let lock = OpenOptions::new().write(true).open(dir.join("lock")).ok()?;
+    match lock.try_lock() {
+        Err(TryLockError::WouldBlock) => owner(dir),
+        _ => None,
+    }
+}
+
+fn check_format(dir: &Path) -> Result<()> {
+    let path = dir.join("format");
+    let failed = |e: std::io::Error| Error::lasting(format!("cannot use {}: {e}", path.display()));
+    match std::fs::read_to_string(&path) {
+        Ok(text) => match text.trim().parse::<u32>() {
+            Ok(FORMAT) => Ok(()),
+            Ok(newer) if newer > FORMAT => {
+                Err(Error::user(format!("{} was written by a newer Millstream (format {newer})", dir.display()))
+                    .help("use that one, or --state to begin anew elsewhere"))
+            }
+            _ => Err(Error::user(format!("{} holds no format that this version knows", path.display()))
+                .help("is it a state directory? --state names another one")),
+        },
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            let mut file = File::create(&path).map_err(failed)?;
+            writeln!(file, "{FORMAT}").map_err(failed)
+        }
+        Err(e) => Err(failed(e)),
+    }
+}

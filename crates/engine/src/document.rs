@@ -1,0 +1,234 @@
+//! A YAML 1.2 file as a tree in which every value knows its place in the text.
+//! What the values mean is not decided here.
+
+use std::ops::Range;
+
+use saphyr::{MarkedYaml, Scalar, ScalarStyle, YamlData};
+use serde_json::{Map, Number, Value};
+
+use crate::diagnostic::Diagnostic;
+
+/// A value and its place.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// The bytes of the file that it stands in.
+    pub span: Range<usize>,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// What a value is.
+#[derive(Debug, Clone)]
+pub enum Kind {
+    /// A single value; whether it was written in quotes decides what a text like `5` is.
+    Scalar {
+        /// As written, without quotes.
+        text: String,
+        /// In quotes, or a block.
+        quoted: bool,
+    },
+    /// A list.
+    List(Vec<Node>),
+    /// Names with values.
+    Map(Vec<(Node, Node)>),
+}
+
+/// A file's text and its tree.
+#[derive(Debug, Clone)]
+pub struct Document {
+    /// The text.
+    pub text: String,
+    /// The tree.
+    pub root: Node,
+}
+
+impl Document {
+    /// Reads a file's text.
+    pub fn parse(text: &str) -> Result<Self, Diagnostic> {
+        let bytes_of: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
+        let byte = |index: usize| bytes_of[index.min(bytes_of.len() - 1)];
+        let mut parser = saphyr_parser::Parser::new_from_str(text);
+        let mut loader = saphyr::YamlLoader::<MarkedYaml<'_>>::default();
+        loader.early_parse(false);
+        let failed = |error: &saphyr::ScanError| {
+            let at = byte(error.marker().index());
+            Diagnostic::error(format!("this is no YAML: {}", error.info()), at..at)
+        };
+        parser.load(&mut loader, true).map_err(|e| failed(&e))?;
+        if let Some(error) = loader.error() {
+            return Err(failed(error));
+        }
+        let mut documents = loader.into_documents();
+        if documents.len() != 1 {
+            return Err(Diagnostic::error("a pipeline file holds one document", 0..0));
+        }
+        let root = convert(documents.remove(0), &byte)?;
+        Ok(Self { text: text.to_owned(), root })
+    }
+
+    /// The value at `path`, as far as there is one: else the last one on the way.
+    pub fn nearest(&self, path: &[&str]) -> &Node {
+        let mut node = &self.root;
+        for part in path {
+            match node.get(part) {
+                Some(next) => node = next,
+                None => break,
+            }
+        }
+        node
+    }
+
+    /// The place of the name of `path`'s last part, or of the nearest value that is there.
+    pub fn name_span(&self, path: &[&str]) -> Range<usize> {
+        let Some((last, parents)) = path.split_last() else { return self.root.span.clone() };
+        match &self.nearest(parents).kind {
+            Kind::Map(entries) => {
+                let found = entries.iter().find(|(name, _)| name.is_text(last));
+                found.map_or_else(|| self.name_span(parents), |(name, _)| name.span.clone())
+            }
+            _ => self.nearest(path).span.clone(),
+        }
+    }
+
+    /// The place in the file of a part of a text, which may be a block over several lines.
+    pub fn part_span(&self, node: &Node, part: &Range<usize>) -> Range<usize> {
+        let Kind::Scalar { text, .. } = &node.kind else { return node.span.clone() };
+        let source = &self.text[node.span.start..];
+        if let Some(found) = source.find(text.as_str()).filter(|at| *at < 3) {
+            let start = node.span.start + found;
+            return start + part.start..start + part.end.max(part.start + 1);
+        }
+        let before = &text[..part.start.min(text.len())];
+        let line = before.matches('\n').count();
+        let column = before.len() - before.rfind('\n').map_or(0, |at| at + 1);
+        let Some(first) = text.lines().next() else { return node.span.clone() };
+        // The block's first line, then as many lines further as in the text.
+        let mut start = node.span.start;
+        let mut indent = None;
+        let mut left = line;
+        for here in self.text[node.span.start..].split_inclusive('\n') {
+            if indent.is_none() && here.trim() == first.trim() {
+                let spaces = |line: &str| line.len() - line.trim_start().len();
+                indent = Some(spaces(here).saturating_sub(spaces(first)));
+            }
+            match indent {
+                Some(_) if left == 0 => break,
+                Some(_) => left -= 1,
+                None => {}
+            }
+            start += here.len();
+        }
+        let Some(indent) = indent else { return node.span.clone() };
+        let start = start + indent + column;
+        let end = (start + part.len().max(1)).min(self.text.len());
+        let stop = self.text[start.min(end)..end].find('\n').map_or(end, |at| start + at);
+        start..stop
+    }
+}
+
+fn convert(yaml: MarkedYaml<'_>, byte: &impl Fn(usize) -> usize) -> Result<Node, Diagnostic> {
+    let span = byte(yaml.span.start.index())..byte(yaml.span.end.index());
+    let kind = match yaml.data {
+        YamlData::Representation(text, style, _) => {
+            Kind::Scalar { text: text.into_owned(), quoted: style != ScalarStyle::Plain }
+        }
+        YamlData::Sequence(items) => {
+            Kind::List(items.into_iter().map(|item| convert(item, byte)).collect::<Result<_, _>>()?)
+        }
+        YamlData::Mapping(entries) => Kind::Map(
+            entries
+                .into_iter()
+                .map(|(name, value)| Ok((convert(name, byte)?, convert(value, byte)?)))
+                .collect::<Result<_, Diagnostic>>()?,
+        ),
+        YamlData::Value(_) => Kind::Scalar { text: String::new(), quoted: false },
+        _ => return Err(Diagnostic::error("tags and aliases are not used in a pipeline file", span)),
+    };
+    Ok(Node { span, kind })
+}
+
+impl Node {
+    /// The value behind a name.
+    pub fn get(&self, name: &str) -> Option<&Self> {
+        match &self.kind {
+            Kind::Map(entries) => entries.iter().find(|(key, _)| key.is_text(name)).map(|(_, value)| value),
+            Kind::List(items) => items.get(name.parse::<usize>().ok()?),
+            Kind::Scalar { .. } => None,
+        }
+    }
+
+    /// Whether it is this text.
+    pub fn is_text(&self, wanted: &str) -> bool {
+        matches!(&self.kind, Kind::Scalar { text, .. } if text == wanted)
+    }
+
+    /// The text of a single value.
+    pub fn text(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Scalar { text, .. } => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The value as JSON, a plain scalar being what YAML 1.2's core schema makes of it.
+    pub fn to_json(&self) -> Value {
+        match &self.kind {
+            Kind::Scalar { text, quoted: true } => Value::String(text.clone()),
+            Kind::Scalar { text, quoted: false } => plain(text),
+            Kind::List(items) => Value::Array(items.iter().map(Self::to_json).collect()),
+            Kind::Map(entries) => {
+                let entries = entries.iter().map(|(name, value)| {
+                    (name.text().unwrap_or_default().to_owned(), value.to_json())
+                });
+                Value::Object(entries.collect::<Map<_, _>>())
+            }
+        }
+    }
+}
+
+fn plain(text: &str) -> Value {
+    match Scalar::parse_from_cow(text.into()) {
+        Scalar::Null => Value::Null,
+        Scalar::Boolean(value) => Value::Bool(value),
+        Scalar::Integer(number) => Value::from(number),
+        Scalar::FloatingPoint(number) => {
+            Number::from_f64(*number).map_or_else(|| Value::String(text.to_owned()), Value::Number)
+        }
+        Scalar::String(text) => Value::String(text.into_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_yaml_1_2() {
+        let document = Document::parse("a: NO\nb: 5\nc: '5'\nd: [1.5, ~, true]\né: x\n").expect("parses");
+        assert_eq!(
+            document.root.to_json(),
+            serde_json::json!({"a": "NO", "b": 5, "c": "5", "d": [1.5, null, true], "é": "x"})
+        );
+        let span = document.nearest(&["é"]).span.clone();
+        assert_eq!(&document.text[span], "x");
+        assert_eq!(&document.text[document.name_span(&["d"])], "d");
+    }
+
+    #[test]
+    fn a_part_of_a_text_is_found_in_the_file() {
+        let document = Document::parse("flows:\n  a:\n    sql: |\n      SELECT x,\n        yy\n      FROM input\n    q: SELECT zz\n").expect("parses");
+        for (path, wanted) in [(["flows", "a", "sql"], "yy"), (["flows", "a", "q"], "zz")] {
+            let node = document.nearest(&path);
+            let text = node.text().expect("a text");
+            let at = text.find(wanted).expect("it is there");
+            assert_eq!(&document.text[document.part_span(node, &(at..at + 2))], wanted);
+        }
+    }
+
+    #[test]
+    fn mistakes_have_their_place() {
+        let error = Document::parse("a: [1\nb: 2\n").expect_err("no YAML");
+        assert!(error.message.contains("no YAML"));
+        assert!(Document::parse("a: 1\na: 2\n").is_err());
+    }
+}

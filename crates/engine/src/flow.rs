@@ -1,0 +1,315 @@
+//! A flow at work: next → decode → query → write → commit.
+
+use std::sync::Arc;
+
+use millstream_core::{
+    Checkpoint, Counts, DeadLetter, EachKeyLater, Error, MessageSink, Progress, Reason, Record, Records,
+    Result, Rows, Sink, SinkPlan, Source, write_time,
+};
+use millstream_sql::{Decoder, encode_rows};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use crate::decode::process;
+use crate::keys::Keys;
+use crate::plan::PlannedFlow;
+use crate::retry::{Attempts, Patience};
+
+/// A message dated more than so far ahead would win over every later one: it is refused.
+const AHEAD_MAX_MS: i64 = 3_600_000;
+
+/// What a flow is doing, for whoever looks on.
+#[derive(Debug, Clone, Default)]
+pub struct FlowState {
+    /// What became of the records that are committed.
+    pub counts: Counts,
+    /// What it waits for, when a service does not answer.
+    pub waiting_for: Option<String>,
+    /// Why it has stopped.
+    pub failed: Option<Error>,
+    /// It has ended.
+    pub done: bool,
+}
+
+/// A flow with everything open.
+pub(crate) struct RunningFlow {
+    pub(crate) planned: PlannedFlow,
+    pub(crate) source: Box<dyn Source>,
+    pub(crate) sink: Sink,
+    /// Prepared when the first dead letter comes.
+    pub(crate) dead_letters: Box<dyn MessageSink>,
+    pub(crate) state: Arc<Mutex<FlowState>>,
+    pub(crate) patience: Patience,
+    /// Now in milliseconds since 1970.
+    pub(crate) clock: fn() -> i64,
+}
+
+impl RunningFlow {
+    /// Works until the source ends, `stop` is set or an error lasts. `drain` fires when the
+    /// flows that write the source's topic have ended.
+    pub(crate) async fn run(mut self, stop: CancellationToken, drain: oneshot::Receiver<()>) -> Result<Counts> {
+        let mut worker = Worker::new(&self.planned);
+        let mut drain = std::pin::pin!(drain);
+        let mut draining = false;
+        let patience = self.patience.clone();
+        // Attempts at the next records, while they fail.
+        let mut reading: Option<Attempts<'_>> = None;
+        loop {
+            let records = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                fired = &mut drain, if !draining => {
+                    draining = true;
+                    if fired.is_ok() {
+                        let mut attempts = self.patience.begin();
+                        while let Err(error) = self.source.drain().await {
+                            attempts.wait(error).await?;
+                        }
+                    }
+                    continue;
+                }
+                next = self.source.next() => next,
+            };
+            let records = match records {
+                Ok(Some(records)) => records,
+                Ok(None) => break,
+                Err(error) => {
+                    reading.get_or_insert_with(|| patience.begin()).wait(error).await?;
+                    continue;
+                }
+            };
+            reading = None;
+            let mut batch = worker.prepare(&records, (self.clock)())?;
+            let mut attempts = self.patience.begin();
+            let checkpoint = loop {
+                match worker.write(&mut batch, &mut self.sink, self.dead_letters.as_mut()).await {
+                    Ok(checkpoint) => break checkpoint,
+                    Err(error) => attempts.wait(error).await?,
+                }
+            };
+            let counted = loop {
+                match self.source.commit(&checkpoint).await {
+                    Ok(counted) => break counted,
+                    Err(error) => attempts.wait(error).await?,
+                }
+            };
+            drop(attempts);
+            self.state.lock().counts += counted;
+        }
+        Ok(self.state.lock().counts)
+    }
+}
+
+/// What turns records into output; it keeps nothing between batches but the last timestamps.
+struct Worker {
+    flow: String,
+    topic: String,
+    decoder: Decoder,
+    planned: PlannedFlow,
+    clock: EachKeyLater,
+    dead_letters_prepared: bool,
+}
+
+/// A batch on its way: what is written of it is not written again.
+struct Batch<'r> {
+    records: &'r Records,
+    rows: millstream_sql::Transformed,
+    /// For a topic: the messages, and the row each came from.
+    messages: Option<(Records, Vec<u32>)>,
+    dead: Vec<(u32, Reason, String)>,
+    written: Option<u64>,
+}
+
+impl Worker {
+    fn new(planned: &PlannedFlow) -> Self {
+        Self {
+            flow: planned.name.clone(),
+            topic: planned.topic(),
+            decoder: Decoder::new(&planned.input),
+            planned: planned.clone(),
+            clock: EachKeyLater::default(),
+            dead_letters_prepared: false,
+        }
+    }
+
+    /// Decodes, queries, and makes the messages of a topic.
+    fn prepare<'r>(&mut self, records: &'r Records, now_ms: i64) -> Result<Batch<'r>> {
+        let nulls_ignored = self.planned.origin.plan.nulls_ignored;
+        let (decoder, query) = (&mut self.decoder, &self.planned.query);
+        let processed = tokio::task::block_in_place(|| process(decoder, query, records, nulls_ignored))?;
+        let mut batch =
+            Batch { records, rows: processed.rows, messages: None, dead: processed.dead, written: None };
+        if let SinkPlan::Topic { key, timestamp, .. } = self.planned.target.plan.clone() {
+            self.make_messages(&mut batch, &key, timestamp.as_deref(), now_ms);
+        }
+        Ok(batch)
+    }
+
+    fn make_messages(&mut self, batch: &mut Batch<'_>, key: &[String], timestamp: Option<&str>, now_ms: i64) {
+        let rows = &batch.rows.batch;
+        let keys = Keys::new(rows, key);
+        let dated = timestamp.and_then(|name| rows.column_by_name(name)).map(|column| {
+            let micros = arrow::datatypes::DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, None);
+            arrow::compute::cast(column, &micros).expect("a timestamp in another zone")
+        });
+        let mut json = Vec::new();
+        let ends = encode_rows(rows, &mut json);
+        let mut messages = Records::default();
+        let mut origins = Vec::with_capacity(ends.len());
+        let mut start = 0;
+        for (row, end) in ends.into_iter().enumerate() {
+            let value = &json[start..end];
+            start = end;
+            let origin = batch.rows.origins[row];
+            let key = match keys.get(row) {
+                Ok(key) => key,
+                Err(column) => {
+                    batch.dead.push((origin, Reason::NullKey, format!("{column} is null")));
+                    continue;
+                }
+            };
+            let timestamp = match &dated {
+                None => self.clock.timestamp(key.as_bytes(), now_ms),
+                Some(column) => match dated_at(column, row, now_ms) {
+                    Ok(ms) => ms,
+                    Err(detail) => {
+                        batch.dead.push((origin, Reason::BadValue, detail));
+                        continue;
+                    }
+                },
+            };
+            messages.push(Record {
+                key: Some(key.as_bytes()),
+                value: Some(value),
+                headers: &[],
+                timestamp,
+                partition: -1,
+                offset: 0,
+            });
+            origins.push(origin);
+        }
+        batch.messages = Some((messages, origins));
+    }
+
+    /// Writes what is not yet written, then the dead letters, and says how far the flow is now.
+    async fn write(
+        &mut self,
+        batch: &mut Batch<'_>,
+        sink: &mut Sink,
+        dead_letters: &mut dyn MessageSink,
+    ) -> Result<Checkpoint> {
+        if batch.written.is_none() {
+            let (written, origins) = match (sink, &batch.messages) {
+                (Sink::Messages(sink), Some((messages, origins))) => (sink.write(messages).await?, origins),
+                (Sink::Rows(sink), _) => {
+                    let times = write_times(batch);
+                    let rows = Rows { batch: &batch.rows.batch, write_times: &times };
+                    (sink.write(&rows).await?, &batch.rows.origins)
+                }
+                (Sink::Messages(_), None) => return Err(Error::ours("messages were not made")),
+            };
+            let refused = written.refused.into_iter();
+            let refused: Vec<_> =
+                refused.map(|(row, reason, detail)| (origins[row as usize], reason, detail)).collect();
+            batch.dead.extend(refused);
+            batch.written = Some(written.written);
+        }
+        if !batch.dead.is_empty() {
+            if !self.dead_letters_prepared {
+                dead_letters.prepare().await?;
+                self.dead_letters_prepared = true;
+            }
+            let refused = dead_letters.write(&self.letters(batch)).await?.refused;
+            if let Some((_, _, detail)) = refused.first() {
+                return Err(Error::lasting(format!("a dead letter cannot be kept: {detail}"))
+                    .help("raise max.message.bytes of the dead letters' topic"));
+            }
+        }
+        Ok(checkpoint(batch))
+    }
+
+    fn letters(&self, batch: &Batch<'_>) -> Records {
+        let mut letters = Records::default();
+        for (place, reason, detail) in &batch.dead {
+            let original = batch.records.get(*place as usize);
+            let letter = DeadLetter {
+                flow: self.flow.clone(),
+                topic: self.topic.clone(),
+                partition: original.partition,
+                offset: original.offset,
+                reason: *reason,
+                detail: detail.clone(),
+            };
+            let headers = letter.headers(original.headers);
+            // Which partition of the dead letters' topic is the key's choice.
+            letters.push(Record { headers: &headers, partition: -1, ..original });
+        }
+        letters
+    }
+}
+
+/// When a row was true, in milliseconds since 1970.
+fn dated_at(column: &arrow::array::ArrayRef, row: usize, now_ms: i64) -> Result<i64, String> {
+    use arrow::array::{Array, AsArray};
+    if column.is_null(row) {
+        return Err("its timestamp is null".into());
+    }
+    let ms = column.as_primitive::<arrow::datatypes::TimestampMicrosecondType>().value(row).div_euclid(1000);
+    match ms {
+        ..0 => Err("its timestamp is before 1970, which Kafka does not have".into()),
+        ms if ms > now_ms + AHEAD_MAX_MS => {
+            Err("its timestamp is more than an hour ahead: it would win over every later message".into())
+        }
+        ms => Ok(ms),
+    }
+}
+
+/// The write time of each row, from the record that it came from.
+fn write_times(batch: &Batch<'_>) -> Vec<i64> {
+    let times = batch.rows.origins.iter().map(|origin| {
+        let record = batch.records.get(*origin as usize);
+        write_time(record.timestamp, record.offset)
+    });
+    times.collect()
+}
+
+/// How far each partition has come with this batch, and what became of its records.
+fn checkpoint(batch: &Batch<'_>) -> Checkpoint {
+    let mut checkpoint = Checkpoint::default();
+    for place in 0..batch.records.len() {
+        let (partition, offset) = batch.records.place(place);
+        let progress: &mut Progress = checkpoint.partitions.entry(partition).or_default();
+        progress.next_offset = progress.next_offset.max(offset + 1);
+        progress.counts.read += 1;
+        progress.counts.filtered += 1;
+    }
+    let mut counts_of = |place: u32, change: fn(&mut Counts)| {
+        let (partition, _) = batch.records.place(place as usize);
+        checkpoint.partitions.entry(partition).and_modify(|progress| change(&mut progress.counts));
+    };
+    // Every record counts as filtered until it is known to be something else.
+    for origin in &batch.rows.origins {
+        counts_of(*origin, |counts| {
+            counts.filtered -= 1;
+            counts.passed += 1;
+            counts.written += 1;
+        });
+    }
+    for (place, ..) in &batch.dead {
+        let passed = batch.rows.origins.binary_search(place).is_ok();
+        counts_of(*place, if passed { passed_is_dead } else { filtered_is_dead });
+    }
+    checkpoint
+}
+
+fn passed_is_dead(counts: &mut Counts) {
+    counts.passed -= 1;
+    counts.written -= 1;
+    counts.dead += 1;
+}
+
+fn filtered_is_dead(counts: &mut Counts) {
+    counts.filtered -= 1;
+    counts.dead += 1;
+}

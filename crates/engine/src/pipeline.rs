@@ -1,0 +1,247 @@
+//! A pipeline file as types: the doc comments are the manual, the parser and the JSON Schema
+//! come from here.
+
+use std::collections::BTreeMap;
+
+use millstream_core::Scope;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::diagnostic::{Diagnostic, Report};
+use crate::document::{Document, Kind, Node};
+use crate::registry::Registry;
+use crate::shape;
+use crate::values::{Secrets, Values};
+
+/// A pipeline: a few flows that meet at topics.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PipelineFile {
+    /// The pipeline's name, in letters, digits, `_`, `-` and `.`; consumer groups begin with it.
+    name: String,
+    /// When it runs by itself: a cron expression of five fields, or `@hourly`, `@daily`,
+    /// `@weekly`, `@monthly`, `@yearly`.
+    #[serde(default)]
+    schedule: Option<String>,
+    /// The time zone of the schedule, like `Europe/Paris`. Default UTC.
+    #[serde(default)]
+    timezone: Option<String>,
+    /// The broker that the topics live on.
+    #[serde(default)]
+    kafka: Option<Value>,
+    /// The database that the tables live in.
+    #[serde(default)]
+    cassandra: Option<Value>,
+    /// The Spark that flows with `runner: spark` run on.
+    #[serde(default)]
+    spark: Option<SparkConnection>,
+    /// The flows by name, in any order: a flow that reads a topic waits for those that write it.
+    #[schemars(with = "BTreeMap<String, Flow>")]
+    flows: Map<String, Value>,
+    /// Tests of single flows, run by `millstream test`.
+    #[serde(default)]
+    tests: Vec<Test>,
+}
+
+/// The Spark that flows run on.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SparkConnection {
+    /// The address of its Connect server, like `sc://localhost:15002`.
+    connect: String,
+}
+
+/// A flow: one source, one query, one sink.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Flow {
+    /// Where records come from; the first key names the kind.
+    pub from: Map<String, Value>,
+    /// One SELECT over the view `input`, in portable Spark SQL.
+    pub sql: String,
+    /// Where the rows go; the first key names the kind.
+    pub to: Map<String, Value>,
+    /// What runs the flow: `native`, or `spark`.
+    #[serde(default)]
+    pub runner: Runner,
+    /// Where records go that cannot be processed.
+    #[serde(default)]
+    pub dead_letters: DeadLetterSettings,
+}
+
+/// What runs a flow.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Runner {
+    /// This process.
+    #[default]
+    Native,
+    /// A Spark cluster.
+    Spark,
+}
+
+/// Where records go that cannot be processed.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeadLetterSettings {
+    /// Their topic; by default the name of the flow's topic with `.dead-letters` behind it.
+    #[serde(default)]
+    pub topic: Option<String>,
+}
+
+/// A test of one flow.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Test {
+    /// What it shows, in words.
+    pub name: String,
+    /// The flow that is tested.
+    pub flow: String,
+    /// The records that come in.
+    pub given: Vec<Value>,
+    /// The rows that come out, in order; only the columns that are named are compared.
+    #[serde(default)]
+    pub expect: Vec<Map<String, Value>>,
+    /// The reasons of the records that become dead letters, in order.
+    #[serde(default)]
+    pub expect_dead: Vec<String>,
+}
+
+/// One side of a flow: a kind and its settings.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Component {
+    /// The first key.
+    pub kind: String,
+    /// All keys.
+    pub settings: Value,
+}
+
+impl Component {
+    fn new(settings: Map<String, Value>) -> Self {
+        let kind = settings.keys().next().cloned().unwrap_or_default();
+        Self { kind, settings: Value::Object(settings) }
+    }
+}
+
+/// A pipeline with all values put in and its shape checked.
+#[derive(Debug, Clone)]
+pub struct Pipeline {
+    /// Its name.
+    pub name: String,
+    /// The services that are set up, by name.
+    pub services: Map<String, Value>,
+    /// The flows, in the order of the file.
+    pub flows: Vec<(String, Flow, Component, Component)>,
+    /// The tests.
+    pub tests: Vec<Test>,
+    /// The file it came from.
+    pub document: Document,
+    /// What is not to be shown.
+    pub secrets: Secrets,
+}
+
+impl Pipeline {
+    /// Reads a file's text; every mistake is in the report.
+    pub fn load(path: &str, text: &str, values: &Values, registry: &Registry) -> Result<Self, Report> {
+        let report = |diagnostics| Report { path: path.to_owned(), text: text.to_owned(), diagnostics };
+        let mut document = Document::parse(text).map_err(|mistake| report(vec![mistake]))?;
+        let mut mistakes = Vec::new();
+        let mut secrets = Secrets::default();
+        values.fill(&mut document.root, &mut secrets, &mut mistakes);
+        let schema = registry.json_schema();
+        shape::check(&document.root, &schema, &schema, &mut mistakes);
+        if !mistakes.is_empty() {
+            return Err(report(mistakes));
+        }
+        let file: PipelineFile = match serde_json::from_value(document.root.to_json()) {
+            Ok(file) => file,
+            Err(error) => return Err(report(vec![Diagnostic::error(error.to_string(), 0..0)])),
+        };
+        let mut flows = Vec::new();
+        for (name, flow) in file.flows.clone() {
+            match serde_json::from_value::<Flow>(flow) {
+                Ok(flow) => {
+                    let (from, to) = (Component::new(flow.from.clone()), Component::new(flow.to.clone()));
+                    flows.push((name, flow, from, to));
+                }
+                Err(error) => {
+                    let span = document.name_span(&["flows", &name]);
+                    mistakes.push(Diagnostic::error(error.to_string(), span));
+                }
+            }
+        }
+        keep_headers_secret(&document.root, &mut secrets);
+        check_words(&file, &document, &mut mistakes);
+        if !mistakes.is_empty() {
+            return Err(report(mistakes));
+        }
+        let services = [("kafka", file.kafka), ("cassandra", file.cassandra)];
+        let services = services.into_iter().map(|(name, set)| (name.to_owned(), set.unwrap_or(Value::Null)));
+        Ok(Self {
+            name: file.name,
+            services: services.collect(),
+            flows,
+            tests: file.tests,
+            document,
+            secrets,
+        })
+    }
+
+    /// For whom a flow's connectors are opened.
+    pub fn scope(&self, flow: &str) -> Scope {
+        Scope { pipeline: self.name.clone(), flow: flow.to_owned(), services: self.services.clone() }
+    }
+}
+
+/// What the types alone do not say.
+fn check_words(file: &PipelineFile, document: &Document, mistakes: &mut Vec<Diagnostic>) {
+    let is_name = |name: &str| {
+        !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b))
+    };
+    let mut name = |name: &str, span| {
+        if !is_name(name) {
+            let mistake = Diagnostic::error(format!("`{name}` is no name"), span);
+            mistakes.push(mistake.help("use letters, digits, _, - and ."));
+        }
+    };
+    name(&file.name, document.nearest(&["name"]).span.clone());
+    for flow in file.flows.keys() {
+        name(flow, document.name_span(&["flows", flow]));
+    }
+    if file.flows.is_empty() {
+        let span = document.name_span(&["flows"]);
+        mistakes.push(Diagnostic::error("a pipeline has at least one flow", span));
+    }
+    if let Some(schedule) = &file.schedule
+        && let Err(why) = schedule.parse::<croner::Cron>()
+    {
+        let span = document.nearest(&["schedule"]).span.clone();
+        mistakes.push(
+            Diagnostic::error(format!("`{schedule}` is no schedule: {why}"), span)
+                .help("write @hourly, @daily, or five fields like \"0 6 * * 1-5\""),
+        );
+    }
+    if let Some(zone) = &file.timezone
+        && zone.parse::<chrono_tz::Tz>().is_err()
+    {
+        let span = document.nearest(&["timezone"]).span.clone();
+        mistakes.push(Diagnostic::error(format!("`{zone}` is no time zone"), span).help("write one like Europe/Paris"));
+    }
+}
+
+/// The values of headers are secrets, wherever they come from.
+fn keep_headers_secret(node: &Node, secrets: &mut Secrets) {
+    match &node.kind {
+        Kind::Map(entries) => {
+            for (name, value) in entries {
+                if let (true, Kind::Map(headers)) = (name.is_text("headers"), &value.kind) {
+                    headers.iter().filter_map(|(_, value)| value.text()).for_each(|text| secrets.add(text));
+                }
+                keep_headers_secret(value, secrets);
+            }
+        }
+        Kind::List(items) => items.iter().for_each(|item| keep_headers_secret(item, secrets)),
+        Kind::Scalar { .. } => {}
+    }
+}

@@ -1,0 +1,378 @@
+//! Checks sources, queries and sinks against each other: source schema → query → message → query
+//! → table. Nobody is asked; all of it comes from the file.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+use millstream_core::{Error, SinkKind, SinkPlan, SourceKind, SourcePlan, cql};
+use millstream_sql::{FlowQuery, SqlError, parse_schema, simple_string};
+
+use crate::diagnostic::{Diagnostic, Report};
+use crate::pipeline::{Component, Pipeline, Runner};
+use crate::registry::Registry;
+use crate::shape::suggestion;
+
+/// Where a flow's records come from.
+#[derive(Clone)]
+pub struct Origin {
+    /// What opens it.
+    pub kind: Arc<dyn SourceKind>,
+    /// Its settings.
+    pub component: Component,
+    /// What is known of it.
+    pub plan: SourcePlan,
+}
+
+/// Where a flow's rows go.
+#[derive(Clone)]
+pub struct Target {
+    /// What opens it.
+    pub kind: Arc<dyn SinkKind>,
+    /// Its settings.
+    pub component: Component,
+    /// What is known of it.
+    pub plan: SinkPlan,
+}
+
+/// A flow whose parts fit together.
+#[derive(Clone)]
+pub struct PlannedFlow {
+    /// Its name.
+    pub name: String,
+    /// Where its records come from.
+    pub origin: Origin,
+    /// What they look like.
+    pub input: SchemaRef,
+    /// What is done with them.
+    pub query: Arc<FlowQuery>,
+    /// Where the rows go.
+    pub target: Target,
+    /// Where records go that cannot be processed.
+    pub dead_letter_topic: String,
+    /// The flows of this pipeline that write the topic it reads.
+    pub upstream: Vec<String>,
+}
+
+impl PlannedFlow {
+    /// The topic that its dead letters name: the one it reads, else the one it writes.
+    pub fn topic(&self) -> String {
+        match (&self.origin.plan.topic, &self.target.plan) {
+            (Some(topic), _) => topic.clone(),
+            (None, SinkPlan::Topic { topic, .. }) => topic.clone(),
+            (None, SinkPlan::Table(table)) => table.to_string(),
+        }
+    }
+}
+
+/// A pipeline whose flows fit together.
+#[derive(Clone)]
+pub struct Plan {
+    /// The file.
+    pub pipeline: Pipeline,
+    /// The flows, writers before readers.
+    pub flows: Vec<PlannedFlow>,
+    /// What is perhaps not as meant.
+    pub warnings: Report,
+}
+
+impl Plan {
+    /// Checks a pipeline; every mistake is in the report.
+    pub fn new(path: &str, pipeline: Pipeline, registry: &Registry) -> Result<Self, Report> {
+        let mut planner = Planner { pipeline: &pipeline, registry, mistakes: Vec::new(), written: BTreeMap::new() };
+        let flows = planner.flows();
+        let report = Report {
+            path: path.to_owned(),
+            text: pipeline.document.text.clone(),
+            diagnostics: std::mem::take(&mut planner.mistakes),
+        };
+        if report.has_errors() {
+            return Err(report);
+        }
+        Ok(Self { pipeline, flows, warnings: report })
+    }
+
+    /// The flow of that name.
+    pub fn flow(&self, name: &str) -> Option<&PlannedFlow> {
+        self.flows.iter().find(|flow| flow.name == name)
+    }
+
+    /// The only table that flows write, or the one of that name.
+    pub fn table(&self, name: Option<&str>) -> Option<(&PlannedFlow, &cql::Table)> {
+        self.flows.iter().find_map(|flow| match &flow.target.plan {
+            SinkPlan::Table(table) => {
+                name.is_none_or(|name| table.to_string() == name || table.name == name).then_some((flow, table))
+            }
+            SinkPlan::Topic { .. } => None,
+        })
+    }
+}
+
+/// What the flows that write a topic agree on.
+#[derive(Clone)]
+struct WrittenTopic {
+    schema: SchemaRef,
+    key: Vec<String>,
+    by: Vec<String>,
+}
+
+struct Planner<'a> {
+    pipeline: &'a Pipeline,
+    registry: &'a Registry,
+    mistakes: Vec<Diagnostic>,
+    written: BTreeMap<String, WrittenTopic>,
+}
+
+impl Planner<'_> {
+    fn flows(&mut self) -> Vec<PlannedFlow> {
+        let mut waiting: Vec<_> = self.pipeline.flows.iter().collect();
+        let mut done = Vec::new();
+        // The topics that flows still to come will write.
+        while !waiting.is_empty() {
+            let to_come: BTreeSet<String> = waiting.iter().filter_map(|(_, _, _, to)| topic_of(to)).collect();
+            let ready = waiting
+                .iter()
+                .position(|(_, _, from, to)| topic_of(from).is_none_or(|topic| {
+                    !to_come.contains(&topic) || Some(&topic) == topic_of(to).as_ref() && to_come.len() == 1
+                }));
+            let Some(at) = ready else {
+                let names: Vec<_> = waiting.iter().map(|(name, ..)| name.as_str()).collect();
+                let span = self.pipeline.document.name_span(&["flows", names[0]]);
+                let message = format!("the flows {} wait for each other's topics in a circle", names.join(" and "));
+                self.mistakes.push(Diagnostic::error(message, span));
+                break;
+            };
+            let (name, flow, from, to) = waiting.remove(at);
+            done.extend(self.flow(name, flow, from, to));
+        }
+        done
+    }
+
+    fn flow(
+        &mut self,
+        name: &str,
+        flow: &crate::pipeline::Flow,
+        from: &Component,
+        to: &Component,
+    ) -> Option<PlannedFlow> {
+        let document = &self.pipeline.document;
+        let (source, sink) = (self.registry.source(&from.kind)?.clone(), self.registry.sink(&to.kind)?.clone());
+        let origin = source.plan(&from.settings).map_err(|e| self.component(&["flows", name, "from"], &e));
+        let target = sink.plan(&to.settings).map_err(|e| self.component(&["flows", name, "to"], &e));
+        if flow.runner == Runner::Spark {
+            let span = document.nearest(&["flows", name, "runner"]).span.clone();
+            let message = "this version runs flows natively only";
+            self.mistakes.push(Diagnostic::error(message, span).help("take `runner: spark` away"));
+        }
+        let (origin, target) = (origin.ok()?, target.ok()?);
+        let (input, upstream) = self.input(name, &origin)?;
+        let query = match FlowQuery::new(&flow.sql, &input) {
+            Ok(query) => query,
+            Err(error) => {
+                self.sql(name, &error);
+                return None;
+            }
+        };
+        self.unread(name, &origin, &query);
+        match &target {
+            SinkPlan::Topic { topic, key, timestamp } => {
+                self.topic_sink(name, topic, key, timestamp.as_deref(), query.schema());
+            }
+            SinkPlan::Table(table) => self.table_sink(name, table, query.schema(), &origin),
+        }
+        let topic = origin.topic.clone().or_else(|| topic_of(to)).unwrap_or_else(|| name.to_owned());
+        let dead_letter_topic = flow.dead_letters.topic.clone().unwrap_or_else(|| format!("{topic}.dead-letters"));
+        Some(PlannedFlow {
+            name: name.to_owned(),
+            origin: Origin { kind: source, component: from.clone(), plan: origin },
+            input,
+            query: Arc::new(query),
+            target: Target { kind: sink, component: to.clone(), plan: target },
+            dead_letter_topic,
+            upstream,
+        })
+    }
+
+    /// A mistake in a component's settings, at the key that the error names.
+    fn component(&mut self, path: &[&str], error: &Error) {
+        let path: Vec<&str> = path.iter().copied().chain(error.place.iter().map(String::as_str)).collect();
+        let document = &self.pipeline.document;
+        let span = match error.place.is_empty() {
+            true => document.name_span(&path),
+            false => document.nearest(&path).span.clone(),
+        };
+        let mistake = Diagnostic::error(&error.message, span);
+        self.mistakes.push(match &error.help {
+            Some(help) => mistake.help(help),
+            None => mistake,
+        });
+    }
+
+    /// The schema of a flow's records, and who writes them.
+    fn input(&mut self, name: &str, origin: &SourcePlan) -> Option<(SchemaRef, Vec<String>)> {
+        let document = &self.pipeline.document;
+        let written = origin.topic.as_ref().and_then(|topic| self.written.get(topic).cloned());
+        match (&origin.schema, written) {
+            (Some(text), written) => match parse_schema(text) {
+                Ok(schema) => Some((schema, written.map(|written| written.by).unwrap_or_default())),
+                Err(error) => {
+                    let node = document.nearest(&["flows", name, "from", "schema"]);
+                    let span = document.part_span(node, &error.span);
+                    self.mistakes.push(with_help(Diagnostic::error(&error.message, span), error.help.as_ref()));
+                    None
+                }
+            },
+            (None, Some(written)) => Some((written.schema, written.by)),
+            (None, None) => {
+                let topic = origin.topic.clone().unwrap_or_default();
+                let is_broken = self.pipeline.flows.iter().any(|(_, _, _, to)| topic_of(to).as_ref() == Some(&topic));
+                if !is_broken {
+                    let span = document.name_span(&["flows", name, "from"]);
+                    let message = format!("what the messages of topic {topic} look like is not known: no flow here writes it");
+                    self.mistakes.push(Diagnostic::error(message, span).help("write schema: \"id STRING, …\""));
+                }
+                None
+            }
+        }
+    }
+
+    fn sql(&mut self, name: &str, error: &SqlError) {
+        let document = &self.pipeline.document;
+        let node = document.nearest(&["flows", name, "sql"]);
+        let span = document.part_span(node, &error.span);
+        self.mistakes.push(with_help(Diagnostic::error(&error.message, span), error.help.as_ref()));
+    }
+
+    fn unread(&mut self, name: &str, origin: &SourcePlan, query: &FlowQuery) {
+        // Of somebody else's topic one takes what one needs.
+        if query.unread().is_empty() || (origin.topic.is_some() && origin.schema.is_some()) {
+            return;
+        }
+        let document = &self.pipeline.document;
+        let path: &[&str] =
+            if origin.schema.is_some() { &["flows", name, "from", "schema"] } else { &["flows", name, "sql"] };
+        let message = format!("nobody reads {}", query.unread().join(", "));
+        let mistake = Diagnostic::warning(message, document.name_span(path));
+        self.mistakes.push(mistake.help("take them out of the schema, or into the query"));
+    }
+
+    fn topic_sink(&mut self, name: &str, topic: &str, key: &[String], timestamp: Option<&str>, schema: &SchemaRef) {
+        let document = &self.pipeline.document;
+        let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        for column in key {
+            if !names.contains(&column.as_str()) {
+                let span = document.nearest(&["flows", name, "to", "key"]).span.clone();
+                let message = format!("the key `{column}` is no column of the query");
+                self.mistakes.push(Diagnostic::error(message, span).help(suggestion(column, &names)));
+            }
+        }
+        if let Some(column) = timestamp {
+            let span = document.nearest(&["flows", name, "to", "timestamp"]).span.clone();
+            match schema.field_with_name(column).map(|field| field.data_type()) {
+                Ok(DataType::Timestamp(..)) => {}
+                Ok(kind) => {
+                    let message = format!("`{column}` is {}, a message's timestamp is a TIMESTAMP", simple_string(kind));
+                    self.mistakes.push(Diagnostic::error(message, span).help("write CAST(… AS TIMESTAMP) in the query"));
+                }
+                Err(_) => {
+                    let message = format!("`{column}` is no column of the query");
+                    self.mistakes.push(Diagnostic::error(message, span).help(suggestion(column, &names)));
+                }
+            }
+        }
+        let others = self.written.get(topic).cloned();
+        if let Some(others) = &others
+            && !same_columns(&others.schema, schema)
+        {
+            let span = document.name_span(&["flows", name, "sql"]);
+            let message = format!("the messages of topic {topic} differ from those of the flow {}", others.by.join(", "));
+            let help = format!("give them the same columns and types: {}", described(&others.schema));
+            self.mistakes.push(Diagnostic::error(message, span).help(help));
+        }
+        let mut by = others.map(|others| others.by).unwrap_or_default();
+        by.push(name.to_owned());
+        let written = WrittenTopic { schema: message_schema(schema), key: key.to_vec(), by };
+        self.written.insert(topic.to_owned(), written);
+    }
+
+    fn table_sink(&mut self, name: &str, table: &cql::Table, schema: &SchemaRef, origin: &SourcePlan) {
+        let document = &self.pipeline.document;
+        let sql = document.name_span(&["flows", name, "sql"]);
+        let create = document.name_span(&["flows", name, "to", "create"]);
+        let columns: Vec<&str> = table.columns.iter().map(|column| column.name.as_str()).collect();
+        for field in schema.fields() {
+            match table.column(field.name()) {
+                None => {
+                    let message = format!("the query's column `{}` is in no column of {table}", field.name());
+                    let help = suggestion(field.name(), &columns);
+                    self.mistakes.push(Diagnostic::error(message, sql.clone()).help(help));
+                }
+                Some(column) if !column.kind.takes(field.data_type()) => {
+                    let message = format!(
+                        "`{}` is {} in the query and {} in {table}",
+                        field.name(),
+                        simple_string(field.data_type()),
+                        column.kind
+                    );
+                    let help = format!("write CAST(… AS {}) AS {} in the query", column.kind.wants(), field.name());
+                    self.mistakes.push(Diagnostic::error(message, sql.clone()).help(help));
+                }
+                Some(_) => {}
+            }
+        }
+        for column in &table.columns {
+            if schema.field_with_name(&column.name).is_ok() {
+                continue;
+            }
+            if column.key.is_some() {
+                let message = format!("nothing fills `{}`, which is part of the primary key of {table}", column.name);
+                let help = "add it to the query, or write its name in lower case there";
+                self.mistakes.push(Diagnostic::error(message, sql.clone()).help(help));
+            } else {
+                let message = format!("nobody fills the column `{}` of {table}", column.name);
+                self.mistakes.push(Diagnostic::warning(message, create.clone()));
+            }
+        }
+        let written = origin.topic.as_ref().and_then(|topic| self.written.get(topic));
+        for key in written.map(|written| written.key.clone()).unwrap_or_default() {
+            let in_table = table.column(&key);
+            if in_table.is_some_and(|column| column.key.is_none()) {
+                let message = format!(
+                    "messages are ordered by `{key}`, which is not part of the primary key of {table}: one row's \
+                     messages would be in several partitions"
+                );
+                let help = "make the topic's key (part of) the table's primary key";
+                self.mistakes.push(Diagnostic::error(message, create.clone()).help(help));
+            }
+        }
+    }
+}
+
+fn with_help(mistake: Diagnostic, help: Option<&String>) -> Diagnostic {
+    match help {
+        Some(help) => mistake.help(help),
+        None => mistake,
+    }
+}
+
+fn topic_of(component: &Component) -> Option<String> {
+    component.settings["topic"].as_str().map(str::to_owned)
+}
+
+/// What comes out of a message: everything may be missing.
+fn message_schema(schema: &Schema) -> SchemaRef {
+    let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+fn same_columns(a: &Schema, b: &Schema) -> bool {
+    let columns = |schema: &Schema| -> BTreeMap<String, String> {
+        schema.fields().iter().map(|field| (field.name().clone(), simple_string(field.data_type()))).collect()
+    };
+    columns(a) == columns(b)
+}
+
+fn described(schema: &Schema) -> String {
+    let columns = schema.fields().iter();
+    columns.map(|field| format!("{} {}", field.name(), simple_string(field.data_type()))).collect::<Vec<_>>().join(", ")
+}

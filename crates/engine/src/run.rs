@@ -1,0 +1,252 @@
+//! Runs the flows of a plan at the same time: opens what they need, lets each topic be drained
+//! when its writers have ended, and says how it went.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use millstream_core::{Counts, Error, Result, Sink, SinkKind, Source};
+use parking_lot::Mutex;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::flow::{FlowState, RunningFlow};
+use crate::plan::{Plan, PlannedFlow};
+use crate::registry::Registry;
+use crate::retry::Patience;
+
+/// The services that a run uses, by name, each with its address for people.
+pub type Backends = BTreeMap<String, String>;
+
+/// How a run is to go.
+pub struct RunOptions {
+    /// Only this flow.
+    pub flow: Option<String>,
+    /// When it ends by itself.
+    pub until: Until,
+    /// How long a service may not answer.
+    pub patience: Option<Duration>,
+    /// Set to end in order: the batch in hand is finished.
+    pub stop: CancellationToken,
+    /// Milliseconds since 1970.
+    pub clock: fn() -> i64,
+}
+
+/// When a run ends by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// When the bounded sources have ended and each topic is drained.
+    Drained,
+    /// Never.
+    Stopped,
+}
+
+/// What all flows of a run are doing, for whoever looks on.
+pub type Observer = Arc<Mutex<BTreeMap<String, Arc<Mutex<FlowState>>>>>;
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Everything is done.
+    Success,
+    /// Something could not be done.
+    Failed,
+    /// It was stopped.
+    Interrupted,
+}
+
+/// What a flow of a run did.
+#[derive(Debug, Clone, Serialize)]
+pub struct FlowSummary {
+    /// What became of the records.
+    #[serde(flatten)]
+    pub counts: Counts,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// What a run did.
+#[derive(Debug, Clone, Serialize)]
+pub struct Summary {
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// The run's name: when it started, and by whom.
+    pub run: String,
+    /// How it ended.
+    pub status: Status,
+    /// When it started, RFC 3339 in UTC.
+    pub started: String,
+    /// How long it took.
+    pub seconds: f64,
+    /// Each service with its address.
+    pub backends: Backends,
+    /// Each flow, in the order in which they feed each other.
+    pub flows: Map<String, Value>,
+}
+
+/// Runs the flows of `plan` until they end or are stopped.
+pub async fn run(
+    plan: &Plan,
+    registry: &Registry,
+    options: &RunOptions,
+    observer: &Observer,
+) -> Result<Vec<(String, FlowSummary)>> {
+    let chosen: Vec<&PlannedFlow> = match &options.flow {
+        None => plan.flows.iter().collect(),
+        Some(name) => {
+            let names = plan.flows.iter().map(|flow| flow.name.as_str()).collect::<Vec<_>>().join(", ");
+            let found = plan.flow(name);
+            vec![found.ok_or_else(|| Error::user(format!("there is no flow `{name}`")).help(format!("one of {names}")))?]
+        }
+    };
+    let mut opened = Vec::new();
+    // Sinks first: they make the topics that the sources read.
+    for planned in &chosen {
+        let state = Arc::new(Mutex::new(FlowState::default()));
+        observer.lock().insert(planned.name.clone(), state.clone());
+        let patience = Patience { at_most: options.patience, stop: options.stop.clone(), state: state.clone() };
+        let sink = open_sink(plan, planned, &patience).await.map_err(|e| e.at(format!("flow {}", planned.name)))?;
+        opened.push((*planned, sink, patience));
+    }
+    let mut work = Work { tasks: JoinSet::new(), waiting: BTreeMap::new() };
+    for (planned, sink, patience) in opened {
+        let failed = |e: Error| e.at(format!("flow {}", planned.name));
+        let source = open_source(plan, planned, &patience).await.map_err(failed)?;
+        let dead_letters = open_dead_letters(plan, planned, registry).await.map_err(failed)?;
+        let (drain, drained) = oneshot::channel();
+        let upstream: Vec<_> =
+            planned.upstream.iter().filter(|name| chosen.iter().any(|other| other.name == **name)).cloned().collect();
+        match options.until {
+            Until::Stopped => drop(drain),
+            Until::Drained => work.wait(&planned.name, upstream, drain),
+        }
+        let flow = RunningFlow {
+            planned: planned.clone(),
+            source,
+            sink,
+            dead_letters,
+            state: patience.state.clone(),
+            patience,
+            clock: options.clock,
+        };
+        let (name, stop, until) = (planned.name.clone(), options.stop.clone(), options.until);
+        work.tasks.spawn(async move {
+            let fails_empty = flow.planned.origin.plan.empty_run_fails && until == Until::Drained;
+            let ended = flow.run(stop.clone(), drained).await;
+            let ended = match ended {
+                Ok(counts) if counts.read == 0 && fails_empty && !stop.is_cancelled() => Err(Error::lasting(
+                    "the source gave no record at all",
+                )
+                .help("`when_empty: ok` says that this is all right")),
+                ended => ended,
+            };
+            (name, ended)
+        });
+    }
+    work.finish(observer).await;
+    let states = observer.lock();
+    let summaries = chosen.iter().map(|planned| {
+        let state = states[&planned.name].lock();
+        let error = state.failed.as_ref().map(ToString::to_string);
+        (planned.name.clone(), FlowSummary { counts: state.counts, error })
+    });
+    Ok(summaries.collect())
+}
+
+/// The flows at work, and those that wait for others to end before they drain.
+struct Work {
+    tasks: JoinSet<(String, Result<Counts>)>,
+    /// By flow: whom it waits for, and how it is told.
+    waiting: BTreeMap<String, (Vec<String>, oneshot::Sender<()>)>,
+}
+
+impl Work {
+    fn wait(&mut self, flow: &str, upstream: Vec<String>, drain: oneshot::Sender<()>) {
+        self.waiting.insert(flow.to_owned(), (upstream, drain));
+        self.tell();
+    }
+
+    /// Lets those drain who wait for nobody any more.
+    fn tell(&mut self) {
+        let ready: Vec<String> =
+            self.waiting.iter().filter(|(_, (upstream, _))| upstream.is_empty()).map(|(name, _)| name.clone()).collect();
+        for (_, drain) in ready.into_iter().filter_map(|name| self.waiting.remove(&name)) {
+            // A flow that has already ended does not listen.
+            let _ = drain.send(());
+        }
+    }
+
+    async fn finish(mut self, observer: &Observer) {
+        while let Some(ended) = self.tasks.join_next().await {
+            let (name, result) = match ended {
+                Ok(ended) => ended,
+                Err(panicked) => {
+                    tracing::error!("a flow ended with a panic: {panicked}");
+                    observer.lock().values().for_each(|state| {
+                        let mut state = state.lock();
+                        if !state.done {
+                            state.failed = Some(Error::ours("it ended with a panic, which is a bug of ours"));
+                        }
+                    });
+                    continue;
+                }
+            };
+            if let Some(state) = observer.lock().get(&name) {
+                let mut state = state.lock();
+                state.done = true;
+                state.failed = result.err();
+            }
+            for (upstream, _) in self.waiting.values_mut() {
+                upstream.retain(|other| *other != name);
+            }
+            self.tell();
+        }
+    }
+}
+
+async fn open_sink(plan: &Plan, planned: &PlannedFlow, patience: &Patience) -> Result<Sink> {
+    let scope = plan.pipeline.scope(&planned.name);
+    let mut sink = planned.target.kind.open(&planned.target.component.settings, &scope).await?;
+    let mut attempts = patience.begin();
+    while let Err(error) = sink.prepare().await {
+        attempts.wait(error).await?;
+    }
+    Ok(sink)
+}
+
+async fn open_source(plan: &Plan, planned: &PlannedFlow, patience: &Patience) -> Result<Box<dyn Source>> {
+    let scope = plan.pipeline.scope(&planned.name);
+    let mut attempts = patience.begin();
+    loop {
+        match planned.origin.kind.open(&planned.origin.component.settings, &scope).await {
+            Ok(source) => return Ok(source),
+            Err(error) => attempts.wait(error).await?,
+        }
+    }
+}
+
+/// The larger messages that a topic of dead letters takes: the original and our headers.
+const DEAD_LETTER_BYTES_MAX: &str = "20971520";
+
+async fn open_dead_letters(
+    plan: &Plan,
+    planned: &PlannedFlow,
+    registry: &Registry,
+) -> Result<Box<dyn millstream_core::MessageSink>> {
+    let topics: &Arc<dyn SinkKind> =
+        registry.sink("topic").ok_or_else(|| Error::ours("dead letters need the sink kind `topic`"))?;
+    let settings = json!({
+        "topic": planned.dead_letter_topic,
+        "key": [],
+        "config": {"max.message.bytes": DEAD_LETTER_BYTES_MAX, "retention.ms": "-1"},
+    });
+    match topics.open(&settings, &plan.pipeline.scope(&planned.name)).await? {
+        Sink::Messages(sink) => Ok(sink),
+        Sink::Rows(_) => Err(Error::ours("a topic takes messages")),
+    }
+}

@@ -1,0 +1,150 @@
+//! Values put into a file when it is loaded: `${VAR}`, `${VAR:-default}`, `${file:PATH}`,
+//! `${secret:VAR}`; `$${` is a literal `${`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::diagnostic::Diagnostic;
+use crate::document::{Kind, Node};
+
+/// Where values come from.
+#[derive(Debug, Clone, Default)]
+pub struct Values {
+    /// Variables by name.
+    pub variables: BTreeMap<String, String>,
+    /// The folder that `${file:…}` is looked up from.
+    pub folder: PathBuf,
+}
+
+/// Texts that are shown nowhere.
+#[derive(Debug, Clone, Default)]
+pub struct Secrets {
+    texts: Vec<String>,
+}
+
+/// Shorter secrets are not masked: they would mask half of every text.
+const SECRET_BYTES_MIN: usize = 4;
+
+impl Secrets {
+    /// Keeps `text` from being shown.
+    pub fn add(&mut self, text: &str) {
+        let text = text.trim();
+        if text.len() >= SECRET_BYTES_MIN && !self.texts.iter().any(|known| known == text) {
+            self.texts.push(text.to_owned());
+            // The longest first, so that none is left in part.
+            self.texts.sort_by_key(|text| std::cmp::Reverse(text.len()));
+        }
+    }
+
+    /// `text` with every secret in it replaced.
+    pub fn mask(&self, text: &str) -> String {
+        self.texts.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
+    }
+}
+
+impl Values {
+    /// Variables of the process, and of a file with lines `NAME=value`, which come first.
+    pub fn of_process(env_file: Option<&str>) -> Self {
+        let mut variables: BTreeMap<String, String> = std::env::vars().collect();
+        for line in env_file.unwrap_or_default().lines() {
+            let line = line.trim();
+            if let Some((name, value)) = line.split_once('=').filter(|_| !line.starts_with('#')) {
+                let value = value.trim();
+                let quoted = ['"', '\''].into_iter().find_map(|quote| value.strip_prefix(quote)?.strip_suffix(quote));
+                variables.insert(name.trim().to_owned(), quoted.unwrap_or(value).to_owned());
+            }
+        }
+        Self { variables, folder: PathBuf::new() }
+    }
+
+    /// Puts values into every text of the tree.
+    pub fn fill(&self, node: &mut Node, secrets: &mut Secrets, mistakes: &mut Vec<Diagnostic>) {
+        match &mut node.kind {
+            Kind::Scalar { text, .. } if text.contains("${") => {
+                match self.filled(text, secrets) {
+                    Ok(filled) => *text = filled,
+                    Err((message, help)) => {
+                        mistakes.push(Diagnostic::error(message, node.span.clone()).help(help));
+                    }
+                }
+            }
+            Kind::Scalar { .. } => {}
+            Kind::List(items) => items.iter_mut().for_each(|item| self.fill(item, secrets, mistakes)),
+            Kind::Map(entries) => {
+                entries.iter_mut().for_each(|(_, value)| self.fill(value, secrets, mistakes));
+            }
+        }
+    }
+
+    fn filled(&self, text: &str, secrets: &mut Secrets) -> Result<String, (String, String)> {
+        let mut out = String::new();
+        let mut rest = text;
+        while let Some(at) = rest.find("${") {
+            if rest[..at].ends_with('$') {
+                out.push_str(&rest[..at - 1]);
+                out.push_str("${");
+                rest = &rest[at + 2..];
+                continue;
+            }
+            out.push_str(&rest[..at]);
+            let Some(end) = rest[at..].find('}') else {
+                return Err(("this ${ is never closed".into(), "write $${ for a literal ${".into()));
+            };
+            out.push_str(&self.value(&rest[at + 2..at + end], secrets)?);
+            rest = &rest[at + end + 1..];
+        }
+        out.push_str(rest);
+        Ok(out)
+    }
+
+    fn value(&self, name: &str, secrets: &mut Secrets) -> Result<String, (String, String)> {
+        if let Some(path) = name.strip_prefix("file:") {
+            let path = self.folder.join(path);
+            let text = std::fs::read_to_string(&path)
+                .map_err(|e| (format!("cannot read {}: {e}", path.display()), "is the file there?".to_owned()))?;
+            secrets.add(&text);
+            return Ok(text.trim_end().to_owned());
+        }
+        let (name, is_secret) = match name.strip_prefix("secret:") {
+            Some(name) => (name, true),
+            None => (name, false),
+        };
+        let (name, default) = match name.split_once(":-") {
+            Some((name, default)) => (name, Some(default)),
+            None => (name, None),
+        };
+        // As in a shell, `:-` also stands in for an empty value.
+        let found = self.variables.get(name).filter(|value| !value.is_empty() || default.is_none());
+        let value = found.map(String::as_str).or(default).ok_or_else(|| {
+            (format!("the variable {name} is not set"), format!("set it, or write ${{{name}:-default}}"))
+        })?;
+        if is_secret {
+            secrets.add(value);
+        }
+        Ok(value.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_put_in() {
+        let mut values = Values::of_process(Some("# a comment\nTOKEN='s3cret'\nHOST=example.com\nEMPTY=\n"));
+        values.folder = std::env::temp_dir();
+        let mut secrets = Secrets::default();
+        for (text, expected) in [
+            ("https://${HOST}/x", Some("https://example.com/x")),
+            ("${MISSING_ONE:-embedded}", Some("embedded")),
+            ("${EMPTY:-x}${EMPTY}", Some("x")),
+            ("$${HOST} ${secret:TOKEN}", Some("${HOST} s3cret")),
+            ("${MISSING_ONE}", None),
+            ("${HOST", None),
+            ("${file:there-is-no-such-file}", None),
+        ] {
+            assert_eq!(values.filled(text, &mut secrets).ok().as_deref(), expected, "{text}");
+        }
+        assert_eq!(secrets.mask("Bearer s3cret at example.com"), "Bearer *** at example.com");
+    }
+}
