@@ -73,22 +73,29 @@ pub(crate) fn check_services(pipeline: &Pipeline, options: StartOptions) -> Resu
     };
     let embedded_broker = broker_port(pipeline)?.is_some();
     let embedded_tables = tables.hosts == EMBEDDED;
-    for (name, key, embedded) in [("kafka", "brokers", embedded_broker), ("cassandra", "hosts", embedded_tables)] {
+    for (name, key, embedded) in
+        [("kafka", "brokers", embedded_broker), ("cassandra", "hosts", embedded_tables)]
+    {
         let written = written(pipeline, name, key);
         let variable = written.split_once("${").and_then(|(_, rest)| rest.split([':', '}']).next());
-        let set = variable.map_or_else(|| format!("{name}.{key} in the file"), |name| format!("the variable {name}"));
+        let set = variable
+            .map_or_else(|| format!("{name}.{key} in the file"), |name| format!("the variable {name}"));
         if embedded && options.no_embedded {
             return Err(Error::user(format!("{name} would be embedded, which this start forbids"))
                 .help(format!("give {set} the address of a real service")));
         }
         if embedded && variable.is_some() && embedded_broker != embedded_tables {
-            return Err(Error::user(format!("{name} would be embedded and the other service real"))
-                .help(format!("give {set} an address; or write `{name}: {{ {key}: embedded }}` if it is meant")));
+            return Err(Error::user(format!("{name} would be embedded and the other service real")).help(
+                format!("give {set} an address; or write `{name}: {{ {key}: embedded }}` if it is meant"),
+            ));
         }
     }
     if !embedded_tables {
-        return Err(Error::user(format!("cassandra.hosts is {}: this version has the embedded tables only", tables.hosts))
-            .help("take CASSANDRA_HOSTS out of the environment"));
+        return Err(Error::user(format!(
+            "cassandra.hosts is {}: this version has the embedded tables only",
+            tables.hosts
+        ))
+        .help("take CASSANDRA_HOSTS out of the environment"));
     }
     Ok(())
 }

@@ -57,7 +57,8 @@ pub(crate) fn rows(batches: &[RecordBatch], format: RowFormat) -> Result<String>
 
 fn table(batches: &[RecordBatch]) -> Result<String> {
     let texts = batches.iter().map(as_texts).collect::<Vec<_>>();
-    let table = pretty_format_batches(&texts).map_err(|e| Error::ours(format!("cannot print the rows: {e}")))?;
+    let table =
+        pretty_format_batches(&texts).map_err(|e| Error::ours(format!("cannot print the rows: {e}")))?;
     Ok(format!("{table}\n"))
 }
 
@@ -99,7 +100,10 @@ fn csv(batches: &[RecordBatch]) -> String {
 
 /// The counts of a run, for people.
 pub(crate) fn counts(flows: &[(String, FlowSummary)]) {
-    eprintln!("{:<12} {:>10} {:>10} {:>10} {:>10} {:>10}", "flow", "read", "passed", "filtered", "dead", "written");
+    eprintln!(
+        "{:<12} {:>10} {:>10} {:>10} {:>10} {:>10}",
+        "flow", "read", "passed", "filtered", "dead", "written"
+    );
     for (name, flow) in flows {
         let counts = &flow.counts;
         eprintln!(

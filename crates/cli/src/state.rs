@@ -90,10 +90,11 @@ fn check_format(dir: &Path) -> Result<()> {
     match std::fs::read_to_string(&path) {
         Ok(text) => match text.trim().parse::<u32>() {
             Ok(FORMAT) => Ok(()),
-            Ok(newer) if newer > FORMAT => {
-                Err(Error::user(format!("{} was written by a newer Millstream (format {newer})", dir.display()))
-                    .help("use that one, or --state to begin anew elsewhere"))
-            }
+            Ok(newer) if newer > FORMAT => Err(Error::user(format!(
+                "{} was written by a newer Millstream (format {newer})",
+                dir.display()
+            ))
+            .help("use that one, or --state to begin anew elsewhere")),
             _ => Err(Error::user(format!("{} holds no format that this version knows", path.display()))
                 .help("is it a state directory? --state names another one")),
         },

@@ -22,8 +22,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order in which they are tried.
-    pub const ALL: [Self; 5] =
-        [Self::Empty, Self::Unreadable, Self::NullKey, Self::BadValue, Self::TooLarge];
+    pub const ALL: [Self; 5] = [Self::Empty, Self::Unreadable, Self::NullKey, Self::BadValue, Self::TooLarge];
 
     /// The name in headers, lists and metrics.
     pub fn name(self) -> &'static str {

@@ -140,14 +140,8 @@ mod tests {
     #[test]
     fn gives_back_what_was_pushed() {
         let headers = vec![("reason".to_owned(), b"empty".to_vec())];
-        let plain = Record {
-            key: Some(b"k"),
-            value: Some(b""),
-            headers: &[],
-            timestamp: 7,
-            partition: 2,
-            offset: 9,
-        };
+        let plain =
+            Record { key: Some(b"k"), value: Some(b""), headers: &[], timestamp: 7, partition: 2, offset: 9 };
         let null = Record { key: None, value: None, headers: &headers, ..plain };
         let mut records = Records::default();
         records.push(plain);

@@ -47,7 +47,9 @@ impl<'de> Deserialize<'de> for Period {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = String::deserialize(from)?;
         Self::parse(&text).ok_or_else(|| {
-            D::Error::custom(format!("`{text}` is no length of time; write a number and ms, s, m, h or d, like 30s"))
+            D::Error::custom(format!(
+                "`{text}` is no length of time; write a number and ms, s, m, h or d, like 30s"
+            ))
         })
     }
 }
@@ -98,7 +100,9 @@ mod tests {
 
     #[test]
     fn periods_are_read_and_printed() {
-        for (text, ms) in [("500ms", 500), ("1s", 1_000), ("90s", 90_000), ("5m", 300_000), ("7d", 604_800_000)] {
+        for (text, ms) in
+            [("500ms", 500), ("1s", 1_000), ("90s", 90_000), ("5m", 300_000), ("7d", 604_800_000)]
+        {
             let period = Period::parse(text).expect(text);
             assert_eq!(period.0.as_millis(), ms);
             assert_eq!(period.to_string(), text);

@@ -103,10 +103,10 @@ impl Document {
         let column = before.len() - before.rfind('\n').map_or(0, |at| at + 1);
         let Some(first) = text.lines().next() else { return node.span.clone() };
         // The block's first line, then as many lines further as in the text.
-        let mut start = node.span.start;
+        let mut start = self.text[..node.span.start].rfind('\n').map_or(0, |at| at + 1);
         let mut indent = None;
         let mut left = line;
-        for here in self.text[node.span.start..].split_inclusive('\n') {
+        for here in self.text[start..].split_inclusive('\n') {
             if indent.is_none() && here.trim() == first.trim() {
                 let spaces = |line: &str| line.len() - line.trim_start().len();
                 indent = Some(spaces(here).saturating_sub(spaces(first)));
@@ -177,9 +177,9 @@ impl Node {
             Kind::Scalar { text, quoted: false } => plain(text),
             Kind::List(items) => Value::Array(items.iter().map(Self::to_json).collect()),
             Kind::Map(entries) => {
-                let entries = entries.iter().map(|(name, value)| {
-                    (name.text().unwrap_or_default().to_owned(), value.to_json())
-                });
+                let entries = entries
+                    .iter()
+                    .map(|(name, value)| (name.text().unwrap_or_default().to_owned(), value.to_json()));
                 Value::Object(entries.collect::<Map<_, _>>())
             }
         }
@@ -216,7 +216,10 @@ mod tests {
 
     #[test]
     fn a_part_of_a_text_is_found_in_the_file() {
-        let document = Document::parse("flows:\n  a:\n    sql: |\n      SELECT x,\n        yy\n      FROM input\n    q: SELECT zz\n").expect("parses");
+        let document = Document::parse(
+            "flows:\n  a:\n    sql: |\n      SELECT x,\n        yy\n      FROM input\n    q: SELECT zz\n",
+        )
+        .expect("parses");
         for (path, wanted) in [(["flows", "a", "sql"], "yy"), (["flows", "a", "q"], "zz")] {
             let node = document.nearest(&path);
             let text = node.text().expect("a text");

@@ -48,7 +48,11 @@ pub(crate) struct RunningFlow {
 impl RunningFlow {
     /// Works until the source ends, `stop` is set or an error lasts. `drain` fires when the
     /// flows that write the source's topic have ended.
-    pub(crate) async fn run(mut self, stop: CancellationToken, drain: oneshot::Receiver<()>) -> Result<Counts> {
+    pub(crate) async fn run(
+        mut self,
+        stop: CancellationToken,
+        drain: oneshot::Receiver<()>,
+    ) -> Result<Counts> {
         let mut worker = Worker::new(&self.planned);
         let mut drain = std::pin::pin!(drain);
         let mut draining = false;

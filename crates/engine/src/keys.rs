@@ -10,7 +10,8 @@ pub(crate) struct Keys {
 
 impl Keys {
     pub(crate) fn new(batch: &RecordBatch, names: &[String]) -> Self {
-        let columns = names.iter().filter_map(|name| Some((name.clone(), batch.column_by_name(name)?.clone())));
+        let columns =
+            names.iter().filter_map(|name| Some((name.clone(), batch.column_by_name(name)?.clone())));
         Self { columns: columns.collect() }
     }
 

@@ -226,7 +226,9 @@ fn check_words(file: &PipelineFile, document: &Document, mistakes: &mut Vec<Diag
         && zone.parse::<chrono_tz::Tz>().is_err()
     {
         let span = document.nearest(&["timezone"]).span.clone();
-        mistakes.push(Diagnostic::error(format!("`{zone}` is no time zone"), span).help("write one like Europe/Paris"));
+        mistakes.push(
+            Diagnostic::error(format!("`{zone}` is no time zone"), span).help("write one like Europe/Paris"),
+        );
     }
 }
 

@@ -79,7 +79,8 @@ pub struct Plan {
 impl Plan {
     /// Checks a pipeline; every mistake is in the report.
     pub fn new(path: &str, pipeline: Pipeline, registry: &Registry) -> Result<Self, Report> {
-        let mut planner = Planner { pipeline: &pipeline, registry, mistakes: Vec::new(), written: BTreeMap::new() };
+        let mut planner =
+            Planner { pipeline: &pipeline, registry, mistakes: Vec::new(), written: BTreeMap::new() };
         let flows = planner.flows();
         let report = Report {
             path: path.to_owned(),
@@ -100,9 +101,9 @@ impl Plan {
     /// The only table that flows write, or the one of that name.
     pub fn table(&self, name: Option<&str>) -> Option<(&PlannedFlow, &cql::Table)> {
         self.flows.iter().find_map(|flow| match &flow.target.plan {
-            SinkPlan::Table(table) => {
-                name.is_none_or(|name| table.to_string() == name || table.name == name).then_some((flow, table))
-            }
+            SinkPlan::Table(table) => name
+                .is_none_or(|name| table.to_string() == name || table.name == name)
+                .then_some((flow, table)),
             SinkPlan::Topic { .. } => None,
         })
     }
@@ -130,15 +131,16 @@ impl Planner<'_> {
         // The topics that flows still to come will write.
         while !waiting.is_empty() {
             let to_come: BTreeSet<String> = waiting.iter().filter_map(|(_, _, _, to)| topic_of(to)).collect();
-            let ready = waiting
-                .iter()
-                .position(|(_, _, from, to)| topic_of(from).is_none_or(|topic| {
+            let ready = waiting.iter().position(|(_, _, from, to)| {
+                topic_of(from).is_none_or(|topic| {
                     !to_come.contains(&topic) || Some(&topic) == topic_of(to).as_ref() && to_come.len() == 1
-                }));
+                })
+            });
             let Some(at) = ready else {
                 let names: Vec<_> = waiting.iter().map(|(name, ..)| name.as_str()).collect();
                 let span = self.pipeline.document.name_span(&["flows", names[0]]);
-                let message = format!("the flows {} wait for each other's topics in a circle", names.join(" and "));
+                let message =
+                    format!("the flows {} wait for each other's topics in a circle", names.join(" and "));
                 self.mistakes.push(Diagnostic::error(message, span));
                 break;
             };
@@ -156,7 +158,8 @@ impl Planner<'_> {
         to: &Component,
     ) -> Option<PlannedFlow> {
         let document = &self.pipeline.document;
-        let (source, sink) = (self.registry.source(&from.kind)?.clone(), self.registry.sink(&to.kind)?.clone());
+        let (source, sink) =
+            (self.registry.source(&from.kind)?.clone(), self.registry.sink(&to.kind)?.clone());
         let origin = source.plan(&from.settings).map_err(|e| self.component(&["flows", name, "from"], &e));
         let target = sink.plan(&to.settings).map_err(|e| self.component(&["flows", name, "to"], &e));
         if flow.runner == Runner::Spark {
@@ -181,7 +184,8 @@ impl Planner<'_> {
             SinkPlan::Table(table) => self.table_sink(name, table, query.schema(), &origin),
         }
         let topic = origin.topic.clone().or_else(|| topic_of(to)).unwrap_or_else(|| name.to_owned());
-        let dead_letter_topic = flow.dead_letters.topic.clone().unwrap_or_else(|| format!("{topic}.dead-letters"));
+        let dead_letter_topic =
+            flow.dead_letters.topic.clone().unwrap_or_else(|| format!("{topic}.dead-letters"));
         Some(PlannedFlow {
             name: name.to_owned(),
             origin: Origin { kind: source, component: from.clone(), plan: origin },
@@ -218,18 +222,23 @@ impl Planner<'_> {
                 Err(error) => {
                     let node = document.nearest(&["flows", name, "from", "schema"]);
                     let span = document.part_span(node, &error.span);
-                    self.mistakes.push(with_help(Diagnostic::error(&error.message, span), error.help.as_ref()));
+                    self.mistakes
+                        .push(with_help(Diagnostic::error(&error.message, span), error.help.as_ref()));
                     None
                 }
             },
             (None, Some(written)) => Some((written.schema, written.by)),
             (None, None) => {
                 let topic = origin.topic.clone().unwrap_or_default();
-                let is_broken = self.pipeline.flows.iter().any(|(_, _, _, to)| topic_of(to).as_ref() == Some(&topic));
+                let is_broken =
+                    self.pipeline.flows.iter().any(|(_, _, _, to)| topic_of(to).as_ref() == Some(&topic));
                 if !is_broken {
                     let span = document.name_span(&["flows", name, "from"]);
-                    let message = format!("what the messages of topic {topic} look like is not known: no flow here writes it");
-                    self.mistakes.push(Diagnostic::error(message, span).help("write schema: \"id STRING, …\""));
+                    let message = format!(
+                        "what the messages of topic {topic} look like is not known: no flow here writes it"
+                    );
+                    self.mistakes
+                        .push(Diagnostic::error(message, span).help("write schema: \"id STRING, …\""));
                 }
                 None
             }
@@ -249,14 +258,24 @@ impl Planner<'_> {
             return;
         }
         let document = &self.pipeline.document;
-        let path: &[&str] =
-            if origin.schema.is_some() { &["flows", name, "from", "schema"] } else { &["flows", name, "sql"] };
+        let path: &[&str] = if origin.schema.is_some() {
+            &["flows", name, "from", "schema"]
+        } else {
+            &["flows", name, "sql"]
+        };
         let message = format!("nobody reads {}", query.unread().join(", "));
         let mistake = Diagnostic::warning(message, document.name_span(path));
         self.mistakes.push(mistake.help("take them out of the schema, or into the query"));
     }
 
-    fn topic_sink(&mut self, name: &str, topic: &str, key: &[String], timestamp: Option<&str>, schema: &SchemaRef) {
+    fn topic_sink(
+        &mut self,
+        name: &str,
+        topic: &str,
+        key: &[String],
+        timestamp: Option<&str>,
+        schema: &SchemaRef,
+    ) {
         let document = &self.pipeline.document;
         let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
         for column in key {
@@ -271,8 +290,13 @@ impl Planner<'_> {
             match schema.field_with_name(column).map(|field| field.data_type()) {
                 Ok(DataType::Timestamp(..)) => {}
                 Ok(kind) => {
-                    let message = format!("`{column}` is {}, a message's timestamp is a TIMESTAMP", simple_string(kind));
-                    self.mistakes.push(Diagnostic::error(message, span).help("write CAST(… AS TIMESTAMP) in the query"));
+                    let message = format!(
+                        "`{column}` is {}, a message's timestamp is a TIMESTAMP",
+                        simple_string(kind)
+                    );
+                    self.mistakes.push(
+                        Diagnostic::error(message, span).help("write CAST(… AS TIMESTAMP) in the query"),
+                    );
                 }
                 Err(_) => {
                     let message = format!("`{column}` is no column of the query");
@@ -285,7 +309,10 @@ impl Planner<'_> {
             && !same_columns(&others.schema, schema)
         {
             let span = document.name_span(&["flows", name, "sql"]);
-            let message = format!("the messages of topic {topic} differ from those of the flow {}", others.by.join(", "));
+            let message = format!(
+                "the messages of topic {topic} differ from those of the flow {}",
+                others.by.join(", ")
+            );
             let help = format!("give them the same columns and types: {}", described(&others.schema));
             self.mistakes.push(Diagnostic::error(message, span).help(help));
         }
@@ -314,7 +341,8 @@ impl Planner<'_> {
                         simple_string(field.data_type()),
                         column.kind
                     );
-                    let help = format!("write CAST(… AS {}) AS {} in the query", column.kind.wants(), field.name());
+                    let help =
+                        format!("write CAST(… AS {}) AS {} in the query", column.kind.wants(), field.name());
                     self.mistakes.push(Diagnostic::error(message, sql.clone()).help(help));
                 }
                 Some(_) => {}
@@ -325,7 +353,8 @@ impl Planner<'_> {
                 continue;
             }
             if column.key.is_some() {
-                let message = format!("nothing fills `{}`, which is part of the primary key of {table}", column.name);
+                let message =
+                    format!("nothing fills `{}`, which is part of the primary key of {table}", column.name);
                 let help = "add it to the query, or write its name in lower case there";
                 self.mistakes.push(Diagnostic::error(message, sql.clone()).help(help));
             } else {
@@ -374,5 +403,8 @@ fn same_columns(a: &Schema, b: &Schema) -> bool {
 
 fn described(schema: &Schema) -> String {
     let columns = schema.fields().iter();
-    columns.map(|field| format!("{} {}", field.name(), simple_string(field.data_type()))).collect::<Vec<_>>().join(", ")
+    columns
+        .map(|field| format!("{} {}", field.name(), simple_string(field.data_type())))
+        .collect::<Vec<_>>()
+        .join(", ")
 }

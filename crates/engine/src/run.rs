@@ -101,7 +101,9 @@ pub async fn run(
         Some(name) => {
             let names = plan.flows.iter().map(|flow| flow.name.as_str()).collect::<Vec<_>>().join(", ");
             let found = plan.flow(name);
-            vec![found.ok_or_else(|| Error::user(format!("there is no flow `{name}`")).help(format!("one of {names}")))?]
+            vec![found.ok_or_else(|| {
+                Error::user(format!("there is no flow `{name}`")).help(format!("one of {names}"))
+            })?]
         }
     };
     let mut opened = Vec::new();
@@ -109,8 +111,10 @@ pub async fn run(
     for planned in &chosen {
         let state = Arc::new(Mutex::new(FlowState::default()));
         observer.lock().insert(planned.name.clone(), state.clone());
-        let patience = Patience { at_most: options.patience, stop: options.stop.clone(), state: state.clone() };
-        let sink = open_sink(plan, planned, &patience).await.map_err(|e| e.at(format!("flow {}", planned.name)))?;
+        let patience =
+            Patience { at_most: options.patience, stop: options.stop.clone(), state: state.clone() };
+        let sink =
+            open_sink(plan, planned, &patience).await.map_err(|e| e.at(format!("flow {}", planned.name)))?;
         opened.push((*planned, sink, patience));
     }
     let mut work = Work { tasks: JoinSet::new(), waiting: BTreeMap::new() };
@@ -119,8 +123,12 @@ pub async fn run(
         let source = open_source(plan, planned, &patience).await.map_err(failed)?;
         let dead_letters = open_dead_letters(plan, planned, registry).await.map_err(failed)?;
         let (drain, drained) = oneshot::channel();
-        let upstream: Vec<_> =
-            planned.upstream.iter().filter(|name| chosen.iter().any(|other| other.name == **name)).cloned().collect();
+        let upstream: Vec<_> = planned
+            .upstream
+            .iter()
+            .filter(|name| chosen.iter().any(|other| other.name == **name))
+            .cloned()
+            .collect();
         match options.until {
             Until::Stopped => drop(drain),
             Until::Drained => work.wait(&planned.name, upstream, drain),
@@ -139,10 +147,10 @@ pub async fn run(
             let fails_empty = flow.planned.origin.plan.empty_run_fails && until == Until::Drained;
             let ended = flow.run(stop.clone(), drained).await;
             let ended = match ended {
-                Ok(counts) if counts.read == 0 && fails_empty && !stop.is_cancelled() => Err(Error::lasting(
-                    "the source gave no record at all",
-                )
-                .help("`when_empty: ok` says that this is all right")),
+                Ok(counts) if counts.read == 0 && fails_empty && !stop.is_cancelled() => {
+                    Err(Error::lasting("the source gave no record at all")
+                        .help("`when_empty: ok` says that this is all right"))
+                }
                 ended => ended,
             };
             (name, ended)
@@ -173,8 +181,12 @@ impl Work {
 
     /// Lets those drain who wait for nobody any more.
     fn tell(&mut self) {
-        let ready: Vec<String> =
-            self.waiting.iter().filter(|(_, (upstream, _))| upstream.is_empty()).map(|(name, _)| name.clone()).collect();
+        let ready: Vec<String> = self
+            .waiting
+            .iter()
+            .filter(|(_, (upstream, _))| upstream.is_empty())
+            .map(|(name, _)| name.clone())
+            .collect();
         for (_, drain) in ready.into_iter().filter_map(|name| self.waiting.remove(&name)) {
             // A flow that has already ended does not listen.
             let _ = drain.send(());

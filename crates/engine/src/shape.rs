@@ -56,7 +56,8 @@ impl<'a> Checker<'a> {
             _ => return self.parts(node, schema, name),
         };
         if !kinds.iter().any(|kind| is_of(&json, kind)) {
-            let wanted = kinds.iter().filter(|kind| **kind != "null").map(|kind| described(kind)).collect::<Vec<_>>();
+            let wanted =
+                kinds.iter().filter(|kind| **kind != "null").map(|kind| described(kind)).collect::<Vec<_>>();
             let wanted = schema["title"].as_str().map_or_else(|| wanted.join(" or "), str::to_owned);
             let help = (kinds.contains(&"string") && !json.is_object() && !json.is_array())
                 .then(|| "put it in quotes to make it a text".to_owned());
@@ -67,7 +68,11 @@ impl<'a> Checker<'a> {
             && schema["pattern"].is_string()
             && millstream_core::settings::Period::parse(text).is_none()
         {
-            return self.add(format!("`{text}` is not {title}"), &node.span, Some("write a number and ms, s, m, h or d".into()));
+            return self.add(
+                format!("`{text}` is not {title}"),
+                &node.span,
+                Some("write a number and ms, s, m, h or d".into()),
+            );
         }
         if let (Some(number), Some(minimum)) = (json.as_f64(), schema["minimum"].as_f64())
             && number < minimum
@@ -106,7 +111,8 @@ impl<'a> Checker<'a> {
         }
         for required in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
             if !entries.iter().any(|(key, _)| key.is_text(required)) {
-                let meaning = properties.and_then(|known| known.get(required)).map(|property| first_sentence(property));
+                let meaning =
+                    properties.and_then(|known| known.get(required)).map(|property| first_sentence(property));
                 self.add(format!("`{required}` is missing"), name, meaning.flatten());
             }
         }
@@ -139,8 +145,11 @@ impl<'a> Checker<'a> {
     }
 
     fn one_of(&mut self, node: &Node, schema: &'a Value, choices: &'a [Value], name: &Range<usize>) {
-        let constants: Vec<Value> =
-            choices.iter().map(|choice| self.resolve(choice)["const"].clone()).filter(|found| !found.is_null()).collect();
+        let constants: Vec<Value> = choices
+            .iter()
+            .map(|choice| self.resolve(choice)["const"].clone())
+            .filter(|found| !found.is_null())
+            .collect();
         if constants.len() == choices.len() {
             return self.one_of_texts(node, &constants);
         }

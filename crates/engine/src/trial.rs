@@ -23,12 +23,20 @@ pub fn preview(flow: &PlannedFlow, values: &[Vec<u8>]) -> Result<Preview> {
     let mut records = Records::default();
     for (offset, value) in values.iter().enumerate() {
         let offset = offset as i64;
-        records.push(Record { key: None, value: Some(value), headers: &[], timestamp: -1, partition: 0, offset });
+        records.push(Record {
+            key: None,
+            value: Some(value),
+            headers: &[],
+            timestamp: -1,
+            partition: 0,
+            offset,
+        });
     }
     let mut decoder = Decoder::new(&flow.input);
     let processed = process(&mut decoder, &flow.query, &records, flow.origin.plan.nulls_ignored)?;
     let dead = processed.dead.into_iter();
-    let mut dead: Vec<_> = dead.map(|(at, reason, detail)| (at as usize, reason.to_string(), detail)).collect();
+    let mut dead: Vec<_> =
+        dead.map(|(at, reason, detail)| (at as usize, reason.to_string(), detail)).collect();
     let keys = match &flow.target.plan {
         SinkPlan::Topic { key, .. } => key.clone(),
         SinkPlan::Table(table) => table.key().map(|column| column.name.clone()).collect(),
@@ -87,8 +95,17 @@ fn run_test(plan: &Plan, test: &Test) -> Result<TestResult> {
     }
     let reasons: Vec<String> = result.dead.iter().map(|(_, reason, _)| reason.clone()).collect();
     if reasons != test.expect_dead {
-        let details: Vec<_> = result.dead.iter().map(|(at, reason, detail)| format!("record {}: {reason}: {detail}", at + 1)).collect();
-        differences.push(format!("expected dead letters {:?}, got {:?} {}", test.expect_dead, reasons, details.join("; ")));
+        let details: Vec<_> = result
+            .dead
+            .iter()
+            .map(|(at, reason, detail)| format!("record {}: {reason}: {detail}", at + 1))
+            .collect();
+        differences.push(format!(
+            "expected dead letters {:?}, got {:?} {}",
+            test.expect_dead,
+            reasons,
+            details.join("; ")
+        ));
     }
     Ok(TestResult { name: test.name.clone(), differences })
 }

@@ -50,7 +50,8 @@ impl Values {
             let line = line.trim();
             if let Some((name, value)) = line.split_once('=').filter(|_| !line.starts_with('#')) {
                 let value = value.trim();
-                let quoted = ['"', '\''].into_iter().find_map(|quote| value.strip_prefix(quote)?.strip_suffix(quote));
+                let quoted =
+                    ['"', '\''].into_iter().find_map(|quote| value.strip_prefix(quote)?.strip_suffix(quote));
                 variables.insert(name.trim().to_owned(), quoted.unwrap_or(value).to_owned());
             }
         }
@@ -60,14 +61,12 @@ impl Values {
     /// Puts values into every text of the tree.
     pub fn fill(&self, node: &mut Node, secrets: &mut Secrets, mistakes: &mut Vec<Diagnostic>) {
         match &mut node.kind {
-            Kind::Scalar { text, .. } if text.contains("${") => {
-                match self.filled(text, secrets) {
-                    Ok(filled) => *text = filled,
-                    Err((message, help)) => {
-                        mistakes.push(Diagnostic::error(message, node.span.clone()).help(help));
-                    }
+            Kind::Scalar { text, .. } if text.contains("${") => match self.filled(text, secrets) {
+                Ok(filled) => *text = filled,
+                Err((message, help)) => {
+                    mistakes.push(Diagnostic::error(message, node.span.clone()).help(help));
                 }
-            }
+            },
             Kind::Scalar { .. } => {}
             Kind::List(items) => items.iter_mut().for_each(|item| self.fill(item, secrets, mistakes)),
             Kind::Map(entries) => {
@@ -100,8 +99,9 @@ impl Values {
     fn value(&self, name: &str, secrets: &mut Secrets) -> Result<String, (String, String)> {
         if let Some(path) = name.strip_prefix("file:") {
             let path = self.folder.join(path);
-            let text = std::fs::read_to_string(&path)
-                .map_err(|e| (format!("cannot read {}: {e}", path.display()), "is the file there?".to_owned()))?;
+            let text = std::fs::read_to_string(&path).map_err(|e| {
+                (format!("cannot read {}: {e}", path.display()), "is the file there?".to_owned())
+            })?;
             secrets.add(&text);
             return Ok(text.trim_end().to_owned());
         }

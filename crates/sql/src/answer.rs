@@ -29,7 +29,8 @@ pub fn answer(sql: &str) -> Result<Option<Answer>, SqlError> {
     // One row of nothing, so that every expression is evaluated once.
     let schema = Arc::new(Schema::new(vec![Field::new("nothing", DataType::Null, true)]));
     let evaluator = Evaluator::new(&flat, &schema).map_err(|e| failed(e.to_string()))?;
-    let row = RecordBatch::try_new(schema, vec![Arc::new(NullArray::new(1))]).map_err(|e| failed(e.to_string()))?;
+    let row =
+        RecordBatch::try_new(schema, vec![Arc::new(NullArray::new(1))]).map_err(|e| failed(e.to_string()))?;
     let mask = evaluator.mask(&row).map_err(|e| failed(e.to_string()))?;
     if mask.is_some_and(|mask| !mask.value(0)) {
         return Ok(None);

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use arrow::array::{RecordBatch, UInt32Array};
-use arrow::compute::{filter_record_batch, filter};
+use arrow::compute::{filter, filter_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use millstream_core::{Error, Result};
 
@@ -43,7 +43,8 @@ impl FlowQuery {
             return Err(SqlError::invalid(message, whole).help("write AS and a name behind it"));
         }
         for (at, column) in flat.columns.iter().enumerate() {
-            let twice = flat.columns[..at].iter().any(|before| before.name.eq_ignore_ascii_case(&column.name));
+            let twice =
+                flat.columns[..at].iter().any(|before| before.name.eq_ignore_ascii_case(&column.name));
             if twice {
                 let message = format!("two columns are named `{}`", column.name);
                 return Err(SqlError::invalid(message, whole).help("give one of them another name with AS"));
@@ -98,7 +99,9 @@ fn look(field: &Field, path: &mut Vec<String>, used: &BTreeSet<Vec<String>>, fou
     let leads_on = used.iter().any(|name| name.starts_with(&lower));
     match field.data_type() {
         _ if is_used => {}
-        DataType::Struct(fields) if leads_on => fields.iter().for_each(|field| look(field, path, used, found)),
+        DataType::Struct(fields) if leads_on => {
+            fields.iter().for_each(|field| look(field, path, used, found))
+        }
         _ => found.push(path.join(".")),
     }
     path.pop();
@@ -126,7 +129,10 @@ mod tests {
         let messages = [r#"{"id":"a","n":1}"#, r#"{"id":"b"}"#, r#"{"id":"c","n":3}"#];
         let result = run("SELECT upper(id) AS id, n + 1 AS m FROM input WHERE n > 0", &messages);
         assert_eq!(result.origins, [0, 2]);
-        assert_eq!(result.batch.column(0).as_string::<i32>().iter().flatten().collect::<Vec<_>>(), ["A", "C"]);
+        assert_eq!(
+            result.batch.column(0).as_string::<i32>().iter().flatten().collect::<Vec<_>>(),
+            ["A", "C"]
+        );
     }
 
     #[test]

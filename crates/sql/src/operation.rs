@@ -99,7 +99,12 @@ impl ScalarUDFImpl for Operation {
 }
 
 /// Applies `kernel` to `args`; at once, where all of them are constants.
-pub(crate) fn apply(name: impl Into<String>, returns: DataType, kernel: Kernel, args: Vec<Bound>) -> Result<Bound> {
+pub(crate) fn apply(
+    name: impl Into<String>,
+    returns: DataType,
+    kernel: Kernel,
+    args: Vec<Bound>,
+) -> Result<Bound> {
     let constants: Option<Vec<_>> =
         args.iter().map(|arg| arg.constant().cloned().map(ColumnarValue::Scalar)).collect();
     if let Some(constants) = constants {
@@ -117,9 +122,7 @@ pub(crate) fn apply(name: impl Into<String>, returns: DataType, kernel: Kernel, 
 
 /// A kernel that works on whole columns: constants are made columns of one row, or, beside
 /// columns, of as many rows as those have.
-pub(crate) fn on_arrays(
-    compute: impl Fn(&[ArrayRef]) -> Result<ArrayRef> + Send + Sync + 'static,
-) -> Kernel {
+pub(crate) fn on_arrays(compute: impl Fn(&[ArrayRef]) -> Result<ArrayRef> + Send + Sync + 'static) -> Kernel {
     Arc::new(move |args, rows| {
         let constant = args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let rows = if constant { 1 } else { rows };

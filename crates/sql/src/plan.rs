@@ -72,7 +72,8 @@ fn read_from(query: &Query, base: Option<&Base<'_>>, used: &Used) -> Bind<(Scope
     match &query.select.from {
         None => Ok((Scope::default(), None)),
         Some(Relation::Subquery { query: inner, alias }) => {
-            let inner = Query { with: [query.with.clone(), inner.with.clone()].concat(), ..(**inner).clone() };
+            let inner =
+                Query { with: [query.with.clone(), inner.with.clone()].concat(), ..(**inner).clone() };
             from_query(&inner, alias.as_ref())
         }
         Some(Relation::Named { name, alias, span }) => {
@@ -192,7 +193,8 @@ impl Evaluator {
             create_physical_expr(expr, &known, &ExecutionProps::new(), &PhysicalPlanningContext::default())
         };
         let filter = flat.filter.as_ref().map(|filter| physical(&filter.expr)).transpose()?;
-        let columns = flat.columns.iter().map(|column| physical(&column.value.expr)).collect::<Result<_, _>>()?;
+        let columns =
+            flat.columns.iter().map(|column| physical(&column.value.expr)).collect::<Result<_, _>>()?;
         let fields = flat.columns.iter().map(|column| {
             let nullable = is_nullable(&column.value.expr);
             Field::new(&column.name, column.value.kind.clone(), nullable)

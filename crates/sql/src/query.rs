@@ -52,7 +52,8 @@ impl TableQuery {
 
     /// Answers the query over a table of `schema`, whose rows `open` gives.
     pub async fn run(&self, schema: SchemaRef, open: TableReader) -> Result<Vec<RecordBatch>, QueryError> {
-        let stream = Arc::new(Once { schema: Arc::new(internal_schema(&schema)), reader: Mutex::new(Some(open)) });
+        let stream =
+            Arc::new(Once { schema: Arc::new(internal_schema(&schema)), reader: Mutex::new(Some(open)) });
         let table = StreamingTable::try_new(stream.schema.clone(), vec![stream])?;
         let source = provider_as_source(Arc::new(table));
         let plan = LogicalPlanBuilder::scan("base", source, None)?;
@@ -69,7 +70,8 @@ impl TableQuery {
         );
         let names = Arc::new(names);
         let renamed = |batch: RecordBatch| RecordBatch::try_new(names.clone(), batch.columns().to_vec());
-        let mut result = batches.into_iter().map(renamed).collect::<Result<Vec<_>, _>>().map_err(DataFusionError::from)?;
+        let mut result =
+            batches.into_iter().map(renamed).collect::<Result<Vec<_>, _>>().map_err(DataFusionError::from)?;
         if result.is_empty() {
             result.push(RecordBatch::new_empty(names));
         }
@@ -101,14 +103,17 @@ impl From<DataFusionError> for QueryError {
 fn table_of(query: &Query, sql: &str) -> Bind<Vec<String>> {
     match &query.select.from {
         Some(Relation::Named { name, .. }) => {
-            let defined = query.with.iter().find(|(known, _)| name.len() == 1 && known.eq_ignore_ascii_case(&name[0]));
+            let defined =
+                query.with.iter().find(|(known, _)| name.len() == 1 && known.eq_ignore_ascii_case(&name[0]));
             match defined {
                 Some((_, inner)) => table_of(inner, sql),
                 None => Ok(name.clone()),
             }
         }
         Some(Relation::Subquery { query, .. }) => table_of(query, sql),
-        None => Err(SqlError::invalid("the query names no table", 0..sql.len()).help("write FROM and the table")),
+        None => {
+            Err(SqlError::invalid("the query names no table", 0..sql.len()).help("write FROM and the table"))
+        }
     }
 }
 
@@ -160,11 +165,8 @@ impl Planner<'_> {
         };
         let mut aggregates = Aggregates::default();
         let (items, having, order) = aggregates.take_out(query);
-        let (scope, plan) = if aggregates.is_needed(select) {
-            aggregates.plan(select, &scope, plan)?
-        } else {
-            (scope, plan)
-        };
+        let (scope, plan) =
+            if aggregates.is_needed(select) { aggregates.plan(select, &scope, plan)? } else { (scope, plan) };
         let plan = match &having {
             Some(having) => plan.filter(bind::bind_condition(having, &scope)?.expr)?,
             None => plan,
@@ -187,8 +189,11 @@ impl Planner<'_> {
         let shown = columns.len();
         // What is sorted by is computed beside the columns and left out at the end.
         let mut sorts = Vec::new();
-        let mut projected: Vec<Expr> =
-            columns.iter().enumerate().map(|(at, column)| column.value.expr.clone().alias(output_name(at))).collect();
+        let mut projected: Vec<Expr> = columns
+            .iter()
+            .enumerate()
+            .map(|(at, column)| column.value.expr.clone().alias(output_name(at)))
+            .collect();
         for order in order {
             let value = self.sort_key(order, &columns, scope)?;
             let value = bind::normalised(value, &order.expr.span)?;
@@ -227,7 +232,10 @@ impl Planner<'_> {
                 let at = usize::try_from(*place).ok().and_then(|place| place.checked_sub(1));
                 let column = at.and_then(|at| columns.get(at));
                 column.map(|column| column.value.clone()).ok_or_else(|| {
-                    SqlError::invalid(format!("there is no column {place} to sort by"), order.expr.span.clone())
+                    SqlError::invalid(
+                        format!("there is no column {place} to sort by"),
+                        order.expr.span.clone(),
+                    )
                 })
             }
             Kind::Name(parts) if parts.len() == 1 => {
@@ -240,7 +248,11 @@ impl Planner<'_> {
         }
     }
 
-    fn read_from(&self, query: &Query, plan: LogicalPlanBuilder) -> Result<(Scope, LogicalPlanBuilder), QueryError> {
+    fn read_from(
+        &self,
+        query: &Query,
+        plan: LogicalPlanBuilder,
+    ) -> Result<(Scope, LogicalPlanBuilder), QueryError> {
         match &query.select.from {
             Some(Relation::Named { name, alias, .. }) if *name == self.table && !is_defined(query, name) => {
                 let shown = alias.clone().or_else(|| name.last().cloned());
@@ -321,7 +333,10 @@ impl Aggregates {
         });
         let items = items.collect();
         let having = select.having.as_ref().map(|having| self.replaced(having));
-        let order = query.order_by.iter().map(|order| syntax::Order { expr: self.replaced(&order.expr), ..order.clone() });
+        let order = query
+            .order_by
+            .iter()
+            .map(|order| syntax::Order { expr: self.replaced(&order.expr), ..order.clone() });
         let order = order.collect();
         (items, having, order)
     }
@@ -394,7 +409,12 @@ fn named(name: String, kind: DataType) -> Column {
 }
 
 /// The call and its type, as Spark types it.
-fn aggregate(name: &str, args: &[syntax::Expr], scope: &Scope, span: &Range<usize>) -> Bind<(Expr, DataType)> {
+fn aggregate(
+    name: &str,
+    args: &[syntax::Expr],
+    scope: &Scope,
+    span: &Range<usize>,
+) -> Bind<(Expr, DataType)> {
     let refused = |kind: &DataType| {
         let message = format!("{name} is not answered for {}", crate::types::simple_string(kind));
         SqlError::unsupported(message, span.clone())
@@ -442,26 +462,38 @@ mod tests {
 
     async fn run(sql: &str) -> String {
         let schema = parse_schema("id STRING, n INT, g STRING").expect("a schema");
-        let messages = [
-            r#"{"id":"a","n":1,"g":"x"}"#,
-            r#"{"id":"b","n":2,"g":"y"}"#,
-            r#"{"id":"c","g":"x"}"#,
-        ];
+        let messages =
+            [r#"{"id":"a","n":1,"g":"x"}"#, r#"{"id":"b","n":2,"g":"y"}"#, r#"{"id":"c","g":"x"}"#];
         let decoded = Decoder::new(&schema).decode(messages.iter().map(|m| Some(m.as_bytes())));
         let query = TableQuery::parse(sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
         assert_eq!(query.table(), ["k", "t"]);
         let reader: TableReader = Box::new(std::iter::once(Ok(decoded.batch)));
         let batches = query.run(schema, reader).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
-        pretty_format_batches(&batches).expect("prints").to_string().lines().map(str::trim).filter(|l| !l.starts_with('+')).collect::<Vec<_>>().join("/")
+        pretty_format_batches(&batches)
+            .expect("prints")
+            .to_string()
+            .lines()
+            .map(str::trim)
+            .filter(|l| !l.starts_with('+'))
+            .collect::<Vec<_>>()
+            .join("/")
     }
 
     #[tokio::test]
     async fn tables_are_counted_grouped_sorted_and_cut() {
         for (sql, expected) in [
-            ("SELECT count(*), count(n) AS some, sum(n), avg(n), min(id), max(id) FROM k.t",
-             "| count | some | sum | avg | min | max |/| 3     | 2    | 3   | 1.5 | a   | c   |"),
-            ("SELECT g, count(*) AS many FROM k.t GROUP BY g HAVING count(*) > 1", "| g | many |/| x | 2    |"),
-            ("SELECT upper(g) AS u, sum(n) + 1 AS s FROM k.t GROUP BY u ORDER BY s DESC, 1", "| u | s |/| Y | 3 |/| X | 2 |"),
+            (
+                "SELECT count(*), count(n) AS some, sum(n), avg(n), min(id), max(id) FROM k.t",
+                "| count | some | sum | avg | min | max |/| 3     | 2    | 3   | 1.5 | a   | c   |",
+            ),
+            (
+                "SELECT g, count(*) AS many FROM k.t GROUP BY g HAVING count(*) > 1",
+                "| g | many |/| x | 2    |",
+            ),
+            (
+                "SELECT upper(g) AS u, sum(n) + 1 AS s FROM k.t GROUP BY u ORDER BY s DESC, 1",
+                "| u | s |/| Y | 3 |/| X | 2 |",
+            ),
             ("SELECT id FROM k.t ORDER BY n DESC LIMIT 2", "| id |/| b  |/| a  |"),
             ("SELECT id FROM k.t WHERE n IS NULL", "| id |/| c  |"),
             ("SELECT DISTINCT g FROM k.t WHERE g = 'x'", "| g |/| x |"),

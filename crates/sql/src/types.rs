@@ -10,7 +10,8 @@ use crate::syntax;
 /// Reads a schema in Spark's DDL form: `a INT, b STRUCT<c: STRING>`.
 pub fn parse_schema(text: &str) -> Result<SchemaRef, SqlError> {
     let fields = syntax::parse_fields(text)?;
-    let fields: Vec<_> = fields.into_iter().map(|field| Field::new(field.name, field.kind, field.nullable)).collect();
+    let fields: Vec<_> =
+        fields.into_iter().map(|field| Field::new(field.name, field.kind, field.nullable)).collect();
     Ok(Arc::new(Schema::new(fields)))
 }
 
@@ -34,13 +35,19 @@ pub fn simple_string(kind: &DataType) -> String {
         DataType::List(item) => format!("array<{}>", simple_string(item.data_type())),
         DataType::Map(entries, _) => match entries.data_type() {
             DataType::Struct(fields) => {
-                format!("map<{},{}>", simple_string(fields[0].data_type()), simple_string(fields[1].data_type()))
+                format!(
+                    "map<{},{}>",
+                    simple_string(fields[0].data_type()),
+                    simple_string(fields[1].data_type())
+                )
             }
             _ => "map".into(),
         },
         DataType::Struct(fields) => {
-            let fields: Vec<_> =
-                fields.iter().map(|field| format!("{}:{}", field.name(), simple_string(field.data_type()))).collect();
+            let fields: Vec<_> = fields
+                .iter()
+                .map(|field| format!("{}:{}", field.name(), simple_string(field.data_type())))
+                .collect();
             format!("struct<{}>", fields.join(","))
         }
         other => format!("{other}"),

@@ -35,7 +35,8 @@ fn what_spark_reads_is_read_the_same() {
         let schema = case["schema"].as_str().expect("a schema");
         let schema = schema.replace(", _corrupt_record STRING", "");
         // Without a time of day a timestamp is today's: no answer can be kept.
-        let decoded = Decoder::new(&parse_schema(&schema).expect("a schema")).decode([Some(&message[..])].into_iter());
+        let decoded =
+            Decoder::new(&parse_schema(&schema).expect("a schema")).decode([Some(&message[..])].into_iter());
         let refused = decoded.refused.first().map(|(_, reason, detail)| (*reason, detail.clone()));
         let expected = if case["j_null"] == true {
             Some(Reason::Empty)

@@ -83,12 +83,18 @@ fn query(records: u64) -> Outcome {
 }
 
 /// Fills a topic through the connector.
-async fn produce(connection: &Connection, topic: &str, records: u64, value: impl Fn(u64) -> String) -> Outcome<usize> {
+async fn produce(
+    connection: &Connection,
+    topic: &str,
+    records: u64,
+    value: impl Fn(u64) -> String,
+) -> Outcome<usize> {
     let scope = Scope {
         services: [("kafka".to_owned(), json!({"brokers": connection.brokers}))].into_iter().collect(),
         ..Scope::default()
     };
-    let Sink::Messages(mut sink) = SinkKind::open(&TopicKind, &json!({"topic": topic, "key": "id"}), &scope).await?
+    let Sink::Messages(mut sink) =
+        SinkKind::open(&TopicKind, &json!({"topic": topic, "key": "id"}), &scope).await?
     else {
         return Err(Error::ours("a topic takes messages").into());
     };

@@ -55,7 +55,10 @@ async fn list(args: &FileArgs, flow: Option<&str>, reason: Option<&str>) -> Outc
 }
 
 async fn show(args: &FileArgs, place: &str) -> Outcome {
-    let wrong = || Error::user(format!("`{place}` is no place")).help("write FLOW/TOPIC/PARTITION/OFFSET, as `list` prints it");
+    let wrong = || {
+        Error::user(format!("`{place}` is no place"))
+            .help("write FLOW/TOPIC/PARTITION/OFFSET, as `list` prints it")
+    };
     let parts: Vec<_> = place.split('/').collect();
     let [flow, topic, partition, offset] = parts.as_slice() else { return Err(wrong().into()) };
     let (Ok(partition), Ok(offset)) = (partition.parse(), offset.parse()) else { return Err(wrong().into()) };
@@ -125,7 +128,12 @@ fn kept(letter: DeadLetter, record: &Record<'_>) -> Found {
         letter,
         key: record.key.map(<[u8]>::to_vec),
         value: record.value.map(<[u8]>::to_vec),
-        headers: record.headers.iter().filter(|(name, _)| !name.starts_with("millstream.")).cloned().collect(),
+        headers: record
+            .headers
+            .iter()
+            .filter(|(name, _)| !name.starts_with("millstream."))
+            .cloned()
+            .collect(),
         timestamp: record.timestamp,
     }
 }

@@ -60,7 +60,9 @@ pub(super) async fn run(once: bool) -> Outcome {
     let flows = loaded.hide(ended)?;
     report(&loaded, &flows);
     if once {
-        eprintln!("look further: millstream query demo \"SELECT gender, count(*) AS users FROM created_users GROUP BY gender\"");
+        eprintln!(
+            "look further: millstream query demo \"SELECT gender, count(*) AS users FROM created_users GROUP BY gender\""
+        );
     }
     if flows.iter().any(|(_, flow)| flow.error.is_some()) {
         return Err(Failure::Code(FAILED));
@@ -132,7 +134,9 @@ async fn show_rows(loaded: &Loaded, table: &cql::Table, count: usize) -> Outcome
 fn say_what_next(loaded: &Loaded, broker: Option<String>) {
     let topic = loaded.plan.flows.iter().find_map(|flow| flow.origin.plan.topic.clone()).unwrap_or_default();
     eprintln!("it goes on until Ctrl-C; in another terminal:");
-    eprintln!("  millstream query demo \"SELECT gender, count(*) AS users FROM created_users GROUP BY gender\"");
+    eprintln!(
+        "  millstream query demo \"SELECT gender, count(*) AS users FROM created_users GROUP BY gender\""
+    );
     eprintln!("  kcat -C -b {} -t {topic} -o -5 -e     the newest messages", broker.unwrap_or_default());
     eprintln!("  millstream init my-pipeline             keep the file and make it yours");
 }

@@ -30,7 +30,9 @@ pub(super) async fn run(args: &FileArgs, sql: &str, format: RowFormat) -> Outcom
             .into());
     };
     let Some(scan) = bind::table_store(&loaded.state).scan(table, ROWS_MAX)? else {
-        return Err(Error::user(format!("table {table} is not there yet")).help("run the pipeline first").into());
+        return Err(Error::user(format!("table {table} is not there yet"))
+            .help("run the pipeline first")
+            .into());
     };
     let schema = millstream_embedded::Scan::schema_of(table);
     let rows = query.run(schema, Box::new(scan)).await.map_err(|e| match e {

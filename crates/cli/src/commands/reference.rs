@@ -37,7 +37,8 @@ fn section(out: &mut String, title: &str, schema: &Value) {
         out.push_str(&format!("{}\n\n", one_line(text)));
     }
     out.push_str("| key | meaning |\n| --- | --- |\n");
-    let required: Vec<_> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let required: Vec<_> =
+        schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     for (name, property) in schema["properties"].as_object().into_iter().flatten() {
         let meaning = property["description"].as_str().map(one_line).unwrap_or_default();
         let needed = if required.contains(&name.as_str()) { " (required)" } else { "" };

@@ -61,7 +61,9 @@ pub(super) async fn run(
             backends,
             flows: flows
                 .into_iter()
-                .map(|(name, flow)| (name, serde_json::to_value(masked(&loaded, flow)).expect("counts are JSON")))
+                .map(|(name, flow)| {
+                    (name, serde_json::to_value(masked(&loaded, flow)).expect("counts are JSON"))
+                })
                 .collect(),
         })?;
     }
@@ -96,7 +98,8 @@ pub(super) fn report(loaded: &Loaded, flows: &[(String, FlowSummary)]) {
             eprintln!("error: flow {name}: {}", loaded.plan.pipeline.secrets.mask(error));
         }
     }
-    let dead: Vec<_> = flows.iter().filter(|(_, flow)| flow.counts.dead > 0).map(|(name, _)| name.as_str()).collect();
+    let dead: Vec<_> =
+        flows.iter().filter(|(_, flow)| flow.counts.dead > 0).map(|(name, _)| name.as_str()).collect();
     if !dead.is_empty() {
         eprintln!("dead letters in {}: `millstream dead-letters list` shows them", dead.join(", "));
     }
@@ -122,7 +125,9 @@ fn show_progress(observer: &Observer) -> tokio::task::JoinHandle<()> {
             } else if terminal {
                 let parts: Vec<_> = states
                     .iter()
-                    .map(|(name, state)| format!("{name}: {} read, {} written", state.counts.read, state.counts.written))
+                    .map(|(name, state)| {
+                        format!("{name}: {} read, {} written", state.counts.read, state.counts.written)
+                    })
                     .collect();
                 eprint!("\r\x1b[K{}", parts.join("   "));
             }

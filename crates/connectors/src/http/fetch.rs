@@ -141,13 +141,16 @@ impl Fetcher {
             if !response.status().is_redirection() {
                 return Ok(response);
             }
-            let Some(location) = response.headers().get(LOCATION).and_then(|value| value.to_str().ok()) else {
+            let Some(location) = response.headers().get(LOCATION).and_then(|value| value.to_str().ok())
+            else {
                 return Ok(response);
             };
-            let next = url.join(location).map_err(|_| {
-                Failure::lasting(format!("redirects to `{location}`, which is no address"))
-            })?;
-            if !matches!(next.scheme(), "http" | "https") || (url.scheme() == "https" && next.scheme() == "http") {
+            let next = url
+                .join(location)
+                .map_err(|_| Failure::lasting(format!("redirects to `{location}`, which is no address")))?;
+            if !matches!(next.scheme(), "http" | "https")
+                || (url.scheme() == "https" && next.scheme() == "http")
+            {
                 return Err(Failure::lasting(format!("redirects to {}, which is less safe", shown(&next))));
             }
             url = next;
@@ -174,7 +177,8 @@ impl Fetcher {
         let mut body = Vec::new();
         let mut chunks = response.bytes_stream();
         while let Some(chunk) = chunks.next().await {
-            let chunk = chunk.map_err(|e| Failure::passing(format!("the answer breaks off: {}", reason(&e))))?;
+            let chunk =
+                chunk.map_err(|e| Failure::passing(format!("the answer breaks off: {}", reason(&e))))?;
             if body.len() + chunk.len() > limit {
                 let mib = self.settings.max_response_mib;
                 return Err(Failure::lasting(format!(

@@ -11,7 +11,9 @@ use serde_json_path::{JsonPath, PathElement};
 /// Reads a JSONPath.
 pub(super) fn parse_path(path: &str) -> Result<JsonPath> {
     JsonPath::parse(path).map_err(|error| {
-        Error::user(format!("`{path}` is no JSONPath: {error}")).help("write $.results, or $ for the whole").at("records")
+        Error::user(format!("`{path}` is no JSONPath: {error}"))
+            .help("write $.results, or $ for the whole")
+            .at("records")
     })
 }
 
@@ -27,7 +29,8 @@ pub(super) fn select<'b>(body: &'b str, path: &JsonPath, written: &str) -> Resul
             Err(format!("the answer has nothing at {written}"))
         };
     }
-    let mut raw = Raw { root: serde_json::from_str(body).expect("it was read before"), children: HashMap::new() };
+    let mut raw =
+        Raw { root: serde_json::from_str(body).expect("it was read before"), children: HashMap::new() };
     let mut texts = Vec::with_capacity(found.len());
     let one_array = found.len() == 1 && found[0].node().is_array();
     for node in &found {
@@ -94,7 +97,10 @@ mod tests {
     #[test]
     fn records_keep_their_bytes() {
         let body = r#" {"results": [ {"b" : 1.50,"a":"é"} , 2e0, {"b":[ ]} ], "info":{}} "#;
-        assert_eq!(selected(body, "$.results"), Ok(vec![r#"{"b" : 1.50,"a":"é"}"#.into(), "2e0".into(), r#"{"b":[ ]}"#.into()]));
+        assert_eq!(
+            selected(body, "$.results"),
+            Ok(vec![r#"{"b" : 1.50,"a":"é"}"#.into(), "2e0".into(), r#"{"b":[ ]}"#.into()])
+        );
         assert_eq!(selected(body, "$.results[*].b"), Ok(vec!["1.50".into(), "[ ]".into()]));
         assert_eq!(selected(body, "$.results[?@.b > 1]"), Ok(vec![r#"{"b" : 1.50,"a":"é"}"#.into()]));
         assert_eq!(selected(body, "$.info"), Ok(vec!["{}".into()]));

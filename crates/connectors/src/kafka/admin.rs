@@ -7,8 +7,8 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::error::RDKafkaErrorCode;
 
-use super::{Connection, TopicSinkSettings};
 use super::errors::explain;
+use super::{Connection, TopicSinkSettings};
 
 /// How long a question to the broker may take before it counts as not answered.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -24,9 +24,8 @@ pub(super) async fn ensure_topic(connection: &Connection, settings: &TopicSinkSe
     for (name, value) in &settings.config {
         topic = topic.set(name, value);
     }
-    let options = AdminOptions::new()
-        .operation_timeout(Some(ANSWER_TIMEOUT))
-        .request_timeout(Some(ANSWER_TIMEOUT));
+    let options =
+        AdminOptions::new().operation_timeout(Some(ANSWER_TIMEOUT)).request_timeout(Some(ANSWER_TIMEOUT));
     let results = admin.create_topics([&topic], &options).await.map_err(|e| explain(&what, &e))?;
     for result in results {
         match result {

@@ -139,7 +139,11 @@ impl SinkKind for TopicKind {
 
     fn plan(&self, settings: &Value) -> Result<SinkPlan> {
         let settings: TopicSinkSettings = settings::read(settings)?;
-        Ok(SinkPlan::Topic { topic: settings.topic, key: settings.key.to_vec(), timestamp: settings.timestamp })
+        Ok(SinkPlan::Topic {
+            topic: settings.topic,
+            key: settings.key.to_vec(),
+            timestamp: settings.timestamp,
+        })
     }
 
     async fn open(&self, settings: &Value, scope: &Scope) -> Result<Sink> {

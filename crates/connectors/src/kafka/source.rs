@@ -154,7 +154,8 @@ impl TopicSource {
             .set("max.poll.interval.ms", "86400000")
             .set("fetch.wait.max.ms", "250")
             .set("queued.max.messages.kbytes", "16384");
-        let consumer: BaseConsumer<Context> = config.create_with_context(context).map_err(|e| explain(&what, &e))?;
+        let consumer: BaseConsumer<Context> =
+            config.create_with_context(context).map_err(|e| explain(&what, &e))?;
         block_in_place(|| partition_count(consumer.client(), topic))?;
         consumer.subscribe(&[topic]).map_err(|e| explain(&what, &e))?;
         let consumer = Arc::new(consumer);
@@ -182,8 +183,8 @@ impl TopicSource {
             list.add_partition(&self.topic, *partition);
         }
         let what = format!("asking how far topic {} is read", self.topic);
-        let committed =
-            block_in_place(|| self.consumer.committed_offsets(list, ANSWER_TIMEOUT)).map_err(|e| explain(&what, &e))?;
+        let committed = block_in_place(|| self.consumer.committed_offsets(list, ANSWER_TIMEOUT))
+            .map_err(|e| explain(&what, &e))?;
         let all = committed.elements().iter().all(|element| {
             let end = ends.get(&element.partition()).copied().unwrap_or(0);
             match element.offset() {
@@ -205,7 +206,9 @@ impl Source for TopicSource {
             let wait = if self.drain_to.is_some() { DRAIN_POLL } else { Duration::from_secs(3600) };
             match tokio::time::timeout(wait, self.batches.recv()).await {
                 Err(_) => {}
-                Ok(None) => return Err(Error::ours(format!("topic {}: the reading thread has ended", self.topic))),
+                Ok(None) => {
+                    return Err(Error::ours(format!("topic {}: the reading thread has ended", self.topic)));
+                }
                 Ok(Some(batch)) => {
                     let batch = batch?;
                     self.in_hand = batch.epochs;
@@ -222,7 +225,8 @@ impl Source for TopicSource {
         let mut counted = Counts::default();
         for (partition, progress) in &checkpoint.partitions {
             let assigned = self.shared.assigned.lock().get(partition).cloned();
-            let Some(assigned) = assigned.filter(|now| self.in_hand.get(partition) == Some(&now.epoch)) else {
+            let Some(assigned) = assigned.filter(|now| self.in_hand.get(partition) == Some(&now.epoch))
+            else {
                 continue;
             };
             let mut total = assigned.totals;
@@ -285,7 +289,12 @@ fn is_lost(error: &KafkaError) -> bool {
     use RDKafkaErrorCode as Code;
     matches!(
         error.rdkafka_error_code(),
-        Some(Code::IllegalGeneration | Code::UnknownMemberId | Code::RebalanceInProgress | Code::AssignmentLost)
+        Some(
+            Code::IllegalGeneration
+                | Code::UnknownMemberId
+                | Code::RebalanceInProgress
+                | Code::AssignmentLost
+        )
     )
 }
 

@@ -12,7 +12,11 @@ use super::errors::explain;
 use super::source::push;
 
 /// Calls `see` with each run of records; `see` says whether it wants more. Blocks.
-pub fn read_all(connection: &Connection, topic: &str, mut see: impl FnMut(Records) -> Result<bool>) -> Result<()> {
+pub fn read_all(
+    connection: &Connection,
+    topic: &str,
+    mut see: impl FnMut(Records) -> Result<bool>,
+) -> Result<()> {
     const RECORDS_MAX: usize = 1_000;
     let what = format!("reading topic {topic} on {}", connection.brokers);
     let mut config = connection.client("millstream-look");
@@ -47,7 +51,9 @@ pub fn read_all(connection: &Connection, topic: &str, mut see: impl FnMut(Record
                 }
             }
             Some(Err(error)) => return Err(explain(&what, &error)),
-            None => return Err(millstream_core::Error::passing(format!("{what}: the broker does not answer"))),
+            None => {
+                return Err(millstream_core::Error::passing(format!("{what}: the broker does not answer")));
+            }
         }
     }
     if !records.is_empty() {

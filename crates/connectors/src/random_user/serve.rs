@@ -58,7 +58,8 @@ impl Server {
     /// Listens on 127.0.0.1:`port` (0: any free port).
     pub async fn start(port: u16, options: Options) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(|e| {
-            Error::user(format!("cannot listen on localhost:{port}: {e}")).help("--port 0 takes any free port")
+            Error::user(format!("cannot listen on localhost:{port}: {e}"))
+                .help("--port 0 takes any free port")
         })?;
         let address = listener.local_addr().map_err(|e| Error::ours(format!("no local address: {e}")))?;
         let api = Arc::new(Api { options, served: Mutex::new((Instant::now(), 0)) });
@@ -173,5 +174,6 @@ fn chosen(user: Value, asked: &Asked) -> Value {
 }
 
 fn refuse(status: StatusCode, message: &str) -> Response {
-    (status, [(header::CONTENT_TYPE, "application/json")], json!({"error": message}).to_string()).into_response()
+    (status, [(header::CONTENT_TYPE, "application/json")], json!({"error": message}).to_string())
+        .into_response()
 }

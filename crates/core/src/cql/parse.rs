@@ -47,10 +47,14 @@ pub fn parse(text: &str, keyspace: &str, name: &str) -> Parsed<Table> {
             let span = parser.span();
             let created = parser.table(keyspace)?;
             if table.replace(created).is_some() {
-                return Err(ParseError { message: "two CREATE TABLE statements; a flow fills one table".into(), span });
+                return Err(ParseError {
+                    message: "two CREATE TABLE statements; a flow fills one table".into(),
+                    span,
+                });
             }
         } else if !parser.word("KEYSPACE") {
-            let message = "expected CREATE TABLE or CREATE KEYSPACE; other statements are not run from here".into();
+            let message =
+                "expected CREATE TABLE or CREATE KEYSPACE; other statements are not run from here".into();
             return Err(ParseError { message, span: parser.span() });
         }
         parser.skip_to_end_of_statement();
@@ -61,7 +65,9 @@ pub fn parse(text: &str, keyspace: &str, name: &str) -> Parsed<Table> {
         return Err(ParseError { message, span: 0..text.len() });
     };
     if (table.keyspace.as_str(), table.name.as_str()) != (keyspace, name) {
-        let message = format!("this creates {table}, the flow writes to {keyspace}.{name}; name the same table in both places");
+        let message = format!(
+            "this creates {table}, the flow writes to {keyspace}.{name}; name the same table in both places"
+        );
         return Err(ParseError { message, span: 0..text.len() });
     }
     table.statements = statements;
@@ -184,7 +190,11 @@ impl Parser<'_> {
     }
 
     fn expect_symbol(&mut self, symbol: char) -> Parsed<()> {
-        if self.symbol(symbol) { Ok(()) } else { self.error(format!("expected `{symbol}`, found {}", self.here())) }
+        if self.symbol(symbol) {
+            Ok(())
+        } else {
+            self.error(format!("expected `{symbol}`, found {}", self.here()))
+        }
     }
 
     /// A name: lower case unless quoted.
@@ -236,7 +246,10 @@ impl Parser<'_> {
         let end = self.span();
         self.expect_symbol(')')?;
         let Some(key) = key else {
-            return Err(ParseError { message: "no PRIMARY KEY; write it behind a column's type".into(), span: end });
+            return Err(ParseError {
+                message: "no PRIMARY KEY; write it behind a column's type".into(),
+                span: end,
+            });
         };
         let columns = key_first(columns, &key).map_err(|message| ParseError { message, span: end })?;
         Ok(Table { keyspace: in_keyspace, name, columns, statements: Vec::new() })
@@ -345,7 +358,11 @@ mod tests {
             ("CREATE TABLE k.t (id uuid)", "no PRIMARY KEY", ")"),
             ("CREATE TABLE k.t (id uuid, PRIMARY KEY (x))", "names x", ")"),
             ("CREATE TABLE k.t (id uuid PRIMARY KEY, n counter)", "count it twice", "counter"),
-            ("CREATE TABLE k.u (id uuid PRIMARY KEY)", "this creates k.u", "CREATE TABLE k.u (id uuid PRIMARY KEY)"),
+            (
+                "CREATE TABLE k.u (id uuid PRIMARY KEY)",
+                "this creates k.u",
+                "CREATE TABLE k.u (id uuid PRIMARY KEY)",
+            ),
             ("DROP TABLE k.t", "expected CREATE", "DROP"),
             ("CREATE TABLE k.t (id 'x", "never closed", "'x"),
             ("", "no CREATE TABLE", ""),

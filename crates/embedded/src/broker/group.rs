@@ -13,7 +13,8 @@ use uuid::Uuid;
 /// How long the first member of an empty group waits for others to arrive.
 const INITIAL_DELAY: Duration = Duration::from_millis(50);
 /// Session timeouts outside are refused, as Kafka does by default.
-const SESSION_TIMEOUTS: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(1800);
+const SESSION_TIMEOUTS: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(1800);
 
 /// A member's request to join.
 pub(super) struct Join {
@@ -170,7 +171,9 @@ impl Group {
 
     fn shares_a_protocol(&self, join: &Join) -> bool {
         let others = || self.members.iter().filter(|(id, _)| **id != join.member).map(|(_, member)| member);
-        join.protocols.iter().any(|(name, _)| others().all(|other| other.protocols.iter().any(|(n, _)| n == name)))
+        join.protocols
+            .iter()
+            .any(|(name, _)| others().all(|other| other.protocols.iter().any(|(n, _)| n == name)))
     }
 
     /// The id under which the member joins, which it may have to learn first.

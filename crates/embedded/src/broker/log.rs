@@ -62,7 +62,8 @@ impl Log {
         let mut bases = Vec::new();
         for entry in std::fs::read_dir(dir)? {
             let name = entry?.file_name();
-            let base: Option<i64> = name.to_str().and_then(|name| name.strip_suffix(".log")).and_then(|base| base.parse().ok());
+            let base: Option<i64> =
+                name.to_str().and_then(|name| name.strip_suffix(".log")).and_then(|base| base.parse().ok());
             bases.extend(base);
         }
         bases.sort_unstable();
@@ -290,7 +291,8 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let (mut log, _) = open(dir.path());
         let config = Config::default();
-        let append = |log: &mut Log, sequence| log.append(&batch(7, sequence, &[1, 2]), &config).expect("writes");
+        let append =
+            |log: &mut Log, sequence| log.append(&batch(7, sequence, &[1, 2]), &config).expect("writes");
         assert_eq!(append(&mut log, 0), Ok(0));
         assert_eq!(append(&mut log, 2), Ok(2));
         assert_eq!(append(&mut log, 0), Ok(0));
@@ -341,7 +343,9 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let (mut log, _) = open(dir.path());
         for at in 0..10 {
-            log.append(&batch(-1, -1, &[10 * at, 10 * at + 5]), &small_segments()).expect("writes").expect("appends");
+            log.append(&batch(-1, -1, &[10 * at, 10 * at + 5]), &small_segments())
+                .expect("writes")
+                .expect("appends");
         }
         assert_eq!(log.first_since(0).expect("reads"), Some((0, 0)));
         assert_eq!(log.first_since(41).expect("reads"), Some((9, 45)));

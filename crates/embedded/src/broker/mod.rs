@@ -96,7 +96,8 @@ impl Broker {
         self.tasks.close();
         self.tasks.wait().await;
         let flushed = tokio::task::block_in_place(|| self.state.flush());
-        flushed.map_err(|e| Error::lasting(format!("the embedded broker's state did not reach the disk: {e}")))
+        flushed
+            .map_err(|e| Error::lasting(format!("the embedded broker's state did not reach the disk: {e}")))
     }
 }
 

@@ -57,7 +57,8 @@ impl Config {
                     config.segment_bytes = positive(number?).ok_or(ResponseError::InvalidConfig)?;
                 }
                 "max.message.bytes" => {
-                    config.max_message_bytes = positive(number?).ok_or(ResponseError::InvalidConfig)? as usize;
+                    config.max_message_bytes =
+                        positive(number?).ok_or(ResponseError::InvalidConfig)? as usize;
                 }
                 "retention.ms" => config.retention_ms = Some(number?).filter(|ms| *ms >= 0),
                 "retention.bytes" => config.retention_bytes = u64::try_from(number?).ok(),
@@ -136,7 +137,9 @@ impl Topics {
             };
             let (topic, torn) = open_topic(&entry.path(), description)?;
             for (partition, bytes) in torn.into_iter().enumerate().filter(|(_, bytes)| *bytes > 0) {
-                notices.push(format!("topic {name}, partition {partition}: cut off a torn end of {bytes} bytes"));
+                notices.push(format!(
+                    "topic {name}, partition {partition}: cut off a torn end of {bytes} bytes"
+                ));
             }
             by_name.insert(name, Arc::new(topic));
         }

@@ -74,7 +74,8 @@ async fn read_frame(reader: &mut (impl AsyncReadExt + Unpin)) -> Result<Option<B
 
 /// The whole answer with its length in front; none where the client wants none.
 async fn answer(state: &Arc<State>, mut frame: Bytes) -> Result<Option<Bytes>, Ended> {
-    let (kind, version) = (i16::from_be_bytes([frame[0], frame[1]]), i16::from_be_bytes([frame[2], frame[3]]));
+    let (kind, version) =
+        (i16::from_be_bytes([frame[0], frame[1]]), i16::from_be_bytes([frame[2], frame[3]]));
     let correlation_id = i32::from_be_bytes([frame[4], frame[5], frame[6], frame[7]]);
     let key = ApiKey::try_from(kind).map_err(|()| format!("unknown request {kind}"))?;
     let mut out = BytesMut::new();

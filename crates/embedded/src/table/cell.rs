@@ -68,7 +68,9 @@ mod tests {
             (Value::Inet("::1".parse().expect("an address")), Type::Inet),
         ] {
             let same = connection
-                .query_row("SELECT ?1", [stored(&value)], |row| Ok(restored(row.get_ref(0)?, kind) == Some(value)))
+                .query_row("SELECT ?1", [stored(&value)], |row| {
+                    Ok(restored(row.get_ref(0)?, kind) == Some(value))
+                })
                 .expect("selects");
             assert!(same, "{value:?}");
         }

@@ -25,7 +25,12 @@ pub(super) fn replaces(new: Cell<'_>, old: Cell<'_>) -> bool {
 
 /// The write times of a row's cells, from what is stored: one time for the whole row, and one
 /// for each cell where they differ.
-pub(super) fn times(row_time: i64, cells: Option<&[u8]>, is_null: impl Fn(usize) -> bool, count: usize) -> Vec<i64> {
+pub(super) fn times(
+    row_time: i64,
+    cells: Option<&[u8]>,
+    is_null: impl Fn(usize) -> bool,
+    count: usize,
+) -> Vec<i64> {
     match cells {
         Some(bytes) => {
             let (times, _) = bytes.as_chunks::<8>();
@@ -37,7 +42,8 @@ pub(super) fn times(row_time: i64, cells: Option<&[u8]>, is_null: impl Fn(usize)
 
 /// How the times are stored: nothing where one time for the row says it all.
 pub(super) fn stored_times(row_time: i64, times: &[i64], is_null: impl Fn(usize) -> bool) -> Option<Vec<u8>> {
-    let plain = times.iter().enumerate().all(|(at, time)| *time == if is_null(at) { NEVER } else { row_time });
+    let plain =
+        times.iter().enumerate().all(|(at, time)| *time == if is_null(at) { NEVER } else { row_time });
     (!plain).then(|| times.iter().flat_map(|time| time.to_le_bytes()).collect())
 }
 

@@ -46,7 +46,8 @@ impl TableStore {
             return Ok(None);
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&self.path, flags).map_err(|e| self.failed("read", &e))?;
+        let connection =
+            Connection::open_with_flags(&self.path, flags).map_err(|e| self.failed("read", &e))?;
         connection.busy_timeout(BUSY_TIMEOUT).map_err(|e| self.failed("read", &e))?;
         Scan::open(connection, table, rows_max).map_err(|e| self.failed("read", &e))
     }

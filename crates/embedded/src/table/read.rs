@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Float32Builder, Float64Builder,
-    Int8Builder, Int16Builder, Int32Builder, Int64Builder, RecordBatch, StringBuilder,
+    ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Float32Builder,
+    Float64Builder, Int8Builder, Int16Builder, Int32Builder, Int64Builder, RecordBatch, StringBuilder,
     TimestampMicrosecondBuilder,
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
@@ -72,9 +72,10 @@ impl Scan {
 
     /// The columns in which `table` is read.
     pub fn schema_of(table: &Table) -> SchemaRef {
-        let fields = table.columns.iter().map(|column| {
-            Field::new(&column.name, spark_type(column.kind), column.key.is_none())
-        });
+        let fields = table
+            .columns
+            .iter()
+            .map(|column| Field::new(&column.name, spark_type(column.kind), column.key.is_none()));
         Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     }
 
@@ -87,7 +88,8 @@ impl Scan {
         );
         let mut statement = self.connection.prepare_cached(&sql)?;
         let mut rows = statement.query(params![self.after, self.rows_max as i64])?;
-        let mut builders: Vec<_> = self.table.columns.iter().map(|column| Builder::new(column.kind)).collect();
+        let mut builders: Vec<_> =
+            self.table.columns.iter().map(|column| Builder::new(column.kind)).collect();
         let mut count = 0;
         while let Some(row) = rows.next()? {
             for (at, builder) in builders.iter_mut().enumerate() {
@@ -176,7 +178,9 @@ impl Builder {
                 _ => builder.append_null(),
             },
             Self::Decimal(builder, scale) => match value {
-                Some(Value::Decimal { unscaled, scale: from }) => builder.append_option(rescale(unscaled, from, *scale)),
+                Some(Value::Decimal { unscaled, scale: from }) => {
+                    builder.append_option(rescale(unscaled, from, *scale))
+                }
                 _ => builder.append_null(),
             },
             Self::Tiny(builder) => builder.append_option(number.map(|n| n as i8)),

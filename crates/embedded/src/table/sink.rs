@@ -39,7 +39,9 @@ impl RowSink for TableSink {
         let description = describe(&self.table);
         let name = self.table.to_string();
         let known: Option<String> = connection
-            .query_row(&format!("SELECT columns FROM {} WHERE name = ?1", quoted(CATALOG)), [&name], |row| row.get(0))
+            .query_row(&format!("SELECT columns FROM {} WHERE name = ?1", quoted(CATALOG)), [&name], |row| {
+                row.get(0)
+            })
             .optional()
             .map_err(|e| failed(&e))?;
         match known {
@@ -110,7 +112,9 @@ fn write(
     let columns: Vec<Option<Cells>> = table
         .columns
         .iter()
-        .map(|column| rows.batch.column_by_name(&column.name).and_then(|array| Cells::new(array, column.kind)))
+        .map(|column| {
+            rows.batch.column_by_name(&column.name).and_then(|array| Cells::new(array, column.kind))
+        })
         .collect();
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let mut written = Written::default();
@@ -169,12 +173,18 @@ fn check_partition_key(table: &Table, values: &[Option<Value<'_>>]) -> Result<()
             _ => continue,
         };
         if bytes == 0 && parts.len() == 1 {
-            return Err((Reason::NullKey, format!("{} is empty, which no partition key may be", column.name)));
+            return Err((
+                Reason::NullKey,
+                format!("{} is empty, which no partition key may be", column.name),
+            ));
         }
         length += bytes;
     }
     if length > KEY_BYTES_MAX {
-        return Err((Reason::NullKey, format!("the partition key has {length} bytes, {KEY_BYTES_MAX} are possible")));
+        return Err((
+            Reason::NullKey,
+            format!("the partition key has {length} bytes, {KEY_BYTES_MAX} are possible"),
+        ));
     }
     Ok(())
 }

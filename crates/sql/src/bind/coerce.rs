@@ -13,14 +13,8 @@ use crate::operation::Bound;
 use crate::types::simple_string;
 
 /// The numeric types without DECIMAL, narrowest first.
-const LADDER: [DataType; 6] = [
-    DataType::Int8,
-    DataType::Int16,
-    DataType::Int32,
-    DataType::Int64,
-    DataType::Float32,
-    DataType::Float64,
-];
+const LADDER: [DataType; 6] =
+    [DataType::Int8, DataType::Int16, DataType::Int32, DataType::Int64, DataType::Float32, DataType::Float64];
 
 pub(crate) fn is_integer(kind: &DataType) -> bool {
     matches!(kind, DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64)

@@ -47,7 +47,8 @@ pub(crate) fn bind(expr: &syntax::Expr, scope: &Scope) -> Bind {
         }
         Kind::Cast(value, kind, cast) => {
             if *cast == CastKind::TryCast {
-                return Err(SqlError::unsupported("TRY_CAST", span()).help("write CAST: it gives null for what is no value of the type"));
+                return Err(SqlError::unsupported("TRY_CAST", span())
+                    .help("write CAST: it gives null for what is no value of the type"));
             }
             let value = bind(value, scope)?;
             cast::explicit(value, kind, span())
@@ -154,9 +155,7 @@ fn bind_predicate(
     let span = || expr.span.clone();
     let bound = bind(value, scope)?;
     let result = match test {
-        Predicate::IsNull => {
-            Bound { expr: Expr::IsNull(Box::new(bound.expr)), kind: DataType::Boolean }
-        }
+        Predicate::IsNull => Bound { expr: Expr::IsNull(Box::new(bound.expr)), kind: DataType::Boolean },
         Predicate::IsBoolean(wanted) => {
             let operand = Box::new(condition(bound, value)?.expr);
             let expr = if *wanted { Expr::IsTrue(operand) } else { Expr::IsFalse(operand) };
@@ -171,7 +170,8 @@ fn bind_predicate(
             not(same)
         }
         Predicate::Between(low, high) => {
-            let low = operators::binary(syntax::Binary::GreaterEqual, bound.clone(), bind(low, scope)?, span())?;
+            let low =
+                operators::binary(syntax::Binary::GreaterEqual, bound.clone(), bind(low, scope)?, span())?;
             let high = operators::binary(syntax::Binary::LessEqual, bound, bind(high, scope)?, span())?;
             logical(low, Operator::And, high)
         }
@@ -184,7 +184,8 @@ fn bind_predicate(
             operators::like(bound, &pattern, *escape, *ignore_case, span())?
         }
         Predicate::Rlike(_) => {
-            return Err(SqlError::unsupported("RLIKE", span()).help("LIKE, startswith, endswith and contains are answered"));
+            return Err(SqlError::unsupported("RLIKE", span())
+                .help("LIKE, startswith, endswith and contains are answered"));
         }
     };
     Ok(if negated { not(result) } else { result })
@@ -204,9 +205,12 @@ fn bind_case(
     for (when, then) in branches {
         conditions.push(match &operand {
             None => bind_condition(when, scope)?,
-            Some(operand) => {
-                operators::binary(syntax::Binary::Equal, operand.clone(), bind(when, scope)?, when.span.clone())?
-            }
+            Some(operand) => operators::binary(
+                syntax::Binary::Equal,
+                operand.clone(),
+                bind(when, scope)?,
+                when.span.clone(),
+            )?,
         });
         values.push(bind(then, scope)?);
     }
@@ -240,8 +244,9 @@ pub(crate) fn equal_null_safe(left: Bound, right: Bound, span: std::ops::Range<u
 }
 
 /// An error of a kernel while a constant is computed: a bug, but the user's query is where it is.
-pub(crate) fn failed(span: &std::ops::Range<usize>) -> impl FnOnce(datafusion::common::DataFusionError) -> SqlError {
+pub(crate) fn failed(
+    span: &std::ops::Range<usize>,
+) -> impl FnOnce(datafusion::common::DataFusionError) -> SqlError {
     let span = span.clone();
     move |error| SqlError::unsupported(format!("cannot be computed natively: {error}"), span)
 }
-

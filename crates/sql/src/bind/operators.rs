@@ -54,10 +54,13 @@ pub(super) fn unary(operator: Unary, operand: Bound, span: Range<usize>) -> Bind
     let kind = operand.kind.clone();
     match operator {
         Unary::Plus if is_numeric(&kind) => Ok(operand),
-        Unary::Minus if is_numeric(&kind) => {
-            apply(format!("negate {}", simple_string(&kind)), kind, on_arrays(|args| negate(&args[0])), vec![operand])
-                .map_err(failed(&span))
-        }
+        Unary::Minus if is_numeric(&kind) => apply(
+            format!("negate {}", simple_string(&kind)),
+            kind,
+            on_arrays(|args| negate(&args[0])),
+            vec![operand],
+        )
+        .map_err(failed(&span)),
         Unary::BitNot if is_integer(&kind) => {
             let name = format!("bitwise not {}", simple_string(&kind));
             apply(name, kind, on_arrays(|args| bit_not(&args[0])), vec![operand]).map_err(failed(&span))
@@ -326,7 +329,8 @@ fn bitwise(operator: Binary, left: Bound, right: Bound, span: Range<usize>) -> B
         let (left, right) = (args[0].as_primitive::<Int64Type>(), args[1].as_primitive::<Int64Type>());
         Ok(Arc::new(zip_arrays::<_, _, _, Int64Type>(left, right, compute)?))
     });
-    let wide = apply(format!("{operator:?}"), DataType::Int64, kernel, vec![left, right]).map_err(failed(&span))?;
+    let wide =
+        apply(format!("{operator:?}"), DataType::Int64, kernel, vec![left, right]).map_err(failed(&span))?;
     coerce::to(wide, &kind, &span)
 }
 
@@ -352,7 +356,9 @@ fn negate(array: &ArrayRef) -> Computed {
 
 fn bit_not(array: &ArrayRef) -> Computed {
     Ok(match array.data_type() {
-        DataType::Int8 => Arc::new(map_array::<Int8Type, _, Int8Type>(array.as_primitive(), |n| !n)) as ArrayRef,
+        DataType::Int8 => {
+            Arc::new(map_array::<Int8Type, _, Int8Type>(array.as_primitive(), |n| !n)) as ArrayRef
+        }
         DataType::Int16 => Arc::new(map_array::<Int16Type, _, Int16Type>(array.as_primitive(), |n| !n)),
         DataType::Int32 => Arc::new(map_array::<Int32Type, _, Int32Type>(array.as_primitive(), |n| !n)),
         _ => Arc::new(map_array::<Int64Type, _, Int64Type>(array.as_primitive(), |n| !n)),

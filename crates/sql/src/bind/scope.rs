@@ -63,7 +63,8 @@ impl Scope {
         let mut found = self.columns.iter().filter(|known| same_name(&known.name, column));
         let Some(first) = found.next() else { return Err(self.no_such_column(column, span)) };
         if found.next().is_some() {
-            let message = format!("`{column}` could be more than one column: letter case makes no difference");
+            let message =
+                format!("`{column}` could be more than one column: letter case makes no difference");
             return Err(SqlError::invalid(message, span));
         }
         fields.iter().try_fold(first.value.clone(), |value, name| field(value, name, span.clone()))

@@ -4,10 +4,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BinaryArray, BooleanArray, Decimal128Array, PrimitiveArray, StringArray};
+use arrow::array::{
+    ArrayRef, AsArray, BinaryArray, BooleanArray, Decimal128Array, PrimitiveArray, StringArray,
+};
 use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Date32Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
-    TimestampMicrosecondType,
+    ArrowPrimitiveType, DataType, Date32Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
+    Int64Type, TimestampMicrosecondType,
 };
 
 use super::times;
@@ -17,7 +19,8 @@ use crate::operation::{Kernel, on_arrays};
 pub(super) fn kernel(to: &DataType) -> Option<Kernel> {
     Some(match to {
         DataType::Boolean => on_arrays(|args| {
-            Ok(Arc::new(texts(&args[0]).iter().map(|text| boolean(text?)).collect::<BooleanArray>()) as ArrayRef)
+            Ok(Arc::new(texts(&args[0]).iter().map(|text| boolean(text?)).collect::<BooleanArray>())
+                as ArrayRef)
         }),
         DataType::Int8 => primitive::<Int8Type>(|text| whole(text)?.try_into().ok()),
         DataType::Int16 => primitive::<Int16Type>(|text| whole(text)?.try_into().ok()),
@@ -46,7 +49,9 @@ fn texts(array: &ArrayRef) -> &StringArray {
     array.as_string::<i32>()
 }
 
-fn primitive<T: ArrowPrimitiveType>(parse: impl Fn(&str) -> Option<T::Native> + Send + Sync + 'static) -> Kernel {
+fn primitive<T: ArrowPrimitiveType>(
+    parse: impl Fn(&str) -> Option<T::Native> + Send + Sync + 'static,
+) -> Kernel {
     on_arrays(move |args| {
         let parsed: PrimitiveArray<T> = texts(&args[0]).iter().map(|text| parse(text?)).collect();
         Ok(Arc::new(parsed))

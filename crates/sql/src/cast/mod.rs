@@ -3,8 +3,8 @@
 
 mod from_text;
 mod numbers;
-mod to_text;
 mod times;
+mod to_text;
 
 use std::ops::Range;
 
@@ -31,11 +31,17 @@ pub(crate) fn explicit(value: Bound, kind: &DataType, span: Range<usize>) -> Bin
     if value.kind == *kind {
         return Ok(value);
     }
-    if value.kind == DataType::Null || (value.is_null_constant() && is_atomic(&value.kind) && is_atomic(kind) && kernel(&value.kind, kind).is_some()) {
+    if value.kind == DataType::Null
+        || (value.is_null_constant()
+            && is_atomic(&value.kind)
+            && is_atomic(kind)
+            && kernel(&value.kind, kind).is_some())
+    {
         return Ok(Bound::null(kind));
     }
     let Some(kernel) = kernel(&value.kind, kind) else {
-        let message = format!("CAST from {} to {} is not answered", simple_string(&value.kind), simple_string(kind));
+        let message =
+            format!("CAST from {} to {} is not answered", simple_string(&value.kind), simple_string(kind));
         return Err(SqlError::unsupported(message, span));
     };
     let name = format!("cast {} as {}", simple_string(&value.kind), simple_string(kind));
@@ -48,7 +54,9 @@ pub(crate) fn implicit(value: Bound, kind: &DataType, span: Range<usize>) -> Bin
     let allowed = match (from, to) {
         (DataType::Null, _) => true,
         (from, DataType::Utf8) => is_atomic(from),
-        (DataType::Utf8, to) => is_numeric(to) || !matches!(to, DataType::List(_) | DataType::Map(..) | DataType::Struct(_)),
+        (DataType::Utf8, to) => {
+            is_numeric(to) || !matches!(to, DataType::List(_) | DataType::Map(..) | DataType::Struct(_))
+        }
         (DataType::Date32, DataType::Timestamp(..)) | (DataType::Timestamp(..), DataType::Date32) => true,
         (from, to) => is_numeric(from) && is_numeric(to),
     };

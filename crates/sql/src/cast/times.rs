@@ -6,8 +6,8 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Date32Array, Decimal128Array, PrimitiveArray, TimestampMicrosecondArray,
-    new_null_array,
+    Array, ArrayRef, AsArray, BooleanArray, Date32Array, Decimal128Array, PrimitiveArray,
+    TimestampMicrosecondArray, new_null_array,
 };
 use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type,
@@ -35,7 +35,9 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> Option<i64> {
     let era = year.div_euclid(400);
     let year_of_era = year.rem_euclid(400);
     let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    Some(era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - DAYS_TO_EPOCH)
+    Some(
+        era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - DAYS_TO_EPOCH,
+    )
 }
 
 fn days_in_month(year: i64, month: i64) -> i64 {
@@ -133,7 +135,8 @@ fn is_time(text: &str) -> bool {
 }
 
 fn today() -> i64 {
-    i64::from(chrono::Utc::now().date_naive().num_days_from_ce()) - i64::from(NaiveDate::default().num_days_from_ce())
+    i64::from(chrono::Utc::now().date_naive().num_days_from_ce())
+        - i64::from(NaiveDate::default().num_days_from_ce())
 }
 
 /// Microseconds since midnight, and the zone's name.
@@ -232,7 +235,8 @@ pub(super) fn write_timestamp(micros: i64, out: &mut String) {
     write_date(micros.div_euclid(MICROS_PER_DAY), out);
     let of_day = micros.rem_euclid(MICROS_PER_DAY);
     let seconds = of_day / MICROS_PER_SECOND;
-    write!(out, " {:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60).expect("writing to a text");
+    write!(out, " {:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+        .expect("writing to a text");
     let fraction = of_day % MICROS_PER_SECOND;
     if fraction > 0 {
         let digits = format!("{fraction:06}");
@@ -249,7 +253,8 @@ pub(super) fn kernel(from: &DataType, to: &DataType) -> Option<Kernel> {
             Ok(utc(micros.collect()))
         }),
         (D::Timestamp(..), D::Date32) => on_arrays(|args| {
-            let days = micros_of(&args[0]).iter().map(|micros| Some(micros?.div_euclid(MICROS_PER_DAY) as i32));
+            let days =
+                micros_of(&args[0]).iter().map(|micros| Some(micros?.div_euclid(MICROS_PER_DAY) as i32));
             Ok(Arc::new(days.collect::<Date32Array>()))
         }),
         // Spark takes these and always answers null.
@@ -266,7 +271,9 @@ pub(super) fn kernel(from: &DataType, to: &DataType) -> Option<Kernel> {
         (D::Timestamp(..), D::Int16) => from_timestamp::<Int16Type>(|micros| seconds(micros) as i16),
         (D::Timestamp(..), D::Int32) => from_timestamp::<Int32Type>(|micros| seconds(micros) as i32),
         (D::Timestamp(..), D::Int64) => from_timestamp::<Int64Type>(seconds),
-        (D::Timestamp(..), D::Float32) => from_timestamp::<Float32Type>(|micros| exact_seconds(micros) as f32),
+        (D::Timestamp(..), D::Float32) => {
+            from_timestamp::<Float32Type>(|micros| exact_seconds(micros) as f32)
+        }
         (D::Timestamp(..), D::Float64) => from_timestamp::<Float64Type>(exact_seconds),
         (D::Timestamp(..), D::Decimal128(precision, scale)) => {
             let (precision, scale) = (*precision, *scale);
@@ -277,14 +284,16 @@ pub(super) fn kernel(from: &DataType, to: &DataType) -> Option<Kernel> {
                 Ok(Arc::new(decimals.with_precision_and_scale(precision, scale)?))
             })
         }
-        (D::Boolean, D::Timestamp(_, Some(_))) => on_arrays(|args| {
-            Ok(utc(args[0].as_boolean().iter().map(|value| value.map(i64::from)).collect()))
-        }),
+        (D::Boolean, D::Timestamp(_, Some(_))) => {
+            on_arrays(|args| Ok(utc(args[0].as_boolean().iter().map(|value| value.map(i64::from)).collect())))
+        }
         (D::Int8, D::Timestamp(_, Some(_))) => to_timestamp::<Int8Type>(|n| Some(from_seconds(n.into()))),
         (D::Int16, D::Timestamp(_, Some(_))) => to_timestamp::<Int16Type>(|n| Some(from_seconds(n.into()))),
         (D::Int32, D::Timestamp(_, Some(_))) => to_timestamp::<Int32Type>(|n| Some(from_seconds(n.into()))),
         (D::Int64, D::Timestamp(_, Some(_))) => to_timestamp::<Int64Type>(|n| Some(from_seconds(n))),
-        (D::Float32, D::Timestamp(_, Some(_))) => to_timestamp::<Float32Type>(|n| from_exact_seconds(n.into())),
+        (D::Float32, D::Timestamp(_, Some(_))) => {
+            to_timestamp::<Float32Type>(|n| from_exact_seconds(n.into()))
+        }
         (D::Float64, D::Timestamp(_, Some(_))) => to_timestamp::<Float64Type>(from_exact_seconds),
         (D::Decimal128(_, scale), D::Timestamp(_, Some(_))) => {
             let divisor = 10_i128.pow(scale.unsigned_abs().into());

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, StringBuilder};
 use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
-    TimestampMicrosecondType,
+    DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
+    Int64Type, TimestampMicrosecondType,
 };
 
 use super::times;
@@ -29,7 +29,11 @@ pub(super) fn kernel(from: &DataType) -> Option<Kernel> {
 
 fn is_printable(kind: &DataType) -> bool {
     match kind {
-        DataType::Boolean | DataType::Date32 | DataType::Timestamp(..) | DataType::Utf8 | DataType::Binary => true,
+        DataType::Boolean
+        | DataType::Date32
+        | DataType::Timestamp(..)
+        | DataType::Utf8
+        | DataType::Binary => true,
         DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => true,
         DataType::Float32 | DataType::Float64 | DataType::Decimal128(..) | DataType::Null => true,
         DataType::List(element) => is_printable(element.data_type()),
@@ -63,8 +67,12 @@ impl<'a> Formatter<'a> {
         }
         match self.array.data_type() {
             DataType::Utf8 => out.push_str(self.array.as_string::<i32>().value(row)),
-            DataType::Binary => out.push_str(&String::from_utf8_lossy(self.array.as_binary::<i32>().value(row))),
-            DataType::Boolean => out.push_str(if self.array.as_boolean().value(row) { "true" } else { "false" }),
+            DataType::Binary => {
+                out.push_str(&String::from_utf8_lossy(self.array.as_binary::<i32>().value(row)))
+            }
+            DataType::Boolean => {
+                out.push_str(if self.array.as_boolean().value(row) { "true" } else { "false" })
+            }
             DataType::Int8 => write_number(out, self.array.as_primitive::<Int8Type>().value(row)),
             DataType::Int16 => write_number(out, self.array.as_primitive::<Int16Type>().value(row)),
             DataType::Int32 => write_number(out, self.array.as_primitive::<Int32Type>().value(row)),
@@ -74,7 +82,9 @@ impl<'a> Formatter<'a> {
             DataType::Decimal128(_, scale) => {
                 big_decimal(self.array.as_primitive::<Decimal128Type>().value(row), *scale, out);
             }
-            DataType::Date32 => times::write_date(self.array.as_primitive::<Date32Type>().value(row).into(), out),
+            DataType::Date32 => {
+                times::write_date(self.array.as_primitive::<Date32Type>().value(row).into(), out)
+            }
             DataType::Timestamp(..) => {
                 times::write_timestamp(self.array.as_primitive::<TimestampMicrosecondType>().value(row), out);
             }
@@ -236,9 +246,14 @@ mod tests {
 
     #[test]
     fn decimals_are_printed_as_java_does() {
-        for (unscaled, scale, expected) in
-            [(0, 2, "0.00"), (-5, 2, "-0.05"), (12345, 0, "12345"), (1, 7, "1E-7"), (12, 8, "1.2E-7"), (1, 6, "0.000001")]
-        {
+        for (unscaled, scale, expected) in [
+            (0, 2, "0.00"),
+            (-5, 2, "-0.05"),
+            (12345, 0, "12345"),
+            (1, 7, "1E-7"),
+            (12, 8, "1.2E-7"),
+            (1, 6, "0.000001"),
+        ] {
             let mut out = String::new();
             big_decimal(unscaled, scale, &mut out);
             assert_eq!(out, expected);

@@ -109,7 +109,9 @@ pub(crate) fn unknown(name: &str, span: Range<usize>) -> SqlError {
     let near = FUNCTIONS.iter().map(|function| function.name).find(|known| is_near(known, name));
     let error = SqlError::unsupported(format!("the function {name} is not answered natively"), span);
     match near {
-        Some(near) => error.help(format!("did you mean {near}? Spark's own functions run with `runner: spark`")),
+        Some(near) => {
+            error.help(format!("did you mean {near}? Spark's own functions run with `runner: spark`"))
+        }
         None => error.help("run the flow on Spark (`runner: spark`)"),
     }
 }

@@ -99,11 +99,8 @@ pub(super) fn named_struct(call: Call) -> Bind {
 }
 
 fn make_struct(names: Vec<String>, values: Vec<Bound>, span: Range<usize>) -> Bind {
-    let fields: Fields = names
-        .iter()
-        .zip(&values)
-        .map(|(name, value)| Field::new(name, value.kind.clone(), true))
-        .collect();
+    let fields: Fields =
+        names.iter().zip(&values).map(|(name, value)| Field::new(name, value.kind.clone(), true)).collect();
     let returns = DataType::Struct(fields.clone());
     let kernel = on_arrays(move |args| {
         Ok(Arc::new(StructArray::try_new(fields.clone(), args.to_vec(), None)?) as ArrayRef)

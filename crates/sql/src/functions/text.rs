@@ -74,15 +74,17 @@ pub(crate) fn concat(mut call: Call) -> Bind {
         return Err(call.refuse());
     }
     call.texts()?;
-    let kernel: Kernel = Arc::new(|args, rows| join(args, rows, |texts, out| {
-        for text in texts {
-            match text {
-                Some(text) => out.push_str(text),
-                None => return false,
+    let kernel: Kernel = Arc::new(|args, rows| {
+        join(args, rows, |texts, out| {
+            for text in texts {
+                match text {
+                    Some(text) => out.push_str(text),
+                    None => return false,
+                }
             }
-        }
-        true
-    }));
+            true
+        })
+    });
     call.apply(DataType::Utf8, kernel)
 }
 
@@ -93,17 +95,19 @@ pub(super) fn concat_ws(mut call: Call) -> Bind {
         return Err(call.refuse());
     }
     call.texts()?;
-    let kernel: Kernel = Arc::new(|args, rows| join(args, rows, |texts, out| {
-        let Some(separator) = texts[0] else { return false };
-        let mut first = true;
-        for text in texts[1..].iter().flatten() {
-            if !std::mem::take(&mut first) {
-                out.push_str(separator);
+    let kernel: Kernel = Arc::new(|args, rows| {
+        join(args, rows, |texts, out| {
+            let Some(separator) = texts[0] else { return false };
+            let mut first = true;
+            for text in texts[1..].iter().flatten() {
+                if !std::mem::take(&mut first) {
+                    out.push_str(separator);
+                }
+                out.push_str(text);
             }
-            out.push_str(text);
-        }
-        true
-    }));
+            true
+        })
+    });
     call.apply(DataType::Utf8, kernel)
 }
 
@@ -388,7 +392,8 @@ fn letters(mut call: Call, take: for<'a> fn(&'a str, i32) -> &'a str) -> Bind {
     let kernel = on_arrays(move |args| {
         let counts = args[1].as_primitive::<Int32Type>();
         let texts = args[0].as_string::<i32>();
-        let parts: StringArray = texts.iter().zip(counts).map(|(text, count)| Some(take(text?, count?))).collect();
+        let parts: StringArray =
+            texts.iter().zip(counts).map(|(text, count)| Some(take(text?, count?))).collect();
         Ok(Arc::new(parts) as ArrayRef)
     });
     call.apply(DataType::Utf8, kernel)

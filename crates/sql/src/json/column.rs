@@ -30,11 +30,23 @@ pub(super) enum Values {
     Float64(Vec<f64>),
     Decimal(Vec<i128>),
     /// Texts and binaries: all bytes, and where each ends.
-    Bytes { bytes: Vec<u8>, ends: Vec<i32> },
+    Bytes {
+        bytes: Vec<u8>,
+        ends: Vec<i32>,
+    },
     /// Items of all rows, and where each row's end.
-    List { items: Box<Column>, ends: Vec<i32> },
-    Map { entries: [Box<Column>; 2], ends: Vec<i32> },
-    Struct { fields: Fields, children: Vec<Column> },
+    List {
+        items: Box<Column>,
+        ends: Vec<i32>,
+    },
+    Map {
+        entries: [Box<Column>; 2],
+        ends: Vec<i32>,
+    },
+    Struct {
+        fields: Fields,
+        children: Vec<Column>,
+    },
 }
 
 impl Column {

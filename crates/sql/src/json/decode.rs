@@ -94,7 +94,8 @@ impl Decoder {
 fn replaced(message: &[u8]) -> String {
     let mut text = String::new();
     let mut rest = message;
-    while let Some(at) = rest.windows(2).position(|pair| pair[0] == 0xed && (0xa0..=0xbf).contains(&pair[1])) {
+    while let Some(at) = rest.windows(2).position(|pair| pair[0] == 0xed && (0xa0..=0xbf).contains(&pair[1]))
+    {
         text.push_str(&String::from_utf8_lossy(&rest[..at]));
         text.push('\u{fffd}');
         let third = rest.get(at + 2).is_some_and(|byte| (0x80..=0xbf).contains(byte));
@@ -164,21 +165,34 @@ mod tests {
     #[test]
     fn nothing_is_empty() {
         let decoded = decode("a INT", &["", " \n", "{}"]);
-        assert_eq!(decoded.refused.iter().map(|(_, reason, _)| *reason).collect::<Vec<_>>(), [Reason::Empty; 2]);
+        assert_eq!(
+            decoded.refused.iter().map(|(_, reason, _)| *reason).collect::<Vec<_>>(),
+            [Reason::Empty; 2]
+        );
         assert_eq!(decoded.batch.num_rows(), 1);
     }
 
     #[test]
     fn of_a_name_that_comes_twice_the_last_counts() {
         let decoded = decode("a INT, s STRUCT<x: INT>", &[r#"{"a":1,"s":{"x":1},"a":2,"s":{}}"#]);
-        assert_eq!(table(&decoded.batch), table(&decode("a INT, s STRUCT<x: INT>", &[r#"{"a":2,"s":{}}"#]).batch));
+        assert_eq!(
+            table(&decoded.batch),
+            table(&decode("a INT, s STRUCT<x: INT>", &[r#"{"a":2,"s":{}}"#]).batch)
+        );
     }
 
     #[test]
     fn texts_take_everything() {
-        let messages = [r#"{"t":1.50}"#, r#"{"t":true}"#, r#"{"t":-0}"#, r#"{"t":{"k":[1,2]}}"#, r#"{"t":"\ud83d\ude00"}"#];
+        let messages = [
+            r#"{"t":1.50}"#,
+            r#"{"t":true}"#,
+            r#"{"t":-0}"#,
+            r#"{"t":{"k":[1,2]}}"#,
+            r#"{"t":"\ud83d\ude00"}"#,
+        ];
         let decoded = decode("t STRING", &messages);
-        let column = arrow::array::AsArray::as_string::<i32>(decoded.batch.column(0)).iter().collect::<Vec<_>>();
+        let column =
+            arrow::array::AsArray::as_string::<i32>(decoded.batch.column(0)).iter().collect::<Vec<_>>();
         assert_eq!(column, [Some("1.5"), Some("true"), Some("0"), Some(r#"{"k":[1,2]}"#), Some("😀")]);
     }
 }

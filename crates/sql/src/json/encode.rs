@@ -80,7 +80,9 @@ impl<'a> Cell<'a> {
             DataType::Int16 => number(self.array.as_primitive::<Int16Type>().value(row).into(), out),
             DataType::Int32 => number(self.array.as_primitive::<Int32Type>().value(row).into(), out),
             DataType::Int64 => number(self.array.as_primitive::<Int64Type>().value(row), out),
-            DataType::Float32 => self.floating(row, self.array.as_primitive::<Float32Type>().value(row).into(), out),
+            DataType::Float32 => {
+                self.floating(row, self.array.as_primitive::<Float32Type>().value(row).into(), out)
+            }
             DataType::Float64 => self.floating(row, self.array.as_primitive::<Float64Type>().value(row), out),
             DataType::Timestamp(..) => {
                 let micros = self.array.as_primitive::<TimestampMicrosecondType>().value(row);
@@ -196,7 +198,8 @@ fn base64(bytes: &[u8], out: &mut Vec<u8>) {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     out.push(b'"');
     for group in bytes.chunks(3) {
-        let bits = group.iter().fold(0_u32, |bits, byte| (bits << 8) | u32::from(*byte)) << (8 * (3 - group.len()));
+        let bits =
+            group.iter().fold(0_u32, |bits, byte| (bits << 8) | u32::from(*byte)) << (8 * (3 - group.len()));
         for at in 0..4 {
             let digit = (bits >> (18 - 6 * at)) & 63;
             out.push(if at <= group.len() { DIGITS[digit as usize] } else { b'=' });

@@ -221,8 +221,11 @@ fn object(scanner: &mut Scanner<'_>, column: &mut Column) -> Result<(), Bad> {
                 let name = name.as_str();
                 // Members mostly come in the schema's order.
                 let in_order = fields.get(expected).is_some_and(|field| field.name() == name);
-                let found =
-                    if in_order { Some(expected) } else { fields.iter().position(|field| field.name() == name) };
+                let found = if in_order {
+                    Some(expected)
+                } else {
+                    fields.iter().position(|field| field.name() == name)
+                };
                 let Some(at) = found else { return scanner.skip().map(|_| ()) };
                 expected = at + 1;
                 let child = &mut children[at];

@@ -376,8 +376,30 @@ mod tests {
             scanner.skip().and_then(|_| scanner.end()).unwrap_or_else(|e| panic!("{text}: {e}"));
         }
         for text in [
-            "", "{", "[1,]", "{,}", r#"{"a":1,}"#, r#"{"a" 1}"#, "01", "1.", ".5", "1e", "+1", "-", "tru", "nulL",
-            "'a'", "{a:1}", r#""\q""#, "\"\t\"", r#""\u12g4""#, "NaN", "1x", "[1 2]", "{\"a\":1}{}", "\u{feff}1",
+            "",
+            "{",
+            "[1,]",
+            "{,}",
+            r#"{"a":1,}"#,
+            r#"{"a" 1}"#,
+            "01",
+            "1.",
+            ".5",
+            "1e",
+            "+1",
+            "-",
+            "tru",
+            "nulL",
+            "'a'",
+            "{a:1}",
+            r#""\q""#,
+            "\"\t\"",
+            r#""\u12g4""#,
+            "NaN",
+            "1x",
+            "[1 2]",
+            "{\"a\":1}{}",
+            "\u{feff}1",
         ] {
             let mut scanner = Scanner::new(text);
             assert!(scanner.skip().and_then(|_| scanner.end()).is_err(), "{text}");

@@ -53,7 +53,11 @@ pub(crate) enum Literal {
     Bigint(i64),
     Float(f32),
     Double(f64),
-    Decimal { unscaled: i128, precision: u8, scale: i8 },
+    Decimal {
+        unscaled: i128,
+        precision: u8,
+        scale: i8,
+    },
     Binary(Vec<u8>),
     /// `DATE '…'`, still as text.
     Date(String),

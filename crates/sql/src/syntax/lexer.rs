@@ -21,8 +21,8 @@ pub(crate) enum Token {
 
 /// Longest first, so that the first that fits is the right one.
 const SYMBOLS: [&str; 35] = [
-    "<=>", ">>>", "->", "=>", "<=", ">=", "<>", "!=", "==", "!<", "!>", "||", "::", "<<", ">>", "(", ")", "[", "]",
-    ",", ".", ":", ";", "+", "-", "*", "/", "%", "&", "|", "^", "~", "<", ">", "=",
+    "<=>", ">>>", "->", "=>", "<=", ">=", "<>", "!=", "==", "!<", "!>", "||", "::", "<<", ">>", "(", ")",
+    "[", "]", ",", ".", ":", ";", "+", "-", "*", "/", "%", "&", "|", "^", "~", "<", ">", "=",
 ];
 
 /// The tokens of `text` with their places, the last being the end.
@@ -167,7 +167,8 @@ impl<'a> Lexer<'a> {
             if c == quote {
                 if self.rest().starts_with(quote) {
                     // Spark 3.5 reads two texts here, Spark 4 one with a quote in it.
-                    let message = format!("{quote}{quote} in a text means different things to Spark 3.5 and 4");
+                    let message =
+                        format!("{quote}{quote} in a text means different things to Spark 3.5 and 4");
                     let span = self.at - 1..self.at + 1;
                     return Err(SqlError::unsupported(message, span).help(format!("write \\{quote}")));
                 }
@@ -183,7 +184,11 @@ impl<'a> Lexer<'a> {
         let Some(c) = rest.chars().next() else { return };
         let digits = |from: usize, count: usize, radix: u32| {
             let digits = rest.get(from..from + count)?;
-            digits.chars().all(|c| c.is_digit(radix)).then(|| u32::from_str_radix(digits, radix).ok()).flatten()
+            digits
+                .chars()
+                .all(|c| c.is_digit(radix))
+                .then(|| u32::from_str_radix(digits, radix).ok())
+                .flatten()
         };
         let coded = match c {
             'u' => digits(1, 4, 16).map(|code| (code, 5)),
@@ -222,7 +227,9 @@ fn number(rest: &str) -> Option<&str> {
     if bytes.get(end) == Some(&b'.') {
         fraction = digits_from(end + 1);
         // `1.` is a number, but `a.b` and a lone dot are not.
-        if whole + fraction == 0 || (fraction == 0 && bytes.get(end + 1).is_some_and(|b| b.is_ascii_alphabetic() || *b == b'_')) {
+        if whole + fraction == 0
+            || (fraction == 0 && bytes.get(end + 1).is_some_and(|b| b.is_ascii_alphabetic() || *b == b'_'))
+        {
             if whole == 0 {
                 return None;
             }

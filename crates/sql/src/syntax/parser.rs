@@ -6,8 +6,8 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field as ArrowField, Fields, TimeUnit};
 
 use super::ast::{
-    Binary, CastKind, Direction, Expr, Field, Item, Kind, Literal, Nulls, Order, Predicate, Query, Relation, Select,
-    Unary,
+    Binary, CastKind, Direction, Expr, Field, Item, Kind, Literal, Nulls, Order, Predicate, Query, Relation,
+    Select, Unary,
 };
 use super::lexer::{Token, tokens};
 use crate::error::SqlError;
@@ -19,9 +19,36 @@ const DEPTH_MAX: usize = 150;
 
 /// Words that end an expression or a list, so that they are no alias where `AS` is left out.
 const NO_ALIAS: [&str; 30] = [
-    "FROM", "WHERE", "GROUP", "HAVING", "ORDER", "SORT", "CLUSTER", "DISTRIBUTE", "LIMIT", "OFFSET", "UNION", "EXCEPT",
-    "MINUS", "INTERSECT", "JOIN", "INNER", "LEFT", "RIGHT", "FULL", "CROSS", "NATURAL", "ANTI", "SEMI", "ON", "USING",
-    "LATERAL", "WINDOW", "TABLESAMPLE", "PIVOT", "UNPIVOT",
+    "FROM",
+    "WHERE",
+    "GROUP",
+    "HAVING",
+    "ORDER",
+    "SORT",
+    "CLUSTER",
+    "DISTRIBUTE",
+    "LIMIT",
+    "OFFSET",
+    "UNION",
+    "EXCEPT",
+    "MINUS",
+    "INTERSECT",
+    "JOIN",
+    "INNER",
+    "LEFT",
+    "RIGHT",
+    "FULL",
+    "CROSS",
+    "NATURAL",
+    "ANTI",
+    "SEMI",
+    "ON",
+    "USING",
+    "LATERAL",
+    "WINDOW",
+    "TABLESAMPLE",
+    "PIVOT",
+    "UNPIVOT",
 ];
 
 /// Reads a whole query.
@@ -314,7 +341,9 @@ impl Cursor {
             self.word("AS");
             Relation::Named { name, alias: self.implicit_alias()?, span }
         };
-        let more = ["JOIN", "INNER", "LEFT", "RIGHT", "FULL", "CROSS", "NATURAL", "ANTI", "SEMI", "LATERAL", "PIVOT"];
+        let more = [
+            "JOIN", "INNER", "LEFT", "RIGHT", "FULL", "CROSS", "NATURAL", "ANTI", "SEMI", "LATERAL", "PIVOT",
+        ];
         if self.is_symbol(0, ",") || more.iter().any(|word| self.is_word(0, word)) {
             return self.unsupported("reading from more than one table");
         }
@@ -612,7 +641,8 @@ impl Cursor {
         }
         match values.len() {
             1 => Ok(values.remove(0)),
-            _ => Err(SqlError::unsupported("a list of values in brackets", self.since(start)).help("write struct(…)")),
+            _ => Err(SqlError::unsupported("a list of values in brackets", self.since(start))
+                .help("write struct(…)")),
         }
     }
 
@@ -646,7 +676,9 @@ impl Cursor {
             "EXISTS" if call_follows && (self.is_word(1, "SELECT") || self.is_word(1, "WITH")) => {
                 return self.unsupported("EXISTS (query)");
             }
-            "CURRENT_DATE" | "CURRENT_TIMESTAMP" | "CURRENT_USER" | "USER" | "SESSION_USER" if !call_follows => {
+            "CURRENT_DATE" | "CURRENT_TIMESTAMP" | "CURRENT_USER" | "USER" | "SESSION_USER"
+                if !call_follows =>
+            {
                 Kind::Call { name: upper.to_ascii_lowercase(), args: Vec::new(), distinct: false }
             }
             "TRIM" | "SUBSTRING" | "SUBSTR" | "POSITION" | "OVERLAY" | "EXTRACT" if call_follows => {
@@ -673,7 +705,9 @@ impl Cursor {
                     .collect();
                 match bytes {
                     Some(bytes) => Literal::Binary(bytes),
-                    None => return Err(SqlError::invalid("X'…' takes hexadecimal digits", self.since(start))),
+                    None => {
+                        return Err(SqlError::invalid("X'…' takes hexadecimal digits", self.since(start)));
+                    }
                 }
             }
         }))
@@ -790,7 +824,9 @@ impl Cursor {
         }
         self.expect_symbol(")")?;
         for word in ["OVER", "FILTER", "WITHIN", "IGNORE", "RESPECT"] {
-            if self.is_word(0, word) && (self.is_symbol(1, "(") || self.is_word(1, "NULLS") || self.is_word(1, "GROUP")) {
+            if self.is_word(0, word)
+                && (self.is_symbol(1, "(") || self.is_word(1, "NULLS") || self.is_word(1, "GROUP"))
+            {
                 return self.unsupported(word);
             }
         }
@@ -844,7 +880,8 @@ impl Cursor {
             _ => {
                 let known = "BOOLEAN, TINYINT, SMALLINT, INT, BIGINT, FLOAT, DOUBLE, DECIMAL, STRING, BINARY, DATE, \
                              TIMESTAMP, ARRAY, MAP and STRUCT";
-                return Err(SqlError::invalid(format!("`{name}` is no type"), span).help(format!("types are {known}")));
+                return Err(SqlError::invalid(format!("`{name}` is no type"), span)
+                    .help(format!("types are {known}")));
             }
         })
     }
@@ -859,7 +896,9 @@ impl Cursor {
             self.expect_symbol(")")?;
         }
         if precision == 0 || precision > 38 || scale > precision {
-            let message = format!("DECIMAL({precision},{scale}) does not exist: at most 38 digits, of which {scale} behind the point");
+            let message = format!(
+                "DECIMAL({precision},{scale}) does not exist: at most 38 digits, of which {scale} behind the point"
+            );
             return Err(SqlError::invalid(message, span));
         }
         Ok(DataType::Decimal128(precision as u8, scale as i8))

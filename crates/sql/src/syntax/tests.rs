@@ -33,7 +33,9 @@ fn shape(expr: &Expr) -> String {
         Kind::Predicate(value, Predicate::Between(low, high), negated) => {
             format!("BETWEEN{}({}, {}, {})", u8::from(*negated), shape(value), shape(low), shape(high))
         }
-        Kind::Call { name, args, .. } => format!("{name}({})", args.iter().map(shape).collect::<Vec<_>>().join(", ")),
+        Kind::Call { name, args, .. } => {
+            format!("{name}({})", args.iter().map(shape).collect::<Vec<_>>().join(", "))
+        }
         Kind::Field(value, name) => format!("{}->{name}", shape(value)),
         Kind::Index(value, index) => format!("{}[{}]", shape(value), shape(index)),
         other => format!("{other:?}"),
@@ -96,8 +98,12 @@ fn literals_have_sparks_types() {
 
 #[test]
 fn types_nest() {
-    let fields = parse_fields("s STRUCT<a: ARRAY<MAP<STRING, ARRAY<INT>>>, b DECIMAL(4,2)>").expect("a schema");
-    assert_eq!(crate::types::simple_string(&fields[0].kind), "struct<a:array<map<string,array<int>>>,b:decimal(4,2)>");
+    let fields =
+        parse_fields("s STRUCT<a: ARRAY<MAP<STRING, ARRAY<INT>>>, b DECIMAL(4,2)>").expect("a schema");
+    assert_eq!(
+        crate::types::simple_string(&fields[0].kind),
+        "struct<a:array<map<string,array<int>>>,b:decimal(4,2)>"
+    );
 }
 
 #[test]

@@ -94,8 +94,12 @@ pub(in crate::broker) async fn join_group(
     }
 }
 
-pub(in crate::broker) async fn sync_group(state: &Arc<State>, request: SyncGroupRequest) -> SyncGroupResponse {
-    let assignments = request.assignments.into_iter().map(|a| (a.member_id.to_string(), a.assignment)).collect();
+pub(in crate::broker) async fn sync_group(
+    state: &Arc<State>,
+    request: SyncGroupRequest,
+) -> SyncGroupResponse {
+    let assignments =
+        request.assignments.into_iter().map(|a| (a.member_id.to_string(), a.assignment)).collect();
     let (answer, protocol_type, protocol) = {
         let now = Instant::now();
         let mut groups = state.groups.lock();
@@ -117,7 +121,8 @@ pub(in crate::broker) async fn sync_group(state: &Arc<State>, request: SyncGroup
 pub(in crate::broker) fn heartbeat(state: &State, request: HeartbeatRequest) -> HeartbeatResponse {
     let now = Instant::now();
     let mut groups = state.groups.lock();
-    let alive = groups.entry(&request.group_id, now).heartbeat(&request.member_id, request.generation_id, now);
+    let alive =
+        groups.entry(&request.group_id, now).heartbeat(&request.member_id, request.generation_id, now);
     HeartbeatResponse::default().with_error_code(code(&alive))
 }
 
@@ -156,7 +161,9 @@ pub(in crate::broker) fn list_groups(state: &State, request: ListGroupsRequest) 
         .collect();
     for name in state.offsets.lock().groups().into_iter().filter(|name| groups.get(name).is_none()) {
         listed.push(
-            ListedGroup::default().with_group_id(GroupId(text(name))).with_group_state(text(Phase::Empty.name())),
+            ListedGroup::default()
+                .with_group_id(GroupId(text(name)))
+                .with_group_state(text(Phase::Empty.name())),
         );
     }
     let states = request.states_filter;

@@ -22,7 +22,10 @@ use crate::broker::State;
 use crate::broker::log::Refusal;
 
 /// Appends what was sent; no answer where the client wants none (`acks` 0).
-pub(in crate::broker) fn produce(state: &State, request: ProduceRequest) -> io::Result<Option<ProduceResponse>> {
+pub(in crate::broker) fn produce(
+    state: &State,
+    request: ProduceRequest,
+) -> io::Result<Option<ProduceResponse>> {
     let in_transaction = request.transactional_id.is_some();
     let mut responses = Vec::new();
     for topic in request.topic_data {
@@ -41,7 +44,8 @@ pub(in crate::broker) fn produce(state: &State, request: ProduceRequest) -> io::
             }
             partitions.push(answer.with_log_append_time_ms(-1));
         }
-        responses.push(TopicProduceResponse::default().with_name(topic.name).with_partition_responses(partitions));
+        responses
+            .push(TopicProduceResponse::default().with_name(topic.name).with_partition_responses(partitions));
     }
     state.appended.notify_waiters();
     Ok((request.acks != 0).then(|| ProduceResponse::default().with_responses(responses)))
@@ -121,7 +125,12 @@ fn read_all(state: &State, request: &FetchRequest) -> io::Result<Found> {
     Ok(found)
 }
 
-fn read(state: &State, topic: &str, wanted: &FetchPartition, max: usize) -> io::Result<(PartitionData, bool)> {
+fn read(
+    state: &State,
+    topic: &str,
+    wanted: &FetchPartition,
+    max: usize,
+) -> io::Result<(PartitionData, bool)> {
     let mut data = PartitionData::default()
         .with_partition_index(wanted.partition)
         .with_preferred_read_replica(BrokerId(-1))
@@ -157,5 +166,7 @@ pub(in crate::broker) fn init_producer_id(
         return InitProducerIdResponse::default().with_error_code(refused.code());
     }
     // An idempotent producer that asks again for its id gets a new one: it starts anew.
-    InitProducerIdResponse::default().with_producer_id(ProducerId(state.take_producer_id())).with_producer_epoch(0)
+    InitProducerIdResponse::default()
+        .with_producer_id(ProducerId(state.take_producer_id()))
+        .with_producer_epoch(0)
 }

@@ -6,7 +6,8 @@ mod offsets;
 mod topics;
 
 pub(super) use groups::{
-    delete_groups, describe_groups, find_coordinator, heartbeat, join_group, leave_group, list_groups, sync_group,
+    delete_groups, describe_groups, find_coordinator, heartbeat, join_group, leave_group, list_groups,
+    sync_group,
 };
 pub(super) use messages::{fetch, init_producer_id, produce};
 pub(super) use offsets::{list_offsets, offset_commit, offset_fetch};

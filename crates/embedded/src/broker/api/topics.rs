@@ -7,13 +7,15 @@ use kafka_protocol::ResponseError;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::create_topics_response::CreatableTopicResult;
 use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
-use kafka_protocol::messages::describe_configs_response::{DescribeConfigsResourceResult, DescribeConfigsResult};
+use kafka_protocol::messages::describe_configs_response::{
+    DescribeConfigsResourceResult, DescribeConfigsResult,
+};
 use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
 use kafka_protocol::messages::{
-    CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse, DescribeConfigsRequest,
-    DescribeConfigsResponse, MetadataRequest, MetadataResponse, TopicName,
+    CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
+    DescribeConfigsRequest, DescribeConfigsResponse, MetadataRequest, MetadataResponse, TopicName,
 };
 use tokio::task::block_in_place;
 
@@ -90,7 +92,11 @@ pub(in crate::broker) fn create_topics(
     Ok(CreateTopicsResponse::default().with_topics(results))
 }
 
-fn create_topic(state: &State, topic: CreatableTopic, validate_only: bool) -> io::Result<CreatableTopicResult> {
+fn create_topic(
+    state: &State,
+    topic: CreatableTopic,
+    validate_only: bool,
+) -> io::Result<CreatableTopicResult> {
     // −1 asks for the broker's default, and an assignment names its partitions one by one.
     let partitions = match topic.num_partitions {
         -1 => topic.assignments.len().max(1),

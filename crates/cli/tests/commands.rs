@@ -1,0 +1,257 @@
+//! The commands as a user meets them: what they print, how they end.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use support::{Api, millstream, output, stderr, stdout, summary};
+
+fn folder_with(name: &str, text: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join(name), text).expect("writes");
+    folder
+}
+
+const ONE: &str = r#"
+name: one
+kafka: { brokers: "embedded:0" }
+cassandra: { hosts: embedded }
+flows:
+  fetch:
+    from: { http: "API", schema: "id STRING, n INT" }
+    sql: SELECT id, n FROM input WHERE n > 0
+    to: { topic: numbers, key: id }
+  store:
+    from: { topic: numbers }
+    sql: SELECT * FROM input
+    to: { table: k.t, create: "CREATE TABLE k.t (id text PRIMARY KEY, n int)" }
+"#;
+
+#[test]
+fn the_demo_shows_rows_and_counts_and_can_be_asked() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let demo = output(millstream(folder.path()).args(["demo", "--once"]));
+    assert_eq!(demo.status.code(), Some(0), "{}", stderr(&demo));
+    assert_eq!(stdout(&demo).lines().filter(|line| line.starts_with("| ")).count(), 1 + 10);
+    let words = stderr(&demo);
+    assert!(words.starts_with("user_automation: kafka: embedded, localhost:"), "{words}");
+    for flow in ["fetch", "store"] {
+        let line = words.lines().find(|line| line.starts_with(flow)).expect("counts");
+        assert_eq!(line.split_whitespace().collect::<Vec<_>>()[1..], ["30", "30", "0", "0", "30"]);
+    }
+    let asked = output(millstream(folder.path()).args([
+        "query",
+        "demo",
+        "SELECT count(*) AS n FROM created_users",
+        "--format",
+        "csv",
+    ]));
+    assert_eq!(stdout(&asked), "n\n30\n");
+}
+
+#[test]
+fn every_record_is_passed_filtered_or_dead_and_dead_ones_are_shown() {
+    let api =
+        Api::start(|_| r#"[{"id":"a","n":1},{"id":"b","n":0},{"id":"c","n":"x"},{"n":5}, 7]"#.to_owned());
+    let folder = folder_with("one.yaml", &ONE.replace("API", &api.url));
+    let run = output(millstream(folder.path()).args(["run", "one.yaml"]));
+    assert_eq!(run.status.code(), Some(0), "{}", stderr(&run));
+    let summary = summary(&run);
+    assert_eq!(
+        summary["flows"]["fetch"],
+        serde_json::json!({"read": 5, "passed": 1, "filtered": 1, "dead": 3, "written": 1})
+    );
+    assert_eq!(summary["pipeline"], "one");
+    assert_eq!(summary["backends"].as_object().expect("backends").len(), 2);
+    let list = output(millstream(folder.path()).args(["dead-letters", "list", "one.yaml"]));
+    let lines: Vec<String> = stdout(&list).lines().map(str::to_owned).collect();
+    assert_eq!(
+        lines,
+        [
+            "fetch/numbers/0/2\tunreadable\tn: \"x\" is no int at byte 15",
+            "fetch/numbers/0/3\tnull-key\tid is null",
+            "fetch/numbers/0/4\tunreadable\tthe message is no JSON object"
+        ]
+    );
+    let show =
+        output(millstream(folder.path()).args(["dead-letters", "show", "one.yaml", "fetch/numbers/0/2"]));
+    assert!(stdout(&show).contains(r#"value      {"id":"c","n":"x"}"#), "{}", stdout(&show));
+    let wrong =
+        output(millstream(folder.path()).args(["dead-letters", "list", "one.yaml", "--reason", "odd"]));
+    assert_eq!(wrong.status.code(), Some(2));
+}
+
+#[test]
+fn a_run_without_a_record_fails_and_a_dead_api_is_said() {
+    let api = Api::start(|_| "[]".to_owned());
+    let folder = folder_with("one.yaml", &ONE.replace("API", &api.url));
+    let run = output(millstream(folder.path()).args(["run", "one.yaml"]));
+    assert_eq!(run.status.code(), Some(1), "{}", stderr(&run));
+    assert!(stderr(&run).contains("the source gave no record at all"));
+    let dead = ONE.replace("http: \"API\"", "http: \"http://127.0.0.1:9/\", retries: 1");
+    let folder = folder_with("one.yaml", &dead);
+    let run = output(millstream(folder.path()).args(["run", "one.yaml"]));
+    assert_eq!(run.status.code(), Some(1));
+    assert!(stderr(&run).contains("tried 2 times"), "{}", stderr(&run));
+}
+
+#[test]
+fn all_mistakes_of_a_file_are_shown_at_once() {
+    let text = "name: x\nshedule: \"@daily\"\nflows:\n  a:\n    from: { htpp: \"http://localhost/\" }\n    sql: SELECT 1\n    to: { topic: t }\n";
+    let folder = folder_with("bad.yaml", text);
+    let check = output(millstream(folder.path()).args(["check", "bad.yaml"]));
+    assert_eq!(check.status.code(), Some(2));
+    let words = stderr(&check);
+    for (line, said) in [
+        ("bad.yaml:2:1", "unknown key `shedule`"),
+        ("did you mean `schedule`?", "did you mean `schedule`?"),
+        ("bad.yaml:5:13", "unknown kind `htpp`"),
+        ("bad.yaml:7:5", "`key` is missing"),
+    ] {
+        assert!(words.contains(line) && words.contains(said), "{line} {said}\n{words}");
+    }
+}
+
+#[test]
+fn queries_and_tables_are_checked_against_each_other() {
+    for (from, to, said) in [
+        ("SELECT id, n FROM input", "SELECT id, m FROM input", "there is no column `m`"),
+        ("SELECT id, n FROM input", "SELECT id, uuid() AS n FROM input", "uuid is not answered natively"),
+        ("n int)", "n text)", "`n` is int in the query and text in k.t"),
+        ("n int)", "m int)", "`n` is in no column of k.t"),
+        ("id text PRIMARY KEY", "idx text PRIMARY KEY", "nothing fills `idx`"),
+        ("key: id", "key: ident", "the key `ident` is no column"),
+        ("id STRING, n INT", "id STRING, n INT, unused DATE", "nobody reads unused"),
+        ("id STRING, n INT", "id STRNG, n INT", "`STRNG` is no type"),
+        ("{ topic: numbers }", "{ topic: other }", "what the messages of topic other look like is not known"),
+        ("id text PRIMARY KEY, n int", "id text, n int, PRIMARY KEY (n)", "messages are ordered by `id`"),
+        ("http: \"API\"", "http: \"ftp://x/\"", "does not begin with http"),
+        ("schema:", "records: \"$[\", schema:", "is no JSONPath"),
+        (
+            "brokers: \"embedded:0\"",
+            "brokers: \"${NOT_SET_ANYWHERE}\"",
+            "the variable NOT_SET_ANYWHERE is not set",
+        ),
+    ] {
+        let text = ONE.replace(from, to).replace("API", "http://localhost/");
+        assert_ne!(text, ONE.replace("API", "http://localhost/"), "{from}");
+        let folder = folder_with("one.yaml", &text);
+        let check = output(millstream(folder.path()).args(["check", "one.yaml"]));
+        let words = stderr(&check);
+        assert!(words.contains(said), "{to}: {said}\n{words}");
+        let warning = said.starts_with("nobody");
+        assert_eq!(check.status.code(), Some(if warning { 0 } else { 2 }), "{words}");
+    }
+}
+
+#[test]
+fn embedded_backends_can_be_forbidden_and_are_never_mixed_by_accident() {
+    let folder = folder_with("users.yaml", include_str!("../../../examples/users.yaml"));
+    let denied = output(millstream(folder.path()).args(["run", "users.yaml", "--no-embedded"]));
+    assert_eq!(denied.status.code(), Some(2));
+    assert!(
+        stderr(&denied).contains("KAFKA_BROKERS") || stderr(&denied).contains("CASSANDRA_HOSTS"),
+        "{}",
+        stderr(&denied)
+    );
+    let mixed =
+        output(millstream(folder.path()).args(["run", "users.yaml"]).env("KAFKA_BROKERS", "localhost:9"));
+    assert_eq!(mixed.status.code(), Some(2));
+    assert!(stderr(&mixed).contains("CASSANDRA_HOSTS"), "{}", stderr(&mixed));
+}
+
+#[test]
+fn secrets_are_shown_nowhere() {
+    let api = Api::start(|_| r#"{"error":"the token s3cr3t-t0ken is wrong"}"#.to_owned());
+    let text = ONE
+        .replace("http: \"API\"", &format!("http: \"{}\", retries: 0, records: $.results, headers: {{ Authorization: \"Bearer ${{secret:TOKEN}}\" }}", api.url));
+    let folder = folder_with("one.yaml", &text);
+    let run = output(millstream(folder.path()).args(["run", "one.yaml"]).env("TOKEN", "s3cr3t-t0ken"));
+    assert_eq!(run.status.code(), Some(1));
+    assert!(!stderr(&run).contains("s3cr3t") && !stdout(&run).contains("s3cr3t"), "{}", stderr(&run));
+}
+
+#[test]
+fn a_stop_finishes_the_batch_and_says_so() {
+    let api = Api::start(|page| format!(r#"[{{"id":"{page}","n":1}}]"#));
+    let text = ONE.replace("http: \"API\"", &format!("http: \"{}\", every: 10ms", api.url));
+    let folder = folder_with("one.yaml", &text);
+    let child = millstream(folder.path())
+        .args(["run", "one.yaml"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("runs");
+    let table = folder.path().join(".millstream/tables.sqlite");
+    let began = Instant::now();
+    while !table.exists() && began.elapsed() < Duration::from_secs(20) {
+        std::thread::yield_now();
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    let second = output(millstream(folder.path()).args(["run", "one.yaml"]));
+    assert_eq!(second.status.code(), Some(2));
+    assert!(stderr(&second).contains(&format!("(process {})", child.id())), "{}", stderr(&second));
+    let signalled = std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+    assert!(signalled.expect("kill").success());
+    let ended = child.wait_with_output().expect("ends");
+    assert_eq!(ended.status.code(), Some(143));
+    let summary = summary(&ended);
+    assert_eq!(summary["status"], "interrupted");
+    let flows = &summary["flows"];
+    assert!(flows["fetch"]["written"].as_u64().expect("a count") > 0, "{summary}");
+}
+
+#[test]
+fn a_files_own_tests_and_init() {
+    let folder = tempfile::tempdir().expect("a folder");
+    assert!(output(millstream(folder.path()).arg("init")).status.success());
+    let again = output(millstream(folder.path()).arg("init"));
+    assert_eq!(again.status.code(), Some(2));
+    let test = output(millstream(folder.path()).args(["test", "users.yaml"]));
+    assert_eq!(test.status.code(), Some(0), "{}", stderr(&test));
+    assert!(stderr(&test).contains("2 passed, 0 failed"));
+    let check = output(millstream(folder.path()).args(["check", "users.yaml"]));
+    assert_eq!(check.status.code(), Some(0), "{}", stderr(&check));
+    assert!(!stderr(&check).contains("warning"), "{}", stderr(&check));
+    let path = folder.path().join("users.yaml");
+    let broken = std::fs::read_to_string(&path)
+        .expect("reads")
+        .replace("\"post_code\": \"90210\"", "\"post_code\": 90210");
+    std::fs::write(&path, broken).expect("writes");
+    let test = output(millstream(folder.path()).args(["test", "users.yaml"]));
+    assert_eq!(test.status.code(), Some(1));
+    assert!(stderr(&test).contains("expected 90210, got \"90210\""), "{}", stderr(&test));
+}
+
+#[test]
+fn a_preview_shows_input_and_output_side_by_side() {
+    let api = Api::start(|_| r#"[{"id":"a","n":1},{"id":"b","n":0},{"id":"c","n":"x"}]"#.to_owned());
+    let folder = folder_with("one.yaml", &ONE.replace("API", &api.url));
+    let preview = output(millstream(folder.path()).args(["preview", "one.yaml", "-n", "3"]));
+    assert_eq!(
+        stdout(&preview),
+        "in   {\"id\":\"a\",\"n\":1}\nout  {\"id\":\"a\",\"n\":1}\nin   {\"id\":\"b\",\"n\":0}\n     filtered\n\
+         in   {\"id\":\"c\",\"n\":\"x\"}\ndead unreadable: n: \"x\" is no int at byte 15\n"
+    );
+    assert!(!folder.path().join(".millstream").exists(), "nothing is written");
+}
+
+#[test]
+fn statements_are_answered_line_by_line() {
+    use std::io::Write;
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut child = millstream(folder.path())
+        .arg("sql")
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("runs");
+    let mut input = child.stdin.take().expect("input");
+    input.write_all(b"SELECT 1 + 1, NULL\n\nSELECT oops\n").expect("writes");
+    drop(input);
+    let answers = stdout(&child.wait_with_output().expect("ends"));
+    let answers: Vec<&str> = answers.lines().collect();
+    assert_eq!(answers[0], r#"{"types":["int","void"],"text":["2",null]}"#);
+    assert!(answers[1].starts_with(r#"{"error":"#), "{}", answers[1]);
+    assert_eq!(answers.len(), 2);
+}

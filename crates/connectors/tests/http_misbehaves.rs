@@ -1,0 +1,272 @@
+//! The HTTP source against servers that misbehave, each in its own way.
+
+use std::sync::{Arc, Mutex};
+
+use millstream_connectors::http::HttpKind;
+use millstream_connectors::random_user::{Options, Server};
+use millstream_core::{Error, Scope, SourceKind};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// What a server sends to one connection after another; the last is sent for ever.
+#[derive(Clone)]
+enum Reply {
+    /// These bytes, then the connection ends.
+    Bytes(Vec<u8>),
+    /// Nothing, and the connection stays open.
+    Stall,
+    /// The connection ends without a byte.
+    Reset,
+}
+
+fn answer(status: &str, headers: &str, body: &[u8]) -> Reply {
+    let head =
+        format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n{headers}\r\n", body.len());
+    Reply::Bytes([head.as_bytes(), body].concat())
+}
+
+fn ok(body: &str) -> Reply {
+    answer("200 OK", "Content-Type: application/json\r\n", body.as_bytes())
+}
+
+struct TestServer {
+    url: String,
+    /// The requests that came, whole.
+    requests: Arc<Mutex<Vec<String>>>,
+}
+
+impl TestServer {
+    async fn start(replies: Vec<Reply>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}/users", listener.local_addr().expect("an address"));
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let seen = requests.clone();
+        tokio::spawn(async move {
+            let mut next = 0;
+            loop {
+                let (stream, _) = listener.accept().await.expect("a connection");
+                let reply = replies[next.min(replies.len() - 1)].clone();
+                next += 1;
+                tokio::spawn(serve(stream, reply, seen.clone()));
+            }
+        });
+        Self { url, requests }
+    }
+
+    fn count(&self) -> usize {
+        self.requests.lock().expect("not poisoned").len()
+    }
+
+    fn request(&self, index: usize) -> String {
+        self.requests.lock().expect("not poisoned")[index].clone()
+    }
+}
+
+async fn serve(mut stream: TcpStream, reply: Reply, seen: Arc<Mutex<Vec<String>>>) {
+    let mut request = vec![0; 16 * 1024];
+    let length = stream.read(&mut request).await.unwrap_or(0);
+    seen.lock().expect("not poisoned").push(String::from_utf8_lossy(&request[..length]).into_owned());
+    match reply {
+        Reply::Bytes(bytes) => {
+            // The client may have heard enough and left.
+            let _ = stream.write_all(&bytes).await;
+        }
+        Reply::Stall => std::future::pending().await,
+        Reply::Reset => {}
+    }
+}
+
+/// The records of one request, as texts.
+async fn fetch(url: &str, more: Value) -> Result<Vec<String>, Error> {
+    let mut settings = json!({
+        "http": url, "records": "$.results", "schema": "a INT", "timeout": "300ms", "retries": 1,
+    });
+    settings.as_object_mut().expect("settings").extend(more.as_object().expect("settings").clone());
+    let mut source = HttpKind.open(&settings, &Scope::default()).await?;
+    let records = source.next().await?.expect("a first answer");
+    let texts =
+        records.iter().map(|record| String::from_utf8_lossy(record.value.unwrap_or_default()).into_owned());
+    Ok(texts.collect())
+}
+
+const GOOD: &str = r#"{"results": [{"a": 1.0}, {"a":2}]}"#;
+
+#[tokio::test]
+async fn passing_failures_are_retried() {
+    for (name, first) in [
+        ("500", answer("500 Internal Server Error", "", b"oops")),
+        ("503", answer("503 Service Unavailable", "", b"")),
+        ("429", answer("429 Too Many Requests", "", b"{\"error\":\"slow down\"}")),
+        ("408", answer("408 Request Timeout", "", b"")),
+        ("reset", Reply::Reset),
+        ("stall", Reply::Stall),
+        ("cut body", Reply::Bytes(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{\"results\": [".to_vec())),
+        ("HTML", answer("200 OK", "Content-Type: text/html\r\n", b"<html>maintenance</html>")),
+        ("no records", ok(r#"{"error": "busy"}"#)),
+        ("empty", ok("")),
+        ("cut JSON", ok(r#"{"results": [{"a":1}"#)),
+    ] {
+        let server = TestServer::start(vec![first, ok(GOOD)]).await;
+        let records = fetch(&server.url, json!({})).await.unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!(records, [r#"{"a": 1.0}"#, r#"{"a":2}"#], "{name}");
+        assert_eq!(server.count(), 2, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn spent_retries_are_an_error_that_says_what_came() {
+    for (reply, said) in [
+        (answer("503 Service Unavailable", "", b"down for lunch"), "down for lunch"),
+        (answer("200 OK", "", b"<html>"), "<html>"),
+        (ok(r#"{"other": 1}"#), "$.results"),
+        (Reply::Reset, "GET http://127.0.0.1"),
+        (Reply::Stall, "no answer in time"),
+    ] {
+        let server = TestServer::start(vec![reply]).await;
+        let error = fetch(&server.url, json!({})).await.expect_err("no records");
+        assert!(error.to_string().contains(said), "{said}: {error}");
+        assert!(error.to_string().contains("tried 2 times"), "{error}");
+        assert!(!error.is_passing());
+        assert_eq!(server.count(), 2);
+    }
+}
+
+#[tokio::test]
+async fn what_will_not_change_is_not_retried() {
+    for (status, body) in
+        [("404 Not Found", "no such page"), ("401 Unauthorized", "who are you"), ("400 Bad Request", "")]
+    {
+        let server = TestServer::start(vec![answer(status, "", body.as_bytes())]).await;
+        let error = fetch(&server.url, json!({"retries": 5})).await.expect_err("refused");
+        assert!(error.message.contains(status), "{error}");
+        assert_eq!(server.count(), 1);
+    }
+}
+
+#[tokio::test]
+async fn retry_after_is_obeyed() {
+    let server =
+        TestServer::start(vec![answer("429 Too Many Requests", "Retry-After: 2\r\n", b""), ok(GOOD)]).await;
+    let began = std::time::Instant::now();
+    fetch(&server.url, json!({})).await.expect("records");
+    // Without the header the wait would be at most half a second.
+    assert!(began.elapsed().as_secs_f64() > 1.9, "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn odd_but_readable_answers_are_taken() {
+    let nothing = TestServer::start(vec![ok(r#"{"results": []}"#)]).await;
+    assert_eq!(fetch(&nothing.url, json!({})).await.expect("an empty page"), Vec::<String>::new());
+    let wrong_type =
+        TestServer::start(vec![answer("200 OK", "Content-Type: image/png\r\n", GOOD.as_bytes())]).await;
+    assert_eq!(fetch(&wrong_type.url, json!({})).await.expect("JSON all the same").len(), 2);
+    let bytes = answer("200 OK", "", b"{\"results\": [{\"a\":\"\xff\"}, {\"a\": {\"b\": [1]}}]}");
+    let invalid = TestServer::start(vec![bytes]).await;
+    let records = fetch(&invalid.url, json!({})).await.expect("read as U+FFFD");
+    assert_eq!(records, ["{\"a\":\"\u{fffd}\"}", r#"{"a": {"b": [1]}}"#]);
+}
+
+#[tokio::test]
+async fn compressed_answers_are_unpacked() {
+    let packed = gzip(GOOD.as_bytes());
+    let server = TestServer::start(vec![answer("200 OK", "Content-Encoding: gzip\r\n", &packed)]).await;
+    assert_eq!(fetch(&server.url, json!({})).await.expect("records").len(), 2);
+    assert!(server.request(0).to_lowercase().contains("accept-encoding: gzip"));
+    assert!(server.request(0).to_lowercase().contains("user-agent: millstream/"));
+}
+
+/// gzip without compressing: one stored block.
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut out = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255, 1];
+    let length = bytes.len() as u16;
+    out.extend(length.to_le_bytes());
+    out.extend((!length).to_le_bytes());
+    out.extend(bytes);
+    let mut crc = u32::MAX;
+    for byte in bytes {
+        crc ^= u32::from(*byte);
+        for _ in 0..8 {
+            crc = if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 };
+        }
+    }
+    out.extend((!crc).to_le_bytes());
+    out.extend((bytes.len() as u32).to_le_bytes());
+    out
+}
+
+#[tokio::test]
+async fn a_huge_answer_is_refused_before_it_fills_the_memory() {
+    let body = vec![b' '; 100 << 20];
+    let server = TestServer::start(vec![answer("200 OK", "", &body)]).await;
+    let error = fetch(&server.url, json!({"timeout": "10s"})).await.expect_err("too large");
+    assert!(error.message.contains("larger than 64 MiB"), "{error}");
+    assert_eq!(server.count(), 1);
+}
+
+#[tokio::test]
+async fn deep_nesting_is_no_crash() {
+    let deep = format!(r#"{{"results": [{}1{}]}}"#, "[".repeat(100_000), "]".repeat(100_000));
+    let server = TestServer::start(vec![ok(&deep)]).await;
+    let error = fetch(&server.url, json!({})).await.expect_err("too deep");
+    assert!(error.message.contains("no JSON"), "{error}");
+}
+
+#[tokio::test]
+async fn redirects_are_followed_without_giving_headers_away() {
+    let other = TestServer::start(vec![ok(GOOD)]).await;
+    let location = format!("Location: {}\r\n", other.url);
+    let server = TestServer::start(vec![
+        answer("302 Found", "Location: /moved\r\n", b""),
+        answer("307 Temporary Redirect", &location, b""),
+    ])
+    .await;
+    let headers = json!({"headers": {"X-Api-Key": "s3cret"}});
+    assert_eq!(fetch(&server.url, headers.clone()).await.expect("records").len(), 2);
+    assert!(server.request(0).contains("s3cret") && server.request(1).contains("s3cret"));
+    assert!(server.request(1).starts_with("GET /moved "));
+    assert!(!other.request(0).contains("s3cret"), "the other host got the key");
+
+    let round = TestServer::start(vec![answer("302 Found", "Location: /again\r\n", b"")]).await;
+    let error = fetch(&round.url, headers).await.expect_err("a circle");
+    assert!(error.message.contains("redirects more than 10 times"), "{error}");
+}
+
+#[tokio::test]
+async fn the_built_in_api_keeps_the_real_ones_rules() {
+    let server = Server::start(0, Options::default()).await.expect("starts");
+    let users = async |query: Value| {
+        let more = json!({"query": query, "records": "$.results"});
+        let records = fetch(&server.url(), more).await.expect("users");
+        records.iter().map(|text| serde_json::from_str::<Value>(text).expect("a user")).collect::<Vec<_>>()
+    };
+    assert_eq!(users(json!({"results": 5000})).await.len(), 5000);
+    for results in [0, 5001] {
+        assert_eq!(users(json!({"results": results})).await.len(), 1);
+    }
+    let seeded = users(json!({"seed": "abc", "results": 20})).await;
+    assert_eq!(seeded, users(json!({"seed": "abc", "results": 20})).await);
+    assert_ne!(seeded, users(json!({"seed": "abc", "results": 20, "page": 2})).await);
+    let ids = |users: &[Value]| users.iter().map(|user| user["login"]["uuid"].clone()).collect::<Vec<_>>();
+    let first = |users: Vec<Value>| ids(&users[..1]);
+    assert_eq!(first(seeded), first(users(json!({"seed": "abc", "nat": "no"})).await));
+    assert!(
+        users(json!({"results": 50, "gender": "female"})).await.iter().all(|user| user["gender"] == "female")
+    );
+    assert!(
+        users(json!({"results": 50, "nat": "no"}))
+            .await
+            .iter()
+            .all(|user| { user["location"]["postcode"].as_str().is_some_and(|code| code.starts_with('0')) })
+    );
+    let fields = users(json!({"inc": "email,nat"})).await;
+    assert_eq!(fields[0].as_object().expect("a user").len(), 2);
+    assert!(users(json!({"exc": "login"})).await[0].get("login").is_none());
+
+    let strict = Server::start(0, Options { limit: 3, ..Options::default() }).await.expect("starts");
+    let error = fetch(&strict.url(), json!({"query": {"results": 4}, "retries": 0})).await.expect_err("429");
+    assert!(error.message.contains("429") && error.message.contains("cowboy"), "{error}");
+    let failing = Server::start(0, Options { fail: 1.0, ..Options::default() }).await.expect("starts");
+    let error = fetch(&failing.url(), json!({"retries": 0})).await.expect_err("503");
+    assert!(error.message.contains("503"), "{error}");
+}

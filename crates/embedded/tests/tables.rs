@@ -1,0 +1,115 @@
+//! The embedded table as a sink: whatever order rows come in, and however often, the same table.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
+use millstream_core::{Reason, Rows, Scope, Sink, SinkKind, cql};
+use millstream_embedded::{TableKind, TableStore};
+use serde_json::json;
+
+const CREATE: &str = "CREATE TABLE k.t (id text PRIMARY KEY, a text, n int)";
+
+type Row<'a> = (&'a str, Option<&'a str>, Option<i32>, i64);
+
+fn batch(rows: &[Row<'_>]) -> (RecordBatch, Vec<i64>) {
+    let id: StringArray = rows.iter().map(|row| Some(row.0)).collect();
+    let a: StringArray = rows.iter().map(|row| row.1).collect();
+    let n: Int32Array = rows.iter().map(|row| row.2).collect();
+    let columns: [(&str, ArrayRef); 3] = [("id", Arc::new(id)), ("a", Arc::new(a)), ("n", Arc::new(n))];
+    (RecordBatch::try_from_iter(columns).expect("a batch"), rows.iter().map(|row| row.3).collect())
+}
+
+async fn open(store: &TableStore, create: &str, nulls: &str) -> Box<dyn millstream_core::RowSink> {
+    let settings = json!({"table": "k.t", "create": create, "nulls": nulls});
+    match TableKind::new(store.clone()).open(&settings, &Scope::default()).await.expect("opens") {
+        Sink::Rows(sink) => sink,
+        Sink::Messages(_) => panic!("a table takes rows"),
+    }
+}
+
+fn contents(store: &TableStore) -> Vec<String> {
+    let table = cql::parse(CREATE, "k", "t").expect("a table");
+    let mut rows = Vec::new();
+    for batch in store.scan(&table, 2).expect("reads").expect("is there") {
+        let batch = batch.expect("reads");
+        for row in 0..batch.num_rows() {
+            let cell = |column: usize| {
+                arrow::util::display::array_value_to_string(batch.column(column), row).expect("prints")
+            };
+            rows.push(format!("{} {} {}", cell(0), cell(1), cell(2)));
+        }
+    }
+    rows.sort();
+    rows
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_order_of_writes_makes_no_difference() {
+    let rows: [Row<'_>; 7] = [
+        ("x", Some("old"), Some(1), 10),
+        ("x", Some("new"), None, 20),
+        ("x", None, Some(2), 15),
+        ("x", Some("oldest"), Some(9), 5),
+        ("y", Some("tie a"), Some(1), 7),
+        ("y", Some("tie b"), Some(-1), 7),
+        ("z", None, None, 1),
+    ];
+    // Of equal write times the greater bytes stay: −1 is ff ff ff ff.
+    let expected = ["x new 2", "y tie b -1", "z  "];
+    for rotation in 0..rows.len() {
+        for backwards in [false, true] {
+            let dir = tempfile::tempdir().expect("a folder");
+            let store = TableStore::new(&dir.path().join("tables.sqlite"));
+            let mut sink = open(&store, CREATE, "keep").await;
+            sink.prepare().await.expect("prepares");
+            let mut order = rows;
+            order.rotate_left(rotation);
+            if backwards {
+                order.reverse();
+            }
+            // One by one, then all again in one batch: writing twice changes nothing.
+            for row in order {
+                let (batch, write_times) = batch(&[row]);
+                sink.write(&Rows { batch: &batch, write_times: &write_times }).await.expect("writes");
+            }
+            let (batch, write_times) = batch(&order);
+            let written =
+                sink.write(&Rows { batch: &batch, write_times: &write_times }).await.expect("writes");
+            assert_eq!(written.written, 7);
+            assert_eq!(contents(&store), expected, "{order:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_null_deletes_only_where_it_is_asked_to() {
+    for (nulls, expected) in [("keep", "x a 1"), ("delete", "x  1")] {
+        let dir = tempfile::tempdir().expect("a folder");
+        let store = TableStore::new(&dir.path().join("tables.sqlite"));
+        let mut sink = open(&store, CREATE, nulls).await;
+        sink.prepare().await.expect("prepares");
+        for row in [("x", None, Some(1), 20), ("x", Some("a"), Some(0), 10)] {
+            let (batch, write_times) = batch(&[row]);
+            sink.write(&Rows { batch: &batch, write_times: &write_times }).await.expect("writes");
+        }
+        assert_eq!(contents(&store), [expected], "{nulls}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_can_never_be_written_are_refused_alone() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = TableStore::new(&dir.path().join("tables.sqlite"));
+    let mut sink = open(&store, CREATE, "keep").await;
+    sink.prepare().await.expect("prepares");
+    let (batch, write_times) =
+        batch(&[("a", None, None, 1), ("", None, None, 1), (&"k".repeat(70_000), None, None, 1)]);
+    let written = sink.write(&Rows { batch: &batch, write_times: &write_times }).await.expect("writes");
+    assert_eq!(written.written, 1);
+    let reasons: Vec<_> = written.refused.iter().map(|(row, reason, _)| (*row, *reason)).collect();
+    assert_eq!(reasons, [(1, Reason::NullKey), (2, Reason::NullKey)]);
+
+    let other = "CREATE TABLE k.t (id text PRIMARY KEY, a text, n bigint)";
+    let error = open(&store, other, "keep").await.prepare().await.expect_err("other columns");
+    assert!(error.message.contains("n int") && error.message.contains("n bigint"), "{error}");
+}
