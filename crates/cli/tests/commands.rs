@@ -68,7 +68,7 @@ fn every_record_is_passed_filtered_or_dead_and_dead_ones_are_shown() {
     assert_eq!(
         lines,
         [
-            "fetch/numbers/0/2\tunreadable\tn: \"x\" is no int at byte 15",
+            "fetch/numbers/0/2\tunreadable\tn: \"x\" is no int at byte 17",
             "fetch/numbers/0/3\tnull-key\tid is null",
             "fetch/numbers/0/4\tunreadable\tthe message is no JSON object"
         ]
@@ -231,7 +231,7 @@ fn a_preview_shows_input_and_output_side_by_side() {
     assert_eq!(
         stdout(&preview),
         "in   {\"id\":\"a\",\"n\":1}\nout  {\"id\":\"a\",\"n\":1}\nin   {\"id\":\"b\",\"n\":0}\n     filtered\n\
-         in   {\"id\":\"c\",\"n\":\"x\"}\ndead unreadable: n: \"x\" is no int at byte 15\n"
+         in   {\"id\":\"c\",\"n\":\"x\"}\ndead unreadable: n: \"x\" is no int at byte 17\n"
     );
     assert!(!folder.path().join(".millstream").exists(), "nothing is written");
 }

@@ -12,7 +12,7 @@ use axum::routing::get;
 use serde::Deserialize;
 
 /// The binary, in a folder of its own, with nothing of our environment that it would heed.
-pub fn millstream(folder: &Path) -> Command {
+pub(crate) fn millstream(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_millstream"));
     command.current_dir(folder).stdin(Stdio::null());
     for name in ["KAFKA_BROKERS", "CASSANDRA_HOSTS", "RANDOM_USER_API", "MILLSTREAM_EMBEDDED"] {
@@ -23,32 +23,32 @@ pub fn millstream(folder: &Path) -> Command {
 }
 
 /// Runs to the end.
-pub fn output(command: &mut Command) -> Output {
+pub(crate) fn output(command: &mut Command) -> Output {
     command.output().expect("the binary runs")
 }
 
 /// Runs in the background.
-pub fn spawn(command: &mut Command) -> Child {
+pub(crate) fn spawn(command: &mut Command) -> Child {
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary runs")
 }
 
-pub fn stdout(output: &Output) -> String {
+pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).expect("UTF-8")
 }
 
-pub fn stderr(output: &Output) -> String {
+pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).expect("UTF-8")
 }
 
 /// The run's summary, from standard output.
-pub fn summary(output: &Output) -> serde_json::Value {
+pub(crate) fn summary(output: &Output) -> serde_json::Value {
     let text = stdout(output);
     serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}\n{}", stderr(output)))
 }
 
 /// An API that answers page after page.
-pub struct Api {
-    pub url: String,
+pub(crate) struct Api {
+    pub(crate) url: String,
     runtime: Option<tokio::runtime::Runtime>,
 }
 
@@ -62,7 +62,7 @@ type Pages = Arc<dyn Fn(usize) -> String + Send + Sync>;
 
 impl Api {
     /// `page` gives the body of the answer to the n-th request, or to `?page=n`.
-    pub fn start(page: impl Fn(usize) -> String + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(page: impl Fn(usize) -> String + Send + Sync + 'static) -> Self {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let count = Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let pages: Pages = Arc::new(move |asked| {

@@ -63,7 +63,7 @@ fn decimal(precision: u8, scale: i8) -> Kernel {
         let parsed: Decimal128Array = texts(&args[0])
             .iter()
             .map(|text| {
-                let (digits, exponent) = big_decimal(text?)?;
+                let (digits, exponent) = big_decimal(java_trim(text?))?;
                 rescale_parts(&digits, exponent, precision, scale)
             })
             .collect();
@@ -159,21 +159,29 @@ fn hexadecimal(text: &str) -> Option<f64> {
 }
 
 /// The digits of a number as Java's `BigDecimal` reads it, and the power of ten behind them.
-fn big_decimal(text: &str) -> Option<(String, i64)> {
-    let text = java_trim(text);
+pub(crate) fn big_decimal(text: &str) -> Option<(String, i64)> {
     let (mantissa, exponent) = match text.split_once(['e', 'E']) {
         Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
         None => (text, 0),
     };
-    let (sign, digits) = match mantissa.as_bytes().first()? {
-        b'-' => ("-", &mantissa[1..]),
-        b'+' => ("", &mantissa[1..]),
-        _ => ("", mantissa),
-    };
-    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    let all_digits = whole.bytes().chain(fraction.bytes()).all(|b| b.is_ascii_digit());
-    if !all_digits || whole.len() + fraction.len() == 0 {
+    let sign = if mantissa.starts_with('-') { "-" } else { "" };
+    let unsigned = mantissa.strip_prefix(['-', '+']).unwrap_or(mantissa);
+    let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
+    let digits: String = whole.chars().chain(fraction.chars()).map(digit).collect::<Option<_>>()?;
+    if digits.is_empty() {
         return None;
     }
-    Some((format!("{sign}{whole}{fraction}"), i64::from(exponent) - fraction.len() as i64))
+    Some((format!("{sign}{digits}"), i64::from(exponent) - fraction.chars().count() as i64))
+}
+
+/// A digit of any script, as `Character.isDigit` has it, as one of 0 to 9.
+fn digit(c: char) -> Option<char> {
+    /// The zeros of the scripts within the first 65,536 characters.
+    const ZEROS: [u32; 37] = [
+        0x30, 0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xde6,
+        0xe50, 0xed0, 0xf20, 0x1040, 0x1090, 0x17e0, 0x1810, 0x1946, 0x19d0, 0x1a80, 0x1a90, 0x1b50, 0x1bb0,
+        0x1c40, 0x1c50, 0xa620, 0xa8d0, 0xa900, 0xa9d0, 0xa9f0, 0xaa50, 0xabf0, 0xff10,
+    ];
+    let zero = ZEROS.into_iter().find(|zero| (*zero..zero + 10).contains(&u32::from(c)))?;
+    char::from_digit(u32::from(c) - zero, 10)
 }

@@ -2,6 +2,7 @@
 //! type becomes null, whole numbers wrap). A pair that is not here is refused.
 
 mod from_text;
+mod java_floating;
 mod numbers;
 mod times;
 mod to_text;
@@ -11,8 +12,10 @@ use std::ops::Range;
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 
+pub(crate) use from_text::big_decimal;
+pub(crate) use java_floating::java_double;
 pub(crate) use times::{civil_from_days, parse_date, parse_timestamp};
-pub(crate) use to_text::{Formatter, java_double};
+pub(crate) use to_text::Formatter;
 
 use crate::bind::coerce::{is_atomic, is_numeric};
 use crate::bind::{Bind, failed};

@@ -9,7 +9,8 @@ use arrow::datatypes::{
     Int64Type,
 };
 
-use super::to_text::{big_decimal, java_double};
+use super::java_floating::java_double;
+use super::to_text::big_decimal;
 use crate::functions::decimal::{rescale, rescale_parts};
 use crate::operation::{Kernel, on_arrays};
 

@@ -9,6 +9,7 @@ use arrow::datatypes::{
     Int64Type, TimestampMicrosecondType,
 };
 
+use super::java_floating::{java_double, java_float};
 use super::times;
 use crate::operation::{Kernel, on_arrays};
 
@@ -138,59 +139,6 @@ fn write_number(out: &mut String, number: impl Into<i64>) {
     write!(out, "{}", number.into()).expect("writing to a text");
 }
 
-/// A number as Java's `Double.toString` prints it.
-pub(crate) fn java_double(number: f64, out: &mut String) {
-    java_floating(&format!("{number:e}"), number.abs(), out);
-}
-
-/// A number as Java's `Float.toString` prints it.
-pub(crate) fn java_float(number: f32, out: &mut String) {
-    java_floating(&format!("{number:e}"), f64::from(number.abs()), out);
-}
-
-/// `shortest` has the fewest digits that give the number back, as `-1.25e-7`.
-fn java_floating(shortest: &str, magnitude: f64, out: &mut String) {
-    if magnitude.is_nan() {
-        out.push_str("NaN");
-        return;
-    }
-    let (sign, digits) = match shortest.strip_prefix('-') {
-        Some(digits) => ("-", digits),
-        None => ("", shortest),
-    };
-    out.push_str(sign);
-    if magnitude.is_infinite() {
-        out.push_str("Infinity");
-        return;
-    }
-    let (mantissa, exponent) = digits.split_once('e').expect("an exponent");
-    let exponent: i32 = exponent.parse().expect("a number");
-    let (first, rest) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    if magnitude == 0.0 {
-        out.push_str("0.0");
-    } else if (1e-3..1e7).contains(&magnitude) {
-        plain(first, rest, exponent, out);
-    } else {
-        let rest = if rest.is_empty() { "0" } else { rest };
-        write!(out, "{first}.{rest}E{exponent}").expect("writing to a text");
-    }
-}
-
-fn plain(first: &str, rest: &str, exponent: i32, out: &mut String) {
-    let digits = format!("{first}{rest}");
-    if exponent < 0 {
-        let zeros = "0".repeat((-exponent - 1) as usize);
-        write!(out, "0.{zeros}{digits}").expect("writing to a text");
-        return;
-    }
-    let whole = exponent as usize + 1;
-    if digits.len() <= whole {
-        write!(out, "{digits}{}.0", "0".repeat(whole - digits.len())).expect("writing to a text");
-    } else {
-        write!(out, "{}.{}", &digits[..whole], &digits[whole..]).expect("writing to a text");
-    }
-}
-
 /// A DECIMAL as Java's `BigDecimal.toString` prints it.
 pub(crate) fn big_decimal(unscaled: i128, scale: i8, out: &mut String) {
     let digits = unscaled.unsigned_abs().to_string();
@@ -217,32 +165,6 @@ pub(crate) fn big_decimal(unscaled: i128, scale: i8, out: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn double(number: f64) -> String {
-        let mut out = String::new();
-        java_double(number, &mut out);
-        out
-    }
-
-    #[test]
-    fn doubles_are_printed_as_java_does() {
-        for (number, expected) in [
-            (0.0, "0.0"),
-            (-0.0, "-0.0"),
-            (1.0, "1.0"),
-            (100.0, "100.0"),
-            (0.001, "0.001"),
-            (0.0001, "1.0E-4"),
-            (9_999_999.0, "9999999.0"),
-            (1e7, "1.0E7"),
-            (123_456.789, "123456.789"),
-            (1.234_567_890_123_456_7e19, "1.2345678901234567E19"),
-            (f64::NAN, "NaN"),
-            (f64::NEG_INFINITY, "-Infinity"),
-        ] {
-            assert_eq!(double(number), expected);
-        }
-    }
 
     #[test]
     fn decimals_are_printed_as_java_does() {

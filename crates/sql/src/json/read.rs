@@ -6,7 +6,7 @@ use arrow::datatypes::DataType;
 use super::column::{Column, Values};
 use super::encode::write_char;
 use super::scan::{Bad, Scanner, Text};
-use crate::cast::{java_double, parse_date, parse_timestamp};
+use crate::cast::{big_decimal, java_double, parse_date, parse_timestamp};
 use crate::functions::decimal::rescale_parts;
 use crate::types::simple_string;
 
@@ -93,26 +93,11 @@ fn without_gmt(text: &str) -> Option<String> {
 
 /// A number as Java's `BigDecimal` reads it, once the commas are taken out.
 fn decimal(text: &str, precision: u8, scale: i8) -> Option<i128> {
-    let without_commas;
-    let text = if text.contains(',') {
-        without_commas = text.replace(',', "");
-        &without_commas
-    } else {
-        text
+    let (digits, exponent) = match text.contains(',') {
+        true => big_decimal(&text.replace(',', ""))?,
+        false => big_decimal(text)?,
     };
-    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
-        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
-        None => (text, 0),
-    };
-    let unsigned = mantissa.strip_prefix(['-', '+']).unwrap_or(mantissa);
-    let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
-    let digits = whole.bytes().chain(fraction.bytes());
-    if whole.len() + fraction.len() == 0 || !digits.clone().all(|b| b.is_ascii_digit()) {
-        return None;
-    }
-    let sign = if mantissa.starts_with('-') { "-" } else { "" };
-    let exponent = i64::from(exponent) - fraction.len() as i64;
-    rescale_parts(&format!("{sign}{whole}{fraction}"), exponent, precision, scale)
+    rescale_parts(&digits, exponent, precision, scale)
 }
 
 /// Standard base64 in padded groups of four, white space between them.
