@@ -1,6 +1,8 @@
 //! Killed anywhere: at random moments the process gets SIGKILL; once it has caught up, the table
 //! is what the topic says, cell for cell, and every message was counted exactly once.
 
+#![allow(clippy::print_stdout, reason = "what was measured or skipped is said aloud")]
+
 mod support;
 
 use std::collections::BTreeMap;

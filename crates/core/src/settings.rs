@@ -37,7 +37,8 @@ impl Period {
 impl fmt::Display for Period {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = self.0.as_millis() as u64;
-        let largest = Self::UNITS.into_iter().rev().find(|(_, unit_ms)| ms >= *unit_ms && ms % unit_ms == 0);
+        let largest =
+            Self::UNITS.into_iter().rev().find(|(_, unit_ms)| ms >= *unit_ms && ms.is_multiple_of(*unit_ms));
         let (unit, unit_ms) = largest.unwrap_or(("s", 1_000));
         write!(f, "{}{unit}", ms / unit_ms)
     }

@@ -1,5 +1,7 @@
 //! The embedded broker with clients of others: librdkafka, and kcat where it is installed.
 
+#![allow(clippy::print_stdout, reason = "what was measured or skipped is said aloud")]
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;

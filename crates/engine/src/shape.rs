@@ -111,8 +111,7 @@ impl<'a> Checker<'a> {
         }
         for required in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
             if !entries.iter().any(|(key, _)| key.is_text(required)) {
-                let meaning =
-                    properties.and_then(|known| known.get(required)).map(|property| first_sentence(property));
+                let meaning = properties.and_then(|known| known.get(required)).map(first_sentence);
                 self.add(format!("`{required}` is missing"), name, meaning.flatten());
             }
         }

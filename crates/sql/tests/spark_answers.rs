@@ -1,6 +1,8 @@
 //! Statements that a real Spark has answered, answered natively: the same, or refused; never
 //! different. `tests/spark/README.md` says where the answers come from.
 
+#![allow(clippy::print_stdout, reason = "what was measured or skipped is said aloud")]
+
 use std::collections::BTreeMap;
 
 use millstream_sql::{ErrorKind, answer};

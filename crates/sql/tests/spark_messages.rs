@@ -1,6 +1,8 @@
 //! Messages that a real Spark's `from_json` has read, read natively: the same are readable, with
 //! the same values. `tests/spark/README.md` says where the answers come from.
 
+#![allow(clippy::print_stdout, reason = "what was measured or skipped is said aloud")]
+
 use arrow::array::Array;
 use millstream_core::Reason;
 use millstream_sql::{Decoder, cell_text, parse_schema};

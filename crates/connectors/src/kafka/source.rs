@@ -16,6 +16,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message, Timestamp};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::block_in_place;
 
@@ -30,6 +31,8 @@ const BATCH_BYTES_MAX: usize = 4 << 20;
 const LINGER: Duration = Duration::from_millis(2);
 /// Batches that wait for the engine.
 const BATCHES_WAITING_MAX: usize = 2;
+/// How long the engine may take with its batch before partitions are paused.
+const BEFORE_PAUSE: Duration = Duration::from_secs(2);
 /// How often the thread looks up while nothing comes.
 const IDLE_POLL: Duration = Duration::from_millis(100);
 /// How often a source that drains asks what others have committed.
@@ -153,14 +156,22 @@ impl TopicSource {
             // The thread polls also while the engine waits for a service.
             .set("max.poll.interval.ms", "86400000")
             .set("fetch.wait.max.ms", "250")
-            .set("queued.max.messages.kbytes", "16384");
+            .set("queued.max.messages.kbytes", "16384")
+            // When that is full, look again soon and not after a second.
+            .set("fetch.queue.backoff.ms", "2");
         let consumer: BaseConsumer<Context> =
             config.create_with_context(context).map_err(|e| explain(&what, &e))?;
         block_in_place(|| partition_count(consumer.client(), topic))?;
         consumer.subscribe(&[topic]).map_err(|e| explain(&what, &e))?;
         let consumer = Arc::new(consumer);
         let (sender, batches) = mpsc::channel(BATCHES_WAITING_MAX);
-        let poller = Poller { what, consumer: consumer.clone(), shared: shared.clone(), sender };
+        let poller = Poller {
+            what,
+            consumer: consumer.clone(),
+            shared: shared.clone(),
+            sender,
+            runtime: Handle::current(),
+        };
         std::thread::Builder::new()
             .name(format!("topic {topic}"))
             .spawn(move || poller.run())
@@ -304,6 +315,7 @@ struct Poller {
     consumer: Arc<BaseConsumer<Context>>,
     shared: Arc<Shared>,
     sender: mpsc::Sender<Result<Batch>>,
+    runtime: Handle,
 }
 
 impl Poller {
@@ -330,19 +342,23 @@ impl Poller {
         }
     }
 
-    /// Waits until the engine takes the batch, polling so that the group sees us alive; nothing
-    /// more is fetched meanwhile. False when nobody will take it.
+    /// Waits until the engine takes the batch; false when nobody will take it.
+    ///
+    /// A wait that gets long is a service that does not answer: then partitions are paused and
+    /// polling goes on, so that the group can share them anew. Not before: pausing throws away
+    /// what librdkafka has fetched ahead.
     fn hand_over(&self, records: &mut Records) -> bool {
         let assigned = self.shared.assigned.lock();
         let epochs = assigned.iter().map(|(partition, now)| (*partition, now.epoch)).collect();
         drop(assigned);
-        let mut batch = Ok(Batch { records: std::mem::take(records), epochs });
+        let batch = Batch { records: std::mem::take(records), epochs };
         let mut paused: Option<TopicPartitionList> = None;
-        let taken = loop {
-            match self.sender.try_send(batch) {
-                Ok(()) => break true,
-                Err(mpsc::error::TrySendError::Closed(_)) => break false,
-                Err(mpsc::error::TrySendError::Full(back)) => batch = back,
+        let place = loop {
+            let wait = if paused.is_none() { BEFORE_PAUSE } else { Duration::from_millis(10) };
+            match self.runtime.block_on(async { tokio::time::timeout(wait, self.sender.reserve()).await }) {
+                Ok(place) => break place,
+                Err(_) if self.shared.stopping.load(Ordering::Relaxed) => return false,
+                Err(_) => {}
             }
             if paused.is_none()
                 && let Ok(assignment) = self.consumer.assignment()
@@ -350,7 +366,7 @@ impl Poller {
             {
                 paused = Some(assignment);
             }
-            if let Some(Ok(message)) = self.consumer.poll(Duration::from_millis(5)) {
+            if let Some(Ok(message)) = self.consumer.poll(Duration::from_millis(10)) {
                 push(records, &message);
             }
         };
@@ -359,7 +375,7 @@ impl Poller {
         {
             tracing::debug!("{}: cannot resume: {error}", self.what);
         }
-        taken
+        place.map(|place| place.send(Ok(batch))).is_ok()
     }
 }
 

@@ -20,7 +20,10 @@ pub fn read_all(
     const RECORDS_MAX: usize = 1_000;
     let what = format!("reading topic {topic} on {}", connection.brokers);
     let mut config = connection.client("millstream-look");
-    config.set("group.id", "millstream-look").set("enable.auto.commit", "false");
+    config
+        .set("group.id", "millstream-look")
+        .set("enable.auto.commit", "false")
+        .set("fetch.queue.backoff.ms", "2");
     let consumer: BaseConsumer = config.create().map_err(|e| explain(&what, &e))?;
     let mut list = TopicPartitionList::new();
     let mut left = 0;

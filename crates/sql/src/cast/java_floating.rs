@@ -181,7 +181,7 @@ fn fraction_digits(
     let mut m = scaled(1, b5, m2);
     let tens = &s * 10_u8;
     let mut digits = Vec::new();
-    let mut step = |b: &mut BigUint, m: &mut BigUint| {
+    let step = |b: &mut BigUint, m: &mut BigUint| {
         let quotient = &*b / &s;
         *b = (&*b % &s) * 10_u8;
         *m *= 10_u8;
@@ -237,6 +237,7 @@ fn round_up(digits: &mut [u8], exponent: &mut i32) {
 }
 
 /// The power of ten just below the number, or one too many.
+#[allow(clippy::approx_constant, reason = "the estimate is Java's to the last digit")]
 fn estimated_power(mantissa: u64, exponent: i32) -> i32 {
     let between_1_and_2 = f64::from_bits((1023 << MANTISSA_BITS) | (mantissa & ((1 << MANTISSA_BITS) - 1)));
     let estimate =

@@ -345,7 +345,7 @@ fn from_seconds(seconds: i64) -> i64 {
 }
 
 fn from_exact_seconds(seconds: f64) -> Option<i64> {
-    seconds.is_finite().then(|| (seconds * MICROS_PER_SECOND as f64) as i64)
+    seconds.is_finite().then_some((seconds * MICROS_PER_SECOND as f64) as i64)
 }
 
 #[cfg(test)]
