@@ -151,6 +151,7 @@ impl Pipeline {
         values.fill(&mut document.root, &mut secrets, &mut mistakes);
         let schema = registry.json_schema();
         shape::check(&document.root, &schema, &schema, &mut mistakes);
+        check_words(&document, &mut mistakes);
         if !mistakes.is_empty() {
             return Err(report(mistakes));
         }
@@ -172,7 +173,6 @@ impl Pipeline {
             }
         }
         keep_headers_secret(&document.root, &mut secrets);
-        check_words(&file, &document, &mut mistakes);
         if !mistakes.is_empty() {
             return Err(report(mistakes));
         }
@@ -195,39 +195,39 @@ impl Pipeline {
 }
 
 /// What the types alone do not say.
-fn check_words(file: &PipelineFile, document: &Document, mistakes: &mut Vec<Diagnostic>) {
+fn check_words(document: &Document, mistakes: &mut Vec<Diagnostic>) {
     let is_name = |name: &str| {
         !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b))
     };
-    let mut name = |name: &str, span| {
-        if !is_name(name) {
-            let mistake = Diagnostic::error(format!("`{name}` is no name"), span);
+    let mut names: Vec<&Node> = document.root.get("name").into_iter().collect();
+    if let Some(Kind::Map(flows)) = document.root.get("flows").map(|flows| &flows.kind) {
+        names.extend(flows.iter().map(|(name, _)| name));
+        if flows.is_empty() {
+            let span = document.name_span(&["flows"]);
+            mistakes.push(Diagnostic::error("a pipeline has at least one flow", span));
+        }
+    }
+    for node in names {
+        if let Some(name) = node.text().filter(|name| !is_name(name)) {
+            let mistake = Diagnostic::error(format!("`{name}` is no name"), node.span.clone());
             mistakes.push(mistake.help("use letters, digits, _, - and ."));
         }
-    };
-    name(&file.name, document.nearest(&["name"]).span.clone());
-    for flow in file.flows.keys() {
-        name(flow, document.name_span(&["flows", flow]));
     }
-    if file.flows.is_empty() {
-        let span = document.name_span(&["flows"]);
-        mistakes.push(Diagnostic::error("a pipeline has at least one flow", span));
-    }
-    if let Some(schedule) = &file.schedule
-        && let Err(why) = schedule.parse::<croner::Cron>()
+    if let Some(node) = document.root.get("schedule")
+        && let Some(Err(why)) = node.text().map(str::parse::<croner::Cron>)
     {
-        let span = document.nearest(&["schedule"]).span.clone();
+        let schedule = node.text().unwrap_or_default();
         mistakes.push(
-            Diagnostic::error(format!("`{schedule}` is no schedule: {why}"), span)
+            Diagnostic::error(format!("`{schedule}` is no schedule: {why}"), node.span.clone())
                 .help("write @hourly, @daily, or five fields like \"0 6 * * 1-5\""),
         );
     }
-    if let Some(zone) = &file.timezone
-        && zone.parse::<chrono_tz::Tz>().is_err()
+    if let Some(node) = document.root.get("timezone")
+        && let Some(zone) = node.text().filter(|zone| zone.parse::<chrono_tz::Tz>().is_err())
     {
-        let span = document.nearest(&["timezone"]).span.clone();
         mistakes.push(
-            Diagnostic::error(format!("`{zone}` is no time zone"), span).help("write one like Europe/Paris"),
+            Diagnostic::error(format!("`{zone}` is no time zone"), node.span.clone())
+                .help("write one like Europe/Paris"),
         );
     }
 }

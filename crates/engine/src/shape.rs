@@ -11,6 +11,9 @@ use crate::document::{Kind, Node};
 /// In a schema: the value's first name says which of `oneOf` is meant.
 pub(crate) const BY_FIRST_NAME: &str = "x-by-first-name";
 
+/// How a length of time, the only text with a pattern, is written.
+const PERIOD_HELP: &str = "write a number and ms, s, m, h or d";
+
 /// Names all mistakes of `node` against `schema`, whose references lead into `root`.
 pub(crate) fn check(node: &Node, schema: &Value, root: &Value, mistakes: &mut Vec<Diagnostic>) {
     Checker { root, mistakes }.value(node, schema, &node.span);
@@ -59,8 +62,12 @@ impl<'a> Checker<'a> {
             let wanted =
                 kinds.iter().filter(|kind| **kind != "null").map(|kind| described(kind)).collect::<Vec<_>>();
             let wanted = schema["title"].as_str().map_or_else(|| wanted.join(" or "), str::to_owned);
-            let help = (kinds.contains(&"string") && !json.is_object() && !json.is_array())
-                .then(|| "put it in quotes to make it a text".to_owned());
+            let is_single = !json.is_object() && !json.is_array();
+            let help = match kinds.contains(&"string") && is_single {
+                true if schema["pattern"].is_string() => Some(PERIOD_HELP.to_owned()),
+                true => Some("put it in quotes to make it a text".to_owned()),
+                false => None,
+            };
             let span = if matches!(node.kind, Kind::Scalar { .. }) { &node.span } else { name };
             return self.add(format!("expected {wanted}, this is {}", shown(&json)), span, help);
         }
@@ -68,11 +75,7 @@ impl<'a> Checker<'a> {
             && schema["pattern"].is_string()
             && millstream_core::settings::Period::parse(text).is_none()
         {
-            return self.add(
-                format!("`{text}` is not {title}"),
-                &node.span,
-                Some("write a number and ms, s, m, h or d".into()),
-            );
+            return self.add(format!("`{text}` is not {title}"), &node.span, Some(PERIOD_HELP.to_owned()));
         }
         if let (Some(number), Some(minimum)) = (json.as_f64(), schema["minimum"].as_f64())
             && number < minimum

@@ -156,7 +156,8 @@ impl TopicSource {
             // The thread polls also while the engine waits for a service.
             .set("max.poll.interval.ms", "86400000")
             .set("fetch.wait.max.ms", "250")
-            .set("queued.max.messages.kbytes", "16384")
+            .set("queued.min.messages", "20000")
+            .set("queued.max.messages.kbytes", "8192")
             // When that is full, look again soon and not after a second.
             .set("fetch.queue.backoff.ms", "2");
         let consumer: BaseConsumer<Context> =
