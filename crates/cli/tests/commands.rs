@@ -182,12 +182,16 @@ fn a_stop_finishes_the_batch_and_says_so() {
         .stderr(std::process::Stdio::piped())
         .spawn()
         .expect("runs");
-    let table = folder.path().join(".millstream/tables.sqlite");
+    // The table can be asked while it is written.
     let began = Instant::now();
-    while !table.exists() && began.elapsed() < Duration::from_secs(20) {
-        std::thread::yield_now();
+    loop {
+        let sql = "SELECT count(*) > 3 AS enough FROM t";
+        let asked = output(millstream(folder.path()).args(["query", "one.yaml", sql, "--format", "csv"]));
+        if stdout(&asked) == "enough\ntrue\n" {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "{}", stderr(&asked));
     }
-    std::thread::sleep(Duration::from_millis(500));
     let second = output(millstream(folder.path()).args(["run", "one.yaml"]));
     assert_eq!(second.status.code(), Some(2));
     assert!(stderr(&second).contains(&format!("(process {})", child.id())), "{}", stderr(&second));

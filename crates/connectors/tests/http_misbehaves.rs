@@ -1,5 +1,7 @@
 //! The HTTP source against servers that misbehave, each in its own way.
 
+#![allow(clippy::print_stdout, reason = "what was skipped is said aloud")]
+
 use std::sync::{Arc, Mutex};
 
 use millstream_connectors::http::HttpKind;
@@ -269,4 +271,68 @@ async fn the_built_in_api_keeps_the_real_ones_rules() {
     let failing = Server::start(0, Options { fail: 1.0, ..Options::default() }).await.expect("starts");
     let error = fetch(&failing.url(), json!({"retries": 0})).await.expect_err("503");
     assert!(error.message.contains("503"), "{error}");
+}
+
+/// Ends the process when the test does.
+struct Ended(std::process::Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test]
+async fn https_trusts_the_certificates_it_is_told_to_and_no_others() {
+    use std::process::{Command, Stdio};
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| dir.path().join(name).to_str().expect("UTF-8").to_owned();
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"])
+        .args([
+            "-addext",
+            "subjectAltName=DNS:localhost,IP:127.0.0.1",
+            "-keyout",
+            &path("key"),
+            "-out",
+            &path("cert"),
+        ])
+        .stderr(Stdio::null())
+        .status();
+    if !made.is_ok_and(|status| status.success()) {
+        println!("SKIPPED: openssl is not installed, so HTTPS was not tried");
+        return;
+    }
+    std::fs::write(dir.path().join("users"), GOOD).expect("writes");
+    let port =
+        TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address").port();
+    let server = Command::new("openssl")
+        .args([
+            "s_server",
+            "-accept",
+            &format!("127.0.0.1:{port}"),
+            "-key",
+            &path("key"),
+            "-cert",
+            &path("cert"),
+            "-WWW",
+        ])
+        .current_dir(dir.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    let _server = Ended(server.expect("openssl runs"));
+    while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    let url = format!("https://localhost:{port}/users");
+    let trusted = fetch(&url, json!({"ca": path("cert"), "timeout": "5s", "retries": 3})).await;
+    assert_eq!(trusted.expect("records").len(), 2);
+    let stranger = fetch(&url, json!({"timeout": "5s", "retries": 0})).await.expect_err("not trusted");
+    assert!(stranger.message.to_lowercase().contains("certificate"), "{stranger}");
+    let missing = fetch(&url, json!({"ca": path("nothing")})).await.expect_err("no file");
+    assert!(missing.message.contains("cannot use the certificates"), "{missing}");
 }

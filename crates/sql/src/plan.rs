@@ -187,6 +187,7 @@ pub(crate) struct Evaluator {
 
 impl Evaluator {
     pub(crate) fn new(flat: &Flat, input: &Schema) -> Result<Self, DataFusionError> {
+        let declared = input;
         let input = Arc::new(internal_schema(input));
         let known = DFSchema::try_from(input.as_ref().clone())?;
         let physical = |expr: &Expr| {
@@ -196,7 +197,7 @@ impl Evaluator {
         let columns =
             flat.columns.iter().map(|column| physical(&column.value.expr)).collect::<Result<_, _>>()?;
         let fields = flat.columns.iter().map(|column| {
-            let nullable = is_nullable(&column.value.expr);
+            let nullable = is_nullable(&column.value.expr, declared);
             Field::new(&column.name, column.value.kind.clone(), nullable)
         });
         let output = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
@@ -253,11 +254,16 @@ pub(crate) fn internal_schema(schema: &Schema) -> Schema {
     )
 }
 
-/// Whether the expression can be null, as far as it is plain to see.
-fn is_nullable(expr: &Expr) -> bool {
+/// Whether the expression can be null, as far as it is plain to see: a column that is declared NOT
+/// NULL is not.
+fn is_nullable(expr: &Expr, declared: &Schema) -> bool {
     match expr {
         Expr::Literal(value, _) => value.is_null(),
         Expr::IsNull(_) | Expr::IsNotNull(_) | Expr::IsTrue(_) | Expr::IsFalse(_) => false,
+        Expr::Column(column) => {
+            let at = (0..declared.fields().len()).find(|at| internal_name(*at) == column.name);
+            at.is_none_or(|at| declared.field(at).is_nullable())
+        }
         _ => true,
     }
 }

@@ -1,6 +1,7 @@
 //! `check`: everything that can be known without asking anybody.
 
 use millstream_core::SinkPlan;
+use millstream_engine::PlannedFlow;
 
 use crate::args::FileArgs;
 use crate::load::load;
@@ -20,10 +21,23 @@ pub(super) fn run(args: &FileArgs) -> Outcome {
             None => flow.origin.plan.address.clone(),
         };
         let columns = flow.query.schema().fields().len();
+        let may_be_null = match &flow.target.plan {
+            SinkPlan::Topic { key, .. } => key.as_slice(),
+            SinkPlan::Table(_) => &[],
+        };
+        let may_be_null: Vec<_> =
+            may_be_null.iter().filter(|name| is_nullable(flow, name)).cloned().collect();
         eprintln!("{}: {from} → {columns} columns → {to}", flow.name);
+        if !may_be_null.is_empty() {
+            eprintln!("  its key {} may be null: such records become dead letters", may_be_null.join(", "));
+        }
     }
     let flows = plan.flows.len();
     let tests = plan.pipeline.tests.len();
     eprintln!("{} is fine: {flows} flow(s), {tests} test(s)", args.file.display());
     Ok(())
+}
+
+fn is_nullable(flow: &PlannedFlow, column: &str) -> bool {
+    flow.query.schema().field_with_name(column).is_ok_and(|field| field.is_nullable())
 }

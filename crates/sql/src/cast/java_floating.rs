@@ -16,68 +16,46 @@ const WHOLE_EXPONENT_MAX: i32 = 62;
 
 /// A number as Java's `Double.toString` prints it.
 pub(crate) fn java_double(number: f64, out: &mut String) {
-    let bits = number.to_bits();
-    let mantissa = bits & ((1 << MANTISSA_BITS) - 1);
-    let exponent = ((bits >> MANTISSA_BITS) & 0x7ff) as i32;
-    print(
-        number.is_nan(),
-        number.is_sign_negative(),
-        number.is_infinite(),
-        out,
-        || {
-            let (mantissa, exponent, significant) = normalised(mantissa, exponent, MANTISSA_BITS);
-            digits(exponent - 1023, mantissa, significant)
-        },
-        number == 0.0,
-    );
+    if begin(number, out) {
+        let bits = number.to_bits();
+        let mantissa = bits & ((1 << MANTISSA_BITS) - 1);
+        let exponent = ((bits >> MANTISSA_BITS) & 0x7ff) as i32;
+        let (mantissa, exponent, significant) = normalised(mantissa, exponent, MANTISSA_BITS);
+        lay_out(&digits(exponent - 1023, mantissa, significant), out);
+    }
 }
 
 /// A number as Java's `Float.toString` prints it.
 pub(crate) fn java_float(number: f32, out: &mut String) {
-    let bits = number.to_bits();
-    let mantissa = u64::from(bits & ((1 << SINGLE_MANTISSA_BITS) - 1));
-    let exponent = ((bits >> SINGLE_MANTISSA_BITS) & 0xff) as i32;
-    print(
-        number.is_nan(),
-        number.is_sign_negative(),
-        number.is_infinite(),
-        out,
-        || {
-            let (mantissa, exponent, significant) = normalised(mantissa, exponent, SINGLE_MANTISSA_BITS);
-            digits(exponent - 127, mantissa << (MANTISSA_BITS - SINGLE_MANTISSA_BITS), significant)
-        },
-        number == 0.0,
-    );
+    if begin(number.into(), out) {
+        let bits = u64::from(number.to_bits());
+        let mantissa = bits & ((1 << SINGLE_MANTISSA_BITS) - 1);
+        let exponent = ((bits >> SINGLE_MANTISSA_BITS) & 0xff) as i32;
+        let (mantissa, exponent, significant) = normalised(mantissa, exponent, SINGLE_MANTISSA_BITS);
+        let mantissa = mantissa << (MANTISSA_BITS - SINGLE_MANTISSA_BITS);
+        lay_out(&digits(exponent - 127, mantissa, significant), out);
+    }
+}
+
+/// Prints the sign, and whole what has no digits to develop; whether digits are to follow.
+fn begin(number: f64, out: &mut String) -> bool {
+    if number.is_sign_negative() && !number.is_nan() {
+        out.push('-');
+    }
+    let whole = match number {
+        number if number.is_nan() => "NaN",
+        number if number.is_infinite() => "Infinity",
+        0.0 => "0.0",
+        _ => "",
+    };
+    out.push_str(whole);
+    whole.is_empty()
 }
 
 /// Digits, and the power of ten of the point before the first of them.
 struct Digits {
     digits: Vec<u8>,
     exponent: i32,
-}
-
-fn print(
-    nan: bool,
-    negative: bool,
-    infinite: bool,
-    out: &mut String,
-    digits: impl FnOnce() -> Digits,
-    zero: bool,
-) {
-    if nan {
-        out.push_str("NaN");
-        return;
-    }
-    if negative {
-        out.push('-');
-    }
-    if infinite {
-        out.push_str("Infinity");
-    } else if zero {
-        out.push_str("0.0");
-    } else {
-        lay_out(&digits(), out);
-    }
 }
 
 /// Plain between 10⁻³ and 10⁷, else with an exponent; always with a digit behind the point.
