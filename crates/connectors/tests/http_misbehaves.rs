@@ -208,9 +208,13 @@ async fn a_huge_answer_is_refused_before_it_fills_the_memory() {
 
 #[tokio::test]
 async fn deep_nesting_is_no_crash() {
-    let deep = format!(r#"{{"results": [{}1{}]}}"#, "[".repeat(100_000), "]".repeat(100_000));
-    let server = TestServer::start(vec![ok(&deep)]).await;
-    let error = fetch(&server.url, json!({})).await.expect_err("too deep");
+    let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
+    let server = TestServer::start(vec![ok(&format!(r#"{{"results": [{deep}, {{"a":1}}]}}"#))]).await;
+    // It is one record, which will be unreadable, and the others are as they are.
+    let records = fetch(&server.url, json!({})).await.expect("records");
+    assert_eq!(records, [deep.as_str(), r#"{"a":1}"#]);
+    // A path that is more than names needs the whole answer as a tree.
+    let error = fetch(&server.url, json!({"records": "$['results'][*]"})).await.expect_err("too deep");
     assert!(error.message.contains("no JSON"), "{error}");
 }
 

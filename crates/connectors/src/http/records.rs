@@ -19,6 +19,9 @@ pub(super) fn parse_path(path: &str) -> Result<JsonPath> {
 
 /// The records' texts in `body`, or why it has none.
 pub(super) fn select<'b>(body: &'b str, path: &JsonPath, written: &str) -> Result<Vec<&'b str>, String> {
+    if let Some(names) = plain_names(written) {
+        return by_names(body, &names, written);
+    }
     let value: Value = serde_json::from_str(body).map_err(|e| not_json(body, &e))?;
     let found = path.query_located(&value).all();
     if found.is_empty() {
@@ -44,6 +47,31 @@ pub(super) fn select<'b>(body: &'b str, path: &JsonPath, written: &str) -> Resul
         }
     }
     Ok(texts)
+}
+
+/// The names of a path that is nothing but names: `$.data.items`.
+fn plain_names(path: &str) -> Option<Vec<&str>> {
+    let names: Vec<_> = path.strip_prefix('$')?.split('.').skip(1).collect();
+    let is_plain = |name: &&str| {
+        name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    };
+    (path.len() == 1 || (path.starts_with("$.") && names.iter().all(is_plain))).then_some(names)
+}
+
+/// As [`select`], without a tree of the whole answer: most of an answer is its records.
+fn by_names<'b>(body: &'b str, names: &[&str], written: &str) -> Result<Vec<&'b str>, String> {
+    let mut here: &RawValue = serde_json::from_str(body).map_err(|e| not_json(body, &e))?;
+    for name in names {
+        let members: Option<HashMap<Cow<'b, str>, &'b RawValue>> = serde_json::from_str(here.get()).ok();
+        let member = members.and_then(|members| members.get(*name).copied());
+        here = member.ok_or_else(|| format!("the answer has nothing at {written}"))?;
+    }
+    if !here.get().starts_with('[') {
+        return Ok(vec![here.get()]);
+    }
+    let elements: Vec<&RawValue> = serde_json::from_str(here.get()).map_err(|e| not_json(body, &e))?;
+    Ok(elements.into_iter().map(RawValue::get).collect())
 }
 
 fn not_json(body: &str, error: &serde_json::Error) -> String {
@@ -104,6 +132,8 @@ mod tests {
         assert_eq!(selected(body, "$.results[*].b"), Ok(vec!["1.50".into(), "[ ]".into()]));
         assert_eq!(selected(body, "$.results[?@.b > 1]"), Ok(vec![r#"{"b" : 1.50,"a":"é"}"#.into()]));
         assert_eq!(selected(body, "$.info"), Ok(vec!["{}".into()]));
+        assert_eq!(selected(body, "$['info']"), Ok(vec!["{}".into()]));
+        assert_eq!(selected(body, "$['results']"), selected(body, "$.results"));
         assert_eq!(selected("[1, 2]", "$"), Ok(vec!["1".into(), "2".into()]));
         assert_eq!(selected(r#"{"results": []}"#, "$.results"), Ok(vec![]));
         assert_eq!(selected(body, "$.results[?@.c]"), Ok(vec![]));
@@ -115,5 +145,7 @@ mod tests {
         assert!(selected("<html>", "$.results").expect_err("no JSON").contains("<html>"));
         assert!(selected("{\"results\": [", "$.results").expect_err("cut").contains("no JSON"));
         assert_eq!(selected("", "$").expect_err("empty"), "the answer is empty");
+        assert!(selected(r#"{"results": [1, {]}"#, "$.results").expect_err("broken").contains("no JSON"));
+        assert!(selected("[1]", "$.results").expect_err("an array").contains("nothing at"));
     }
 }

@@ -15,7 +15,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use millstream_core::{Error, Result};
 use parking_lot::Mutex;
@@ -42,6 +42,8 @@ struct State {
     /// Wakes the fetches that wait for data.
     appended: Notify,
     stopping: CancellationToken,
+    /// When it was last said that the disk fails.
+    disk_failure_said: Mutex<Option<Instant>>,
 }
 
 /// A running broker. Call [`Broker::stop`] to end it in order; a kill loses nothing that was
@@ -72,6 +74,7 @@ impl Broker {
             next_producer_id: AtomicI64::new(reserve_producer_ids(dir).map_err(failed)?),
             appended: Notify::new(),
             stopping: CancellationToken::new(),
+            disk_failure_said: Mutex::new(None),
         });
         let tasks = TaskTracker::new();
         tasks.spawn(accept(listener, state.clone(), tasks.clone()));
@@ -108,6 +111,16 @@ impl State {
         self.offsets.lock().flush()
     }
 
+    /// Says that the disk fails, but not at every attempt.
+    fn say_disk_failed(&self, error: &io::Error) {
+        const SAY_EVERY: Duration = Duration::from_secs(10);
+        let mut said = self.disk_failure_said.lock();
+        if said.is_none_or(|said| said.elapsed() >= SAY_EVERY) {
+            *said = Some(Instant::now());
+            tracing::error!("the embedded broker cannot write to the disk: {error}; it is tried again");
+        }
+    }
+
     fn take_producer_id(&self) -> i64 {
         self.next_producer_id.fetch_add(1, Ordering::Relaxed)
     }
@@ -119,7 +132,7 @@ async fn listen(port: u16) -> Result<TcpListener> {
             Error::user(format!("port {port} on localhost is taken, so the embedded broker cannot use it"))
                 .help(format!(
                     "is a Kafka or another Millstream running there? `ss -ltnp 'sport = :{port}'` names it; \
-                     KAFKA_BROKERS=localhost:{port} uses it, KAFKA_BROKERS=embedded:0 takes any free port"
+                     KAFKA_BROKERS=embedded:0 takes any free port"
                 ))
         } else {
             Error::lasting(format!("cannot listen on localhost:{port}: {e}"))
@@ -182,7 +195,7 @@ async fn maintain_logs(state: Arc<State>) {
             state.flush()
         });
         if let Err(error) = done {
-            tracing::error!("the embedded broker cannot write to the disk: {error}");
+            state.say_disk_failed(&error);
         }
     }
 }

@@ -70,7 +70,15 @@ fn append(
         let mut log = log.lock();
         (log.append(&records, &topic.config), log.start)
     });
-    Ok(appended?.map(|offset| (offset, start)).map_err(|refusal| match refusal {
+    let appended = match appended {
+        Ok(appended) => appended,
+        // The client tries again, and goes on when there is room.
+        Err(error) => {
+            state.say_disk_failed(&error);
+            return Ok(Err(ResponseError::KafkaStorageError));
+        }
+    };
+    Ok(appended.map(|offset| (offset, start)).map_err(|refusal| match refusal {
         Refusal::Corrupt => ResponseError::CorruptMessage,
         Refusal::Invalid => ResponseError::InvalidRecord,
         Refusal::TooLarge => ResponseError::MessageTooLarge,
