@@ -76,6 +76,7 @@ fn every_record_is_passed_filtered_or_dead_and_dead_ones_are_shown() {
     let show =
         output(millstream(folder.path()).args(["dead-letters", "show", "one.yaml", "fetch/numbers/0/2"]));
     assert!(stdout(&show).contains(r#"value      {"id":"c","n":"x"}"#), "{}", stdout(&show));
+    assert!(stdout(&show).contains(&format!("url        {}", api.url)), "{}", stdout(&show));
     let wrong =
         output(millstream(folder.path()).args(["dead-letters", "list", "one.yaml", "--reason", "odd"]));
     assert_eq!(wrong.status.code(), Some(2));

@@ -63,6 +63,8 @@ pub struct DeadLetter {
     pub reason: Reason,
     /// More for people: the column, the value, the position.
     pub detail: String,
+    /// The address that it was fetched from, where that was no topic.
+    pub url: Option<String>,
 }
 
 const FLOW: &str = "millstream.flow";
@@ -71,6 +73,7 @@ const PARTITION: &str = "millstream.partition";
 const OFFSET: &str = "millstream.offset";
 const REASON: &str = "millstream.reason";
 const DETAIL: &str = "millstream.detail";
+const URL: &str = "millstream.url";
 
 impl DeadLetter {
     /// The original's headers with ours behind them.
@@ -83,6 +86,9 @@ impl DeadLetter {
         add(OFFSET, self.offset.to_string());
         add(REASON, self.reason.to_string());
         add(DETAIL, self.detail.clone());
+        if let Some(url) = &self.url {
+            add(URL, url.clone());
+        }
         headers
     }
 
@@ -101,6 +107,7 @@ impl DeadLetter {
             offset: text(OFFSET)?.parse().ok()?,
             reason: Reason::from_name(&text(REASON)?)?,
             detail: text(DETAIL)?,
+            url: text(URL),
         })
     }
 }
@@ -118,6 +125,7 @@ mod tests {
             offset: 41,
             reason: Reason::BadValue,
             detail: "id: 'x' is no UUID".into(),
+            url: Some("https://example.com/users".into()),
         };
         let headers = letter.headers(&[("trace".into(), b"1".to_vec())]);
         assert_eq!(headers[0].0, "trace");

@@ -72,6 +72,9 @@ async fn show(args: &FileArgs, place: &str) -> Outcome {
         Some(bytes) => String::from_utf8_lossy(bytes).into_owned(),
     };
     let mut out = format!("reason     {}\ndetail     {}\n", found.letter.reason, found.letter.detail);
+    if let Some(url) = &found.letter.url {
+        out.push_str(&format!("url        {url}\n"));
+    }
     out.push_str(&format!("timestamp  {}\nkey        {}\n", found.timestamp, text(&found.key)));
     for (name, value) in &found.headers {
         out.push_str(&format!("header     {name}: {}\n", String::from_utf8_lossy(value)));
