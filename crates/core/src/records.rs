@@ -44,6 +44,13 @@ pub struct Record<'a> {
     pub offset: i64,
 }
 
+impl<'a> Record<'a> {
+    /// A record that is nothing but a value and its place in a run, as an API gives it.
+    pub fn of_value(value: &'a [u8], offset: i64) -> Self {
+        Self { key: None, value: Some(value), headers: &[], timestamp: -1, partition: 0, offset }
+    }
+}
+
 impl Records {
     /// The most bytes one `Records` can hold; a source ends its batch well before.
     pub const BYTES_MAX: usize = (u32::MAX - 1) as usize;

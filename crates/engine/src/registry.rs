@@ -37,9 +37,7 @@ impl Registry {
         let mut definitions = root["$defs"].as_object().cloned().unwrap_or_default();
         let sources = self.sources.iter().map(|kind| (kind.name(), kind.settings()));
         let sinks = self.sinks.iter().map(|kind| (kind.name(), kind.settings()));
-        definitions.insert("Source".into(), choice("Source", sources, &mut Map::new()));
         let mut all = Map::new();
-        let sources = self.sources.iter().map(|kind| (kind.name(), kind.settings()));
         let source = choice("Source", sources, &mut all);
         let sink = choice("Sink", sinks, &mut all);
         definitions.insert("Source".into(), source);

@@ -47,7 +47,7 @@ impl<'a> Checker<'a> {
         }
         let choices = schema["anyOf"].as_array().or_else(|| schema["oneOf"].as_array());
         if let Some(choices) = choices {
-            return self.one_of(node, schema, choices, name);
+            return self.one_of(node, choices, name);
         }
         if let Some(allowed) = schema["enum"].as_array() {
             return self.one_of_texts(node, allowed);
@@ -146,7 +146,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn one_of(&mut self, node: &Node, schema: &'a Value, choices: &'a [Value], name: &Range<usize>) {
+    fn one_of(&mut self, node: &Node, choices: &'a [Value], name: &Range<usize>) {
         let constants: Vec<Value> = choices
             .iter()
             .map(|choice| self.resolve(choice)["const"].clone())
@@ -168,7 +168,6 @@ impl<'a> Checker<'a> {
                 fewest = Some(mistakes);
             }
         }
-        let _ = schema;
         self.mistakes.extend(fewest.unwrap_or_default());
     }
 

@@ -22,15 +22,7 @@ pub struct Preview {
 pub fn preview(flow: &PlannedFlow, values: &[Vec<u8>]) -> Result<Preview> {
     let mut records = Records::default();
     for (offset, value) in values.iter().enumerate() {
-        let offset = offset as i64;
-        records.push(Record {
-            key: None,
-            value: Some(value),
-            headers: &[],
-            timestamp: -1,
-            partition: 0,
-            offset,
-        });
+        records.push(Record::of_value(value, offset as i64));
     }
     let mut decoder = Decoder::new(&flow.input);
     let processed = process(&mut decoder, &flow.query, &records, flow.origin.plan.nulls_ignored)?;

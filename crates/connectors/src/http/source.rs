@@ -40,14 +40,7 @@ impl Source for HttpSource {
         self.beat.begin(due);
         let mut records = Records::default();
         for value in &fetched {
-            records.push(Record {
-                key: None,
-                value: Some(value),
-                headers: &[],
-                timestamp: -1,
-                partition: 0,
-                offset: self.records,
-            });
+            records.push(Record::of_value(value, self.records));
             self.records += 1;
         }
         Ok(Some(records))
