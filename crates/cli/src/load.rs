@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use millstream_core::{Error, Result};
-use millstream_engine::{Pipeline, Plan, Registry, Values};
+use millstream_engine::{Plan, Registry, Values};
 
 use crate::args::FileArgs;
 use crate::bind::{self, StartOptions};
@@ -57,8 +57,7 @@ fn demo_state() -> PathBuf {
 
 fn finish(path: &str, text: &str, values: &Values, state: PathBuf, start: StartOptions) -> Outcome<Loaded> {
     let registry = bind::registry(&state);
-    let pipeline = Pipeline::load(path, text, values, &registry)?;
-    let plan = Plan::new(path, pipeline, &registry)?;
+    let plan = Plan::load(path, text, values, &registry)?;
     bind::check_services(&plan.pipeline, start)?;
     Ok(Loaded { plan, registry, state, start })
 }

@@ -98,19 +98,66 @@ fn a_run_without_a_record_fails_and_a_dead_api_is_said() {
 
 #[test]
 fn all_mistakes_of_a_file_are_shown_at_once() {
-    let text = "name: x\nshedule: \"@daily\"\nflows:\n  a:\n    from: { htpp: \"http://localhost/\" }\n    sql: SELECT 1\n    to: { topic: t }\n";
+    let text = r#"name: x
+shedule: "@daily"
+flows:
+  a:
+    from: { htpp: "http://localhost/" }
+    sql: SELECT 1
+    to: { topic: t }
+  b:
+    from: { http: "http://localhost/", schema: "id STRING", recrods: $.x }
+    sql: SELECT id, missing FROM input
+    to: { topic: u, key: [id] }
+  c:
+    from: { http: "${NOT_SET_ANYWHERE}", schema: "id STRING", timeout: soon }
+    sql: SELECT other FROM input
+    to: { topic: v }
+  d:
+    from: { topic: t }
+    sql: SELECT 1
+    to: { table: k.t, create: "CREATE TABLE k.t" }
+  e:
+    from: { topic: nobody }
+    sql: SELECT 1
+"#;
     let folder = folder_with("bad.yaml", text);
     let check = output(millstream(folder.path()).args(["check", "bad.yaml"]));
     assert_eq!(check.status.code(), Some(2));
     let words = stderr(&check);
-    for (line, said) in [
+    let expected = [
         ("bad.yaml:2:1", "unknown key `shedule`"),
-        ("did you mean `schedule`?", "did you mean `schedule`?"),
+        ("bad.yaml:2:1", "did you mean `schedule`?"),
         ("bad.yaml:5:13", "unknown kind `htpp`"),
         ("bad.yaml:7:5", "`key` is missing"),
-    ] {
+        ("bad.yaml:9:61", "unknown key `recrods`"),
+        ("bad.yaml:10:21", "there is no column `missing`"),
+        ("bad.yaml:13:19", "the variable NOT_SET_ANYWHERE is not set"),
+        ("bad.yaml:13:72", "`soon` is not a length of time"),
+        ("bad.yaml:14:17", "there is no column `other`"),
+        ("bad.yaml:15:5", "`key` is missing"),
+        ("bad.yaml:19:31", "expected `(`, found the end"),
+        ("bad.yaml:20:3", "`to` is missing"),
+    ];
+    for (line, said) in expected {
         assert!(words.contains(line) && words.contains(said), "{line} {said}\n{words}");
     }
+    // Every mistake once, and none that only follows from another.
+    assert_eq!(words.matches("error: ").count(), expected.len() - 1, "{words}");
+}
+
+#[test]
+fn proxy_variables_are_honoured() {
+    let proxy = Api::start(|_| r#"[{"id":"a","n":1}]"#.to_owned());
+    let folder = folder_with("one.yaml", &ONE.replace("API", "http://api.example.invalid/"));
+    let run = output(millstream(folder.path()).args(["run", "one.yaml"]).env("HTTP_PROXY", &proxy.url));
+    assert_eq!(run.status.code(), Some(0), "{}", stderr(&run));
+    assert_eq!(summary(&run)["flows"]["fetch"]["read"], 1);
+    let direct = ONE.replace("http: \"API\"", &format!("http: \"{}\"", proxy.url));
+    let folder = folder_with("one.yaml", &direct);
+    let mut command = millstream(folder.path());
+    command.args(["run", "one.yaml"]).env("HTTP_PROXY", "http://127.0.0.1:9/").env("NO_PROXY", "127.0.0.1");
+    assert_eq!(output(&mut command).status.code(), Some(0));
 }
 
 #[test]

@@ -78,6 +78,11 @@ impl Document {
         node
     }
 
+    /// Whether a value, and not a name, stands at `span`.
+    pub(crate) fn is_value(&self, span: &Range<usize>) -> bool {
+        self.root.holds_value(span)
+    }
+
     /// The place of the name of `path`'s last part, or of the nearest value that is there.
     pub fn name_span(&self, path: &[&str]) -> Range<usize> {
         let Some((last, parents)) = path.split_last() else { return self.root.span.clone() };
@@ -167,6 +172,27 @@ impl Node {
         match &self.kind {
             Kind::Scalar { text, .. } => Some(text),
             _ => None,
+        }
+    }
+
+    fn holds_value(&self, span: &Range<usize>) -> bool {
+        self.span == *span
+            || match &self.kind {
+                Kind::Scalar { .. } => false,
+                Kind::List(items) => items.iter().any(|item| item.holds_value(span)),
+                Kind::Map(entries) => entries.iter().any(|(_, value)| value.holds_value(span)),
+            }
+    }
+
+    /// Takes out the entries whose key or value stands at one of `places`.
+    pub(crate) fn leave_out(&mut self, places: &[Range<usize>]) {
+        match &mut self.kind {
+            Kind::Scalar { .. } => {}
+            Kind::List(items) => items.iter_mut().for_each(|item| item.leave_out(places)),
+            Kind::Map(entries) => {
+                entries.retain(|(key, value)| !places.contains(&key.span) && !places.contains(&value.span));
+                entries.iter_mut().for_each(|(_, value)| value.leave_out(places));
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::diagnostic::{Diagnostic, Report};
+use crate::diagnostic::Diagnostic;
 use crate::document::{Document, Kind, Node};
 use crate::registry::Registry;
 use crate::shape;
@@ -142,50 +142,59 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Reads a file's text; every mistake is in the report.
-    pub fn load(path: &str, text: &str, values: &Values, registry: &Registry) -> Result<Self, Report> {
-        let report = |diagnostics| Report { path: path.to_owned(), text: text.to_owned(), diagnostics };
-        let mut document = Document::parse(text).map_err(|mistake| report(vec![mistake]))?;
+    /// Reads a file's text as far as it is sound, with all mistakes of its shape: flows without
+    /// one can be looked at further.
+    pub(crate) fn draft(
+        text: &str,
+        values: &Values,
+        registry: &Registry,
+    ) -> Result<(Self, Vec<Diagnostic>), Diagnostic> {
+        let mut document = Document::parse(text)?;
         let mut mistakes = Vec::new();
         let mut secrets = Secrets::default();
         values.fill(&mut document.root, &mut secrets, &mut mistakes);
         let schema = registry.json_schema();
-        shape::check(&document.root, &schema, &schema, &mut mistakes);
+        let differences = shape::check(&document.root, &schema, &schema);
+        let wrong_values = differences.mistakes.iter().map(|mistake| mistake.span.clone());
+        let mut left_out: Vec<_> = wrong_values.filter(|span| document.is_value(span)).collect();
+        left_out.extend(differences.unknown_keys);
+        mistakes.extend(differences.mistakes);
         check_words(&document, &mut mistakes);
-        if !mistakes.is_empty() {
-            return Err(report(mistakes));
+        keep_headers_secret(&document.root, &mut secrets);
+        let mut sound = document.root.clone();
+        sound.leave_out(&left_out);
+        let json = sound.to_json();
+        if mistakes.is_empty()
+            && let Err(error) = serde_json::from_value::<PipelineFile>(json.clone())
+        {
+            mistakes.push(Diagnostic::error(error.to_string(), 0..0));
         }
-        let file: PipelineFile = match serde_json::from_value(document.root.to_json()) {
-            Ok(file) => file,
-            Err(error) => return Err(report(vec![Diagnostic::error(error.to_string(), 0..0)])),
-        };
         let mut flows = Vec::new();
-        for (name, flow) in file.flows.clone() {
-            match serde_json::from_value::<Flow>(flow) {
+        for (name, flow) in json["flows"].as_object().into_iter().flatten() {
+            match serde_json::from_value::<Flow>(flow.clone()) {
                 Ok(flow) => {
                     let (from, to) = (Component::new(flow.from.clone()), Component::new(flow.to.clone()));
-                    flows.push((name, flow, from, to));
+                    flows.push((name.clone(), flow, from, to));
                 }
-                Err(error) => {
-                    let span = document.name_span(&["flows", &name]);
+                Err(error) if mistakes.is_empty() => {
+                    let span = document.name_span(&["flows", name]);
                     mistakes.push(Diagnostic::error(error.to_string(), span));
                 }
+                // What is wrong with it has been said.
+                Err(_) => {}
             }
         }
-        keep_headers_secret(&document.root, &mut secrets);
-        if !mistakes.is_empty() {
-            return Err(report(mistakes));
-        }
-        let services = [("kafka", file.kafka), ("cassandra", file.cassandra)];
-        let services = services.into_iter().map(|(name, set)| (name.to_owned(), set.unwrap_or(Value::Null)));
-        Ok(Self {
-            name: file.name,
-            services: services.collect(),
+        let tests = json["tests"].as_array().into_iter().flatten();
+        let services = ["kafka", "cassandra"].map(|name| (name.to_owned(), json[name].clone()));
+        let pipeline = Self {
+            name: json["name"].as_str().unwrap_or_default().to_owned(),
+            services: services.into_iter().collect(),
             flows,
-            tests: file.tests,
+            tests: tests.filter_map(|test| serde_json::from_value(test.clone()).ok()).collect(),
             document,
             secrets,
-        })
+        };
+        Ok((pipeline, mistakes))
     }
 
     /// For whom a flow's connectors are opened.

@@ -2,6 +2,7 @@
 //! → table. Nobody is asked; all of it comes from the file.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Schema, SchemaRef};
@@ -9,9 +10,11 @@ use millstream_core::{Error, SinkKind, SinkPlan, SourceKind, SourcePlan, cql};
 use millstream_sql::{FlowQuery, SqlError, parse_schema, simple_string};
 
 use crate::diagnostic::{Diagnostic, Report};
-use crate::pipeline::{Component, Pipeline, Runner};
+use crate::document::{Kind, Node};
+use crate::pipeline::{Component, Flow, Pipeline, Runner};
 use crate::registry::Registry;
 use crate::shape::suggestion;
+use crate::values::Values;
 
 /// Where a flow's records come from.
 #[derive(Clone)]
@@ -77,16 +80,15 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Checks a pipeline; every mistake is in the report.
-    pub fn new(path: &str, pipeline: Pipeline, registry: &Registry) -> Result<Self, Report> {
-        let mut planner =
-            Planner { pipeline: &pipeline, registry, mistakes: Vec::new(), written: BTreeMap::new() };
+    /// Reads and checks a file's text; every mistake, of its shape as of its queries, is in the
+    /// report.
+    pub fn load(path: &str, text: &str, values: &Values, registry: &Registry) -> Result<Self, Report> {
+        let report = |diagnostics| Report { path: path.to_owned(), text: text.to_owned(), diagnostics };
+        let (pipeline, mistakes) =
+            Pipeline::draft(text, values, registry).map_err(|mistake| report(vec![mistake]))?;
+        let mut planner = Planner { pipeline: &pipeline, registry, mistakes, written: BTreeMap::new() };
         let flows = planner.flows();
-        let report = Report {
-            path: path.to_owned(),
-            text: pipeline.document.text.clone(),
-            diagnostics: std::mem::take(&mut planner.mistakes),
-        };
+        let report = report(std::mem::take(&mut planner.mistakes));
         if report.has_errors() {
             return Err(report);
         }
@@ -150,13 +152,7 @@ impl Planner<'_> {
         done
     }
 
-    fn flow(
-        &mut self,
-        name: &str,
-        flow: &crate::pipeline::Flow,
-        from: &Component,
-        to: &Component,
-    ) -> Option<PlannedFlow> {
+    fn flow(&mut self, name: &str, flow: &Flow, from: &Component, to: &Component) -> Option<PlannedFlow> {
         let document = &self.pipeline.document;
         let (source, sink) =
             (self.registry.source(&from.kind)?.clone(), self.registry.sink(&to.kind)?.clone());
@@ -167,16 +163,14 @@ impl Planner<'_> {
             let message = "this version runs flows natively only";
             self.mistakes.push(Diagnostic::error(message, span).help("take `runner: spark` away"));
         }
-        let (origin, target) = (origin.ok()?, target.ok()?);
-        let (input, upstream) = self.input(name, &origin)?;
-        let query = match FlowQuery::new(&flow.sql, &input) {
-            Ok(query) => query,
-            Err(error) => {
-                self.sql(name, &error);
-                return None;
-            }
+        let Ok(origin) = origin else {
+            self.query_alone(name, flow, from);
+            return None;
         };
+        let (input, upstream) = self.input(name, &origin)?;
+        let query = self.query(name, flow, &input)?;
         self.unread(name, &origin, &query);
+        let target = target.ok()?;
         match &target {
             SinkPlan::Topic { topic, key, timestamp } => {
                 self.topic_sink(name, topic, key, timestamp.as_deref(), query.schema());
@@ -197,12 +191,34 @@ impl Planner<'_> {
         })
     }
 
+    fn query(&mut self, name: &str, flow: &Flow, input: &SchemaRef) -> Option<FlowQuery> {
+        FlowQuery::new(&flow.sql, input).map_err(|error| self.sql(name, &error)).ok()
+    }
+
+    /// The mistakes of a query whose source has mistakes of its own, where its records are known.
+    fn query_alone(&mut self, name: &str, flow: &Flow, from: &Component) {
+        let text = |key: &str| from.settings[key].as_str().map(str::to_owned);
+        let origin = SourcePlan { schema: text("schema"), topic: text("topic"), ..SourcePlan::default() };
+        if (origin.schema.is_some() || origin.topic.is_some())
+            && let Some((input, _)) = self.input(name, &origin)
+        {
+            self.query(name, flow, &input);
+        }
+    }
+
     /// A mistake in a component's settings, at the key that the error names.
-    fn component(&mut self, path: &[&str], error: &Error) {
-        let path: Vec<&str> = path.iter().copied().chain(error.place.iter().map(String::as_str)).collect();
+    fn component(&mut self, component: &[&str], error: &Error) {
+        let path: Vec<&str> =
+            component.iter().copied().chain(error.place.iter().map(String::as_str)).collect();
         let document = &self.pipeline.document;
+        let (part, name) = (document.nearest(component).span.clone(), document.name_span(component));
+        let is_inside = |span: &Range<usize>| part.start <= span.start && span.end <= part.end;
+        // Where its shape is wrong, what it says is not what was meant.
+        if self.mistakes.iter().any(|mistake| is_inside(&mistake.span) || mistake.span == name) {
+            return;
+        }
         let span = match error.place.is_empty() {
-            true => document.name_span(&path),
+            true => name,
             false => document.nearest(&path).span.clone(),
         };
         let mistake = Diagnostic::error(&error.message, span);
@@ -230,9 +246,9 @@ impl Planner<'_> {
             (None, Some(written)) => Some((written.schema, written.by)),
             (None, None) => {
                 let topic = origin.topic.clone().unwrap_or_default();
-                let is_broken =
-                    self.pipeline.flows.iter().any(|(_, _, _, to)| topic_of(to).as_ref() == Some(&topic));
-                if !is_broken {
+                // A flow with a mistake may well be the one that writes it.
+                let written_by_broken_flow = self.written_somewhere(&topic);
+                if !written_by_broken_flow {
                     let span = document.name_span(&["flows", name, "from"]);
                     let message = format!(
                         "what the messages of topic {topic} look like is not known: no flow here writes it"
@@ -243,6 +259,15 @@ impl Planner<'_> {
                 None
             }
         }
+    }
+
+    /// Whether any flow of the file, sound or not, names the topic as its sink.
+    fn written_somewhere(&self, topic: &str) -> bool {
+        let Some(Kind::Map(flows)) = self.pipeline.document.root.get("flows").map(|flows| &flows.kind) else {
+            return false;
+        };
+        let written = |flow: &Node| flow.get("to")?.get("topic").map(|written| written.is_text(topic));
+        flows.iter().any(|(_, flow)| written(flow) == Some(true))
     }
 
     fn sql(&mut self, name: &str, error: &SqlError) {

@@ -14,14 +14,24 @@ pub(crate) const BY_FIRST_NAME: &str = "x-by-first-name";
 /// How a length of time, the only text with a pattern, is written.
 const PERIOD_HELP: &str = "write a number and ms, s, m, h or d";
 
+/// Where a tree differs from its schema.
+#[derive(Debug, Default)]
+pub(crate) struct Differences {
+    pub(crate) mistakes: Vec<Diagnostic>,
+    /// The places of keys that nobody knows: without them the rest can still be looked at.
+    pub(crate) unknown_keys: Vec<Range<usize>>,
+}
+
 /// Names all mistakes of `node` against `schema`, whose references lead into `root`.
-pub(crate) fn check(node: &Node, schema: &Value, root: &Value, mistakes: &mut Vec<Diagnostic>) {
-    Checker { root, mistakes }.value(node, schema, &node.span);
+pub(crate) fn check(node: &Node, schema: &Value, root: &Value) -> Differences {
+    let mut checker = Checker { root, found: Differences::default() };
+    checker.value(node, schema, &node.span);
+    checker.found
 }
 
 struct Checker<'a> {
     root: &'a Value,
-    mistakes: &'a mut Vec<Diagnostic>,
+    found: Differences,
 }
 
 impl<'a> Checker<'a> {
@@ -33,7 +43,7 @@ impl<'a> Checker<'a> {
 
     fn add(&mut self, message: String, span: &Range<usize>, help: Option<String>) {
         let mistake = Diagnostic::error(message, span.clone());
-        self.mistakes.push(match help {
+        self.found.mistakes.push(match help {
             Some(help) => mistake.help(help),
             None => mistake,
         });
@@ -107,6 +117,7 @@ impl<'a> Checker<'a> {
                 (None, Value::Bool(false)) => {
                     let known = properties.unwrap_or(&none).keys().map(String::as_str).collect::<Vec<_>>();
                     self.add(format!("unknown key `{text}`"), &key.span, Some(suggestion(text, &known)));
+                    self.found.unknown_keys.push(key.span.clone());
                 }
                 (None, Value::Object(_)) => self.value(value, &schema["additionalProperties"], &key.span),
                 (None, _) => {}
@@ -155,20 +166,23 @@ impl<'a> Checker<'a> {
         if constants.len() == choices.len() {
             return self.one_of_texts(node, &constants);
         }
-        let mut fewest: Option<Vec<Diagnostic>> = None;
+        let mut fewest: Option<Differences> = None;
         for choice in choices {
-            let mut mistakes = Vec::new();
-            Checker { root: self.root, mistakes: &mut mistakes }.value(node, choice, name);
-            if mistakes.is_empty() {
+            let mut checker = Checker { root: self.root, found: Differences::default() };
+            checker.value(node, choice, name);
+            let found = checker.found;
+            if found.mistakes.is_empty() {
                 return;
             }
             // What is only a null is no help to anybody.
             let is_null = self.resolve(choice)["type"] == "null";
-            if !is_null && fewest.as_ref().is_none_or(|fewest| mistakes.len() < fewest.len()) {
-                fewest = Some(mistakes);
+            if !is_null && fewest.as_ref().is_none_or(|fewest| found.mistakes.len() < fewest.mistakes.len()) {
+                fewest = Some(found);
             }
         }
-        self.mistakes.extend(fewest.unwrap_or_default());
+        let fewest = fewest.unwrap_or_default();
+        self.found.mistakes.extend(fewest.mistakes);
+        self.found.unknown_keys.extend(fewest.unknown_keys);
     }
 
     fn one_of_texts(&mut self, node: &Node, allowed: &[Value]) {

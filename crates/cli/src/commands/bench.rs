@@ -5,14 +5,14 @@ use std::time::Instant;
 use millstream_connectors::kafka::{Connection, TopicKind, read_all};
 use millstream_core::{Error, Record, Records, Scope, Sink, SinkKind};
 use millstream_embedded::Broker;
-use millstream_engine::{Observer, RunOptions, Until};
+use millstream_engine::{Observer, Plan, RunOptions, Until, Values};
 use millstream_sql::Decoder;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::run::now_ms;
 use crate::args::BenchKind;
-use crate::load::load_demo;
+use crate::load::{EXAMPLE, load_demo};
 use crate::{Outcome, bind};
 
 /// Messages in one batch, as the Kafka source hands them over.
@@ -154,7 +154,7 @@ async fn store(records: u64) -> Outcome {
     let mut loaded = load_demo(&[])?;
     loaded.state = std::env::temp_dir().join(format!("millstream-bench-{}", std::process::id()));
     loaded.registry = bind::registry(&loaded.state);
-    let plan = millstream_engine::Plan::new("bench", loaded.plan.pipeline.clone(), &loaded.registry)?;
+    let mut plan = Plan::load("bench", EXAMPLE, &Values::default(), &loaded.registry)?;
     let services = bind::Services::start(&plan.pipeline, &loaded.state, loaded.start).await?;
     let connection: Connection = millstream_core::settings::read(&services.settings["kafka"])?;
     let row = |number: u64| {
@@ -169,7 +169,6 @@ async fn store(records: u64) -> Outcome {
         .to_string()
     };
     let bytes = produce(&connection, "users_created", records, row).await?;
-    let mut plan = plan;
     plan.pipeline.services = services.settings.clone();
     let options = RunOptions {
         flow: Some("store".into()),
