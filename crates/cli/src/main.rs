@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this crate is the one that speaks to people")]
 
+mod allocator;
 mod args;
 mod bind;
 mod commands;
@@ -49,6 +50,7 @@ const FAILED: u8 = 1;
 const ASKED_WRONGLY: u8 = 2;
 
 fn main() -> ExitCode {
+    allocator::set_up();
     let args = Args::parse();
     tracing_subscriber::fmt()
         .with_env_filter(

@@ -30,7 +30,7 @@ const BATCH_BYTES_MAX: usize = 4 << 20;
 /// … or when nothing more has come for so long.
 const LINGER: Duration = Duration::from_millis(2);
 /// Batches that wait for the engine.
-const BATCHES_WAITING_MAX: usize = 2;
+const BATCHES_WAITING_MAX: usize = 1;
 /// How long the engine may take with its batch before partitions are paused.
 const BEFORE_PAUSE: Duration = Duration::from_secs(2);
 /// How often the thread looks up while nothing comes.
@@ -156,8 +156,8 @@ impl TopicSource {
             // The thread polls also while the engine waits for a service.
             .set("max.poll.interval.ms", "86400000")
             .set("fetch.wait.max.ms", "250")
-            .set("queued.min.messages", "20000")
-            .set("queued.max.messages.kbytes", "8192")
+            .set("queued.min.messages", "10000")
+            .set("queued.max.messages.kbytes", "4096")
             // When that is full, look again soon and not after a second.
             .set("fetch.queue.backoff.ms", "2");
         let consumer: BaseConsumer<Context> =

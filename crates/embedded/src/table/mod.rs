@@ -57,7 +57,7 @@ impl TableStore {
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
-        connection.pragma_update(None, "cache_size", -16 * 1024)?;
+        connection.pragma_update(None, "cache_size", -8 * 1024)?;
         connection.execute(
             &format!("CREATE TABLE IF NOT EXISTS {} (name TEXT PRIMARY KEY, columns TEXT)", quoted(CATALOG)),
             [],
