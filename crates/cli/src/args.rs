@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
+use chrono::{DateTime, NaiveDate};
 use clap::{Parser, Subcommand, ValueEnum};
+use millstream_core::RunValues;
 
 /// One file describes a pipeline: API → topic → SQL → table. Run it with everything embedded, or
 /// on real services.
@@ -42,6 +44,8 @@ pub(crate) enum Command {
         /// How many records.
         #[arg(short, default_value_t = 5)]
         n: usize,
+        #[command(flatten)]
+        values: RunArgs,
     },
     /// Runs the tests in a pipeline file.
     Test {
@@ -58,6 +62,8 @@ pub(crate) enum Command {
         /// How long a service may not answer before the run is given up, like 30s or 5m.
         #[arg(long, default_value = "5m", value_parser = period)]
         patience: std::time::Duration,
+        #[command(flatten)]
+        values: RunArgs,
         /// How the summary is printed; json where standard output is no terminal.
         #[arg(long)]
         format: Option<SummaryFormat>,
@@ -136,7 +142,7 @@ pub(crate) enum DeadLetters {
     Show {
         #[command(flatten)]
         file: FileArgs,
-        /// FLOW/TOPIC/PARTITION/OFFSET, as `list` prints it.
+        /// Its place, as `list` prints it.
         place: String,
     },
 }
@@ -155,6 +161,25 @@ pub(crate) struct FileArgs {
     /// Refuses to start anything embedded.
     #[arg(long)]
     pub(crate) no_embedded: bool,
+}
+
+/// What a run is told beside the file.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct RunArgs {
+    /// The data interval that the run is for, START/END: what {interval.start} and {interval.end}
+    /// stand for.
+    #[arg(long, value_parser = interval)]
+    interval: Option<(String, String)>,
+    /// What an incremental source begins from this once, instead of where it ended last.
+    #[arg(long)]
+    since: Option<String>,
+}
+
+impl RunArgs {
+    /// As the engine takes them.
+    pub(crate) fn values(&self) -> RunValues {
+        RunValues { interval: self.interval.clone(), since: self.since.clone() }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -184,4 +209,13 @@ pub(crate) enum BenchKind {
 fn period(text: &str) -> Result<std::time::Duration, String> {
     let period = millstream_core::settings::Period::parse(text);
     period.map(|period| period.0).ok_or_else(|| "write a number and ms, s, m, h or d".to_owned())
+}
+
+fn interval(text: &str) -> Result<(String, String), String> {
+    let is_moment =
+        |text: &str| DateTime::parse_from_rfc3339(text).is_ok() || text.parse::<NaiveDate>().is_ok();
+    match text.split_once('/') {
+        Some((start, end)) if is_moment(start) && is_moment(end) => Ok((start.to_owned(), end.to_owned())),
+        _ => Err("write START/END, like 2026-01-01T00:00:00Z/2026-01-02T00:00:00Z".to_owned()),
+    }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use millstream_connectors::http::HttpKind;
-use millstream_connectors::kafka::{Connection, TopicKind};
+use millstream_connectors::kafka::{Connection, KafkaCursors, TopicKind};
 use millstream_core::{Error, Result, TableConnection, settings};
 use millstream_embedded::{Broker, TableKind, TableStore};
 use millstream_engine::{Backends, Pipeline, Registry};
@@ -21,6 +21,7 @@ pub(crate) fn registry(state: &Path) -> Registry {
         sources: vec![Arc::new(HttpKind), Arc::new(TopicKind)],
         sinks: vec![Arc::new(TopicKind), Arc::new(TableKind::new(table_store(state)))],
         services: vec![("kafka", schema_for!(Connection)), ("cassandra", schema_for!(TableConnection))],
+        cursors: Some(Arc::new(KafkaCursors::default())),
     }
 }
 

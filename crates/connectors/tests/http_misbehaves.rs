@@ -2,82 +2,14 @@
 
 #![allow(clippy::print_stdout, reason = "what was skipped is said aloud")]
 
-use std::sync::{Arc, Mutex};
+mod support;
 
 use millstream_connectors::http::HttpKind;
 use millstream_connectors::random_user::{Options, Server};
 use millstream_core::{Error, Scope, SourceKind};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use support::{Reply, TestServer, answer, ok};
 use tokio::net::{TcpListener, TcpStream};
-
-/// What a server sends to one connection after another; the last is sent for ever.
-#[derive(Clone)]
-enum Reply {
-    /// These bytes, then the connection ends.
-    Bytes(Vec<u8>),
-    /// Nothing, and the connection stays open.
-    Stall,
-    /// The connection ends without a byte.
-    Reset,
-}
-
-fn answer(status: &str, headers: &str, body: &[u8]) -> Reply {
-    let head =
-        format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n{headers}\r\n", body.len());
-    Reply::Bytes([head.as_bytes(), body].concat())
-}
-
-fn ok(body: &str) -> Reply {
-    answer("200 OK", "Content-Type: application/json\r\n", body.as_bytes())
-}
-
-struct TestServer {
-    url: String,
-    /// The requests that came, whole.
-    requests: Arc<Mutex<Vec<String>>>,
-}
-
-impl TestServer {
-    async fn start(replies: Vec<Reply>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let url = format!("http://{}/users", listener.local_addr().expect("an address"));
-        let requests = Arc::new(Mutex::new(Vec::new()));
-        let seen = requests.clone();
-        tokio::spawn(async move {
-            let mut next = 0;
-            loop {
-                let (stream, _) = listener.accept().await.expect("a connection");
-                let reply = replies[next.min(replies.len() - 1)].clone();
-                next += 1;
-                tokio::spawn(serve(stream, reply, seen.clone()));
-            }
-        });
-        Self { url, requests }
-    }
-
-    fn count(&self) -> usize {
-        self.requests.lock().expect("not poisoned").len()
-    }
-
-    fn request(&self, index: usize) -> String {
-        self.requests.lock().expect("not poisoned")[index].clone()
-    }
-}
-
-async fn serve(mut stream: TcpStream, reply: Reply, seen: Arc<Mutex<Vec<String>>>) {
-    let mut request = vec![0; 16 * 1024];
-    let length = stream.read(&mut request).await.unwrap_or(0);
-    seen.lock().expect("not poisoned").push(String::from_utf8_lossy(&request[..length]).into_owned());
-    match reply {
-        Reply::Bytes(bytes) => {
-            // The client may have heard enough and left.
-            let _ = stream.write_all(&bytes).await;
-        }
-        Reply::Stall => std::future::pending().await,
-        Reply::Reset => {}
-    }
-}
 
 /// The records of one request, as texts.
 async fn fetch(url: &str, more: Value) -> Result<Vec<String>, Error> {

@@ -1,11 +1,14 @@
 //! How a connector enters the system: its name, its settings, what it promises before it is
 //! opened. Which connectors there are is known in one place only, the binary's `bind`.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use schemars::Schema;
 use serde_json::Value;
 
-use crate::{Result, Sink, Source, cql};
+use crate::{Cursors, Result, Sink, Source, cql};
 
 /// For whom a connector is opened.
 #[derive(Debug, Clone, Default)]
@@ -16,6 +19,21 @@ pub struct Scope {
     pub flow: String,
     /// The pipeline's services by name (`kafka`, `cassandra`), each with its settings.
     pub services: serde_json::Map<String, Value>,
+    /// The folder that relative paths begin at: the pipeline file's.
+    pub folder: PathBuf,
+    /// What this run was told beside the file.
+    pub run: RunValues,
+    /// Where a source that goes on from a value keeps it; nowhere when nothing is to be written.
+    pub cursors: Option<Arc<dyn Cursors>>,
+}
+
+/// Values that only a run knows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunValues {
+    /// The data interval that it is for: `{interval.start}` and `{interval.end}`.
+    pub interval: Option<(String, String)>,
+    /// What an incremental source begins from this once.
+    pub since: Option<String>,
 }
 
 /// What is known of a source from its settings alone.
@@ -31,6 +49,11 @@ pub struct SourcePlan {
     pub nulls_ignored: bool,
     /// Whether a run that reads no record at all has failed.
     pub empty_run_fails: bool,
+    /// Whether its records were true before they are read, so that the time of sending does not
+    /// say which of two is newer.
+    pub is_dated: bool,
+    /// Whether it asks for the data interval of a run.
+    pub needs_interval: bool,
 }
 
 /// What is known of a sink from its settings alone.

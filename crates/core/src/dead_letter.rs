@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::{Header, Record};
+use crate::{Header, Origin, Record};
 
 /// Why a record cannot be processed: a closed list, of which the first that applies is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -48,7 +48,7 @@ impl fmt::Display for Reason {
 }
 
 /// What our headers on a dead letter say; key, value, other headers and timestamp are the
-/// original's. Flow, topic, partition and offset together are its identity.
+/// original's. Flow, topic, partition, offset and origin together are its identity.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeadLetter {
     /// The flow that could not process it.
@@ -63,8 +63,8 @@ pub struct DeadLetter {
     pub reason: Reason,
     /// More for people: the column, the value, the position.
     pub detail: String,
-    /// The address that it was fetched from, where that was no topic.
-    pub url: Option<String>,
+    /// Where it came from, where that was no topic; part of its identity then.
+    pub origin: Option<Origin>,
 }
 
 const FLOW: &str = "millstream.flow";
@@ -74,6 +74,7 @@ const OFFSET: &str = "millstream.offset";
 const REASON: &str = "millstream.reason";
 const DETAIL: &str = "millstream.detail";
 const URL: &str = "millstream.url";
+const RUN: &str = "millstream.run";
 
 impl DeadLetter {
     /// The original's headers with ours behind them.
@@ -86,10 +87,24 @@ impl DeadLetter {
         add(OFFSET, self.offset.to_string());
         add(REASON, self.reason.to_string());
         add(DETAIL, self.detail.clone());
-        if let Some(url) = &self.url {
-            add(URL, url.clone());
+        if let Some(origin) = &self.origin {
+            add(URL, origin.address.clone());
+            if let Some(run_ms) = origin.run_ms {
+                add(RUN, run_ms.to_string());
+            }
         }
         headers
+    }
+
+    /// Its identity in one word: `FLOW/TOPIC/PARTITION/OFFSET`, and behind an `@` the run or the
+    /// file for which that is its place.
+    pub fn place(&self) -> String {
+        let place = format!("{}/{}/{}/{}", self.flow, self.topic, self.partition, self.offset);
+        match &self.origin {
+            None => place,
+            Some(Origin { run_ms: Some(run_ms), .. }) => format!("{place}@{run_ms}"),
+            Some(Origin { address, run_ms: None }) => format!("{place}@{address}"),
+        }
     }
 
     /// Reads our headers back; `None` for a message that is no dead letter of ours.
@@ -107,7 +122,8 @@ impl DeadLetter {
             offset: text(OFFSET)?.parse().ok()?,
             reason: Reason::from_name(&text(REASON)?)?,
             detail: text(DETAIL)?,
-            url: text(URL),
+            origin: text(URL)
+                .map(|address| Origin { address, run_ms: text(RUN).and_then(|run| run.parse().ok()) }),
         })
     }
 }
@@ -125,13 +141,14 @@ mod tests {
             offset: 41,
             reason: Reason::BadValue,
             detail: "id: 'x' is no UUID".into(),
-            url: Some("https://example.com/users".into()),
+            origin: Some(Origin { address: "https://example.com/users".into(), run_ms: Some(7) }),
         };
         let headers = letter.headers(&[("trace".into(), b"1".to_vec())]);
         assert_eq!(headers[0].0, "trace");
         let record =
             Record { key: None, value: None, headers: &headers, timestamp: 0, partition: 0, offset: 0 };
-        assert_eq!(DeadLetter::from_record(&record), Some(letter));
+        assert_eq!(DeadLetter::from_record(&record).as_ref(), Some(&letter));
+        assert_eq!(letter.place(), "store/users_created/3/41@7");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 mod checkpoint;
 mod connector;
 pub mod cql;
+mod cursors;
 mod dead_letter;
 mod error;
 mod records;
@@ -17,10 +18,11 @@ mod table;
 mod write_time;
 
 pub use checkpoint::{Checkpoint, Counts, Progress};
-pub use connector::{Scope, SinkKind, SinkPlan, SourceKind, SourcePlan};
+pub use connector::{RunValues, Scope, SinkKind, SinkPlan, SourceKind, SourcePlan};
+pub use cursors::Cursors;
 pub use dead_letter::{DeadLetter, Reason};
 pub use error::{Error, Fault, Result};
-pub use records::{Header, Record, Records};
+pub use records::{Header, Origin, Record, Records};
 pub use sink::{MessageSink, RowSink, Rows, Sink, Written};
 pub use source::Source;
 pub use table::{Nulls, TableConnection, TableSettings};

@@ -1,6 +1,8 @@
 //! Records as they came from outside, many in one allocation.
 //! Nothing here looks into a value: whether it can be read is decided later.
 
+use std::sync::Arc;
+
 /// A name and its bytes, as Kafka carries them beside a message.
 pub type Header = (String, Vec<u8>);
 
@@ -18,9 +20,21 @@ struct Entry {
     value_len: u32,
 }
 
+/// Where records came from that no topic gave: a page of an API, a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// Its address without secrets, or its path.
+    pub address: String,
+    /// When the run that read it began, in milliseconds since 1970, where the same place gives
+    /// other records in another run.
+    pub run_ms: Option<i64>,
+}
+
 /// A run of records: one buffer for all keys and values, an entry for each record.
 #[derive(Debug, Clone, Default)]
 pub struct Records {
+    /// Where all of them came from, where that was no topic.
+    pub origin: Option<Arc<Origin>>,
     bytes: Vec<u8>,
     entries: Vec<Entry>,
     /// Headers are rare, so they are kept aside: (index of the record, its headers), ascending.
@@ -48,6 +62,12 @@ impl<'a> Record<'a> {
     /// A record that is nothing but a value and its place in a run, as an API gives it.
     pub fn of_value(value: &'a [u8], offset: i64) -> Self {
         Self { key: None, value: Some(value), headers: &[], timestamp: -1, partition: 0, offset }
+    }
+
+    /// The record as it was true at `timestamp`.
+    #[must_use]
+    pub fn at(self, timestamp: i64) -> Self {
+        Self { timestamp, ..self }
     }
 }
 

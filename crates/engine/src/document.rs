@@ -175,6 +175,15 @@ impl Node {
         }
     }
 
+    /// Adds every single value in it to `out`.
+    pub(crate) fn texts(&self, out: &mut Vec<String>) {
+        match &self.kind {
+            Kind::Scalar { text, .. } => out.push(text.clone()),
+            Kind::List(items) => items.iter().for_each(|item| item.texts(out)),
+            Kind::Map(entries) => entries.iter().for_each(|(_, value)| value.texts(out)),
+        }
+    }
+
     fn holds_value(&self, span: &Range<usize>) -> bool {
         self.span == *span
             || match &self.kind {

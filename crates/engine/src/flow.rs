@@ -234,7 +234,6 @@ impl Worker {
     }
 
     fn letters(&self, batch: &Batch<'_>) -> Records {
-        let origin = &self.planned.origin.plan;
         let mut letters = Records::default();
         for (place, reason, detail) in &batch.dead {
             let original = batch.records.get(*place as usize);
@@ -245,7 +244,7 @@ impl Worker {
                 offset: original.offset,
                 reason: *reason,
                 detail: detail.clone(),
-                url: origin.topic.is_none().then(|| origin.address.clone()),
+                origin: batch.records.origin.as_deref().cloned(),
             };
             let headers = letter.headers(original.headers);
             // Which partition of the dead letters' topic is the key's choice.

@@ -2,8 +2,10 @@
 //! come from here.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use millstream_core::Scope;
+use millstream_core::{Cursors, RunValues, Scope};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -139,6 +141,8 @@ pub struct Pipeline {
     pub document: Document,
     /// What is not to be shown.
     pub secrets: Secrets,
+    /// The folder that the file is in.
+    pub folder: PathBuf,
 }
 
 impl Pipeline {
@@ -160,7 +164,7 @@ impl Pipeline {
         left_out.extend(differences.unknown_keys);
         mistakes.extend(differences.mistakes);
         check_words(&document, &mut mistakes);
-        keep_headers_secret(&document.root, &mut secrets);
+        differences.secrets.iter().for_each(|secret| secrets.add(secret));
         let mut sound = document.root.clone();
         sound.leave_out(&left_out);
         let json = sound.to_json();
@@ -193,13 +197,21 @@ impl Pipeline {
             tests: tests.filter_map(|test| serde_json::from_value(test.clone()).ok()).collect(),
             document,
             secrets,
+            folder: values.folder.clone(),
         };
         Ok((pipeline, mistakes))
     }
 
-    /// For whom a flow's connectors are opened.
-    pub fn scope(&self, flow: &str) -> Scope {
-        Scope { pipeline: self.name.clone(), flow: flow.to_owned(), services: self.services.clone() }
+    /// For whom a flow's connectors are opened in a run that was told `run`.
+    pub fn scope(&self, flow: &str, run: &RunValues, cursors: Option<Arc<dyn Cursors>>) -> Scope {
+        Scope {
+            pipeline: self.name.clone(),
+            flow: flow.to_owned(),
+            services: self.services.clone(),
+            folder: self.folder.clone(),
+            run: run.clone(),
+            cursors,
+        }
     }
 }
 
@@ -238,21 +250,5 @@ fn check_words(document: &Document, mistakes: &mut Vec<Diagnostic>) {
             Diagnostic::error(format!("`{zone}` is no time zone"), node.span.clone())
                 .help("write one like Europe/Paris"),
         );
-    }
-}
-
-/// The values of headers are secrets, wherever they come from.
-fn keep_headers_secret(node: &Node, secrets: &mut Secrets) {
-    match &node.kind {
-        Kind::Map(entries) => {
-            for (name, value) in entries {
-                if let (true, Kind::Map(headers)) = (name.is_text("headers"), &value.kind) {
-                    headers.iter().filter_map(|(_, value)| value.text()).for_each(|text| secrets.add(text));
-                }
-                keep_headers_secret(value, secrets);
-            }
-        }
-        Kind::List(items) => items.iter().for_each(|item| keep_headers_secret(item, secrets)),
-        Kind::Scalar { .. } => {}
     }
 }

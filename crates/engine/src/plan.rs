@@ -174,6 +174,13 @@ impl Planner<'_> {
         match &target {
             SinkPlan::Topic { topic, key, timestamp } => {
                 self.topic_sink(name, topic, key, timestamp.as_deref(), query.schema());
+                if origin.is_dated && timestamp.is_none() {
+                    let message = "the newest message of a key is the one that is sent last, not the one that \
+                                   was true last";
+                    let warning = Diagnostic::warning(message, document.name_span(&["flows", name, "to"]));
+                    self.mistakes
+                        .push(warning.help("write timestamp: with the column that says when a row was true"));
+                }
             }
             SinkPlan::Table(table) => self.table_sink(name, table, query.schema(), &origin),
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use millstream_core::{Counts, Error, Result, Sink, SinkKind, Source};
+use millstream_core::{Counts, Error, Result, RunValues, Scope, Sink, SinkKind, Source};
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -33,6 +33,8 @@ pub struct RunOptions {
     pub stop: CancellationToken,
     /// Milliseconds since 1970.
     pub clock: fn() -> i64,
+    /// What this run was told beside the file.
+    pub values: RunValues,
 }
 
 /// When a run ends by itself.
@@ -106,6 +108,9 @@ pub async fn run(
             })?]
         }
     };
+    check_values(&chosen, &options.values)?;
+    let scope =
+        |flow: &PlannedFlow| plan.pipeline.scope(&flow.name, &options.values, registry.cursors.clone());
     let mut opened = Vec::new();
     // Sinks first: they make the topics that the sources read.
     for planned in &chosen {
@@ -113,15 +118,15 @@ pub async fn run(
         observer.lock().insert(planned.name.clone(), state.clone());
         let patience =
             Patience { at_most: options.patience, stop: options.stop.clone(), state: state.clone() };
-        let sink =
-            open_sink(plan, planned, &patience).await.map_err(|e| e.at(format!("flow {}", planned.name)))?;
+        let sink = open_sink(&scope(planned), planned, &patience).await;
+        let sink = sink.map_err(|e| e.at(format!("flow {}", planned.name)))?;
         opened.push((*planned, sink, patience));
     }
     let mut work = Work { tasks: JoinSet::new(), waiting: BTreeMap::new() };
     for (planned, sink, patience) in opened {
         let failed = |e: Error| e.at(format!("flow {}", planned.name));
-        let source = open_source(plan, planned, &patience).await.map_err(failed)?;
-        let dead_letters = open_dead_letters(plan, planned, registry).await.map_err(failed)?;
+        let source = open_source(&scope(planned), planned, &patience).await.map_err(failed)?;
+        let dead_letters = open_dead_letters(&scope(planned), planned, registry).await.map_err(failed)?;
         let (drain, drained) = oneshot::channel();
         let upstream: Vec<_> = planned
             .upstream
@@ -221,9 +226,23 @@ impl Work {
     }
 }
 
-async fn open_sink(plan: &Plan, planned: &PlannedFlow, patience: &Patience) -> Result<Sink> {
-    let scope = plan.pipeline.scope(&planned.name);
-    let mut sink = planned.target.kind.open(&planned.target.component.settings, &scope).await?;
+/// What the flows ask a run for, and what goes with none of them.
+fn check_values(chosen: &[&PlannedFlow], values: &RunValues) -> Result<()> {
+    if let Some(flow) = chosen.iter().find(|flow| flow.origin.plan.needs_interval)
+        && values.interval.is_none()
+    {
+        return Err(Error::user(format!("flow {} asks for the data interval of its run", flow.name))
+            .help("give --interval START/END, like 2026-01-01T00:00:00Z/2026-01-02T00:00:00Z"));
+    }
+    if values.since.is_some() && !chosen.iter().any(|flow| flow.origin.plan.is_dated) {
+        return Err(Error::user("--since goes with an incremental source, and there is none")
+            .help("take it away, or set `incremental:` up"));
+    }
+    Ok(())
+}
+
+async fn open_sink(scope: &Scope, planned: &PlannedFlow, patience: &Patience) -> Result<Sink> {
+    let mut sink = planned.target.kind.open(&planned.target.component.settings, scope).await?;
     let mut attempts = patience.begin();
     while let Err(error) = sink.prepare().await {
         attempts.wait(error).await?;
@@ -231,11 +250,10 @@ async fn open_sink(plan: &Plan, planned: &PlannedFlow, patience: &Patience) -> R
     Ok(sink)
 }
 
-async fn open_source(plan: &Plan, planned: &PlannedFlow, patience: &Patience) -> Result<Box<dyn Source>> {
-    let scope = plan.pipeline.scope(&planned.name);
+async fn open_source(scope: &Scope, planned: &PlannedFlow, patience: &Patience) -> Result<Box<dyn Source>> {
     let mut attempts = patience.begin();
     loop {
-        match planned.origin.kind.open(&planned.origin.component.settings, &scope).await {
+        match planned.origin.kind.open(&planned.origin.component.settings, scope).await {
             Ok(source) => return Ok(source),
             Err(error) => attempts.wait(error).await?,
         }
@@ -246,7 +264,7 @@ async fn open_source(plan: &Plan, planned: &PlannedFlow, patience: &Patience) ->
 const DEAD_LETTER_BYTES_MAX: &str = "20971520";
 
 async fn open_dead_letters(
-    plan: &Plan,
+    scope: &Scope,
     planned: &PlannedFlow,
     registry: &Registry,
 ) -> Result<Box<dyn millstream_core::MessageSink>> {
@@ -257,7 +275,7 @@ async fn open_dead_letters(
         "key": [],
         "config": {"max.message.bytes": DEAD_LETTER_BYTES_MAX, "retention.ms": "-1"},
     });
-    match topics.open(&settings, &plan.pipeline.scope(&planned.name)).await? {
+    match topics.open(&settings, scope).await? {
         Sink::Messages(sink) => Ok(sink),
         Sink::Rows(_) => Err(Error::ours("a topic takes messages")),
     }

@@ -20,7 +20,12 @@ pub(crate) struct Differences {
     pub(crate) mistakes: Vec<Diagnostic>,
     /// The places of keys that nobody knows: without them the rest can still be looked at.
     pub(crate) unknown_keys: Vec<Range<usize>>,
+    /// The texts of settings that are marked as secret.
+    pub(crate) secrets: Vec<String>,
 }
+
+/// In a schema: every text of the value is a secret.
+const SECRET: &str = "x-secret";
 
 /// Names all mistakes of `node` against `schema`, whose references lead into `root`.
 pub(crate) fn check(node: &Node, schema: &Value, root: &Value) -> Differences {
@@ -51,6 +56,9 @@ impl<'a> Checker<'a> {
 
     /// `name` is where the value's name stands, or the value itself.
     fn value(&mut self, node: &Node, schema: &'a Value, name: &Range<usize>) {
+        if schema[SECRET] == true {
+            node.texts(&mut self.found.secrets);
+        }
         let schema = self.resolve(schema);
         if schema[BY_FIRST_NAME] == true {
             return self.by_first_name(node, schema, name);
@@ -172,7 +180,7 @@ impl<'a> Checker<'a> {
             checker.value(node, choice, name);
             let found = checker.found;
             if found.mistakes.is_empty() {
-                return;
+                return self.found.secrets.extend(found.secrets);
             }
             // What is only a null is no help to anybody.
             let is_null = self.resolve(choice)["type"] == "null";

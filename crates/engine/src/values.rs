@@ -62,12 +62,21 @@ impl Values {
     pub fn fill(&self, node: &mut Node, secrets: &mut Secrets, mistakes: &mut Vec<Diagnostic>) {
         match &mut node.kind {
             Kind::Scalar { text, .. } if text.contains("${") => match self.filled(text, secrets) {
-                Ok(filled) => *text = filled,
+                Ok(filled) => {
+                    if let Some(password) = password_in_url(&filled) {
+                        secrets.add(password);
+                    }
+                    *text = filled;
+                }
                 Err((message, help)) => {
                     mistakes.push(Diagnostic::error(message, node.span.clone()).help(help));
                 }
             },
-            Kind::Scalar { .. } => {}
+            Kind::Scalar { text, .. } => {
+                if let Some(password) = password_in_url(text) {
+                    secrets.add(password);
+                }
+            }
             Kind::List(items) => items.iter_mut().for_each(|item| self.fill(item, secrets, mistakes)),
             Kind::Map(entries) => {
                 entries.iter_mut().for_each(|(_, value)| self.fill(value, secrets, mistakes));
@@ -125,6 +134,14 @@ impl Values {
     }
 }
 
+/// The password in `https://user:password@host/`.
+fn password_in_url(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let (user, _) = authority.rsplit_once('@')?;
+    user.split_once(':').map(|(_, password)| password)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,6 +162,8 @@ mod tests {
         ] {
             assert_eq!(values.filled(text, &mut secrets).ok().as_deref(), expected, "{text}");
         }
+        assert_eq!(password_in_url("https://me:pass@word@host/x@y"), Some("pass@word"));
+        assert_eq!(password_in_url("https://host/a:b@c"), None);
         assert_eq!(secrets.mask("Bearer s3cret at example.com"), "Bearer *** at example.com");
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use millstream_connectors::kafka::{Connection, TopicKind, read_all};
-use millstream_core::{Error, Record, Records, Scope, Sink, SinkKind};
+use millstream_core::{Error, Record, Records, RunValues, Scope, Sink, SinkKind};
 use millstream_embedded::Broker;
 use millstream_engine::{Observer, Plan, RunOptions, Until, Values};
 use millstream_sql::Decoder;
@@ -176,6 +176,7 @@ async fn store(records: u64) -> Outcome {
         patience: None,
         stop: CancellationToken::new(),
         clock: now_ms,
+        values: RunValues::default(),
     };
     forget_peak();
     let (began, cpu) = (Instant::now(), cpu_seconds());

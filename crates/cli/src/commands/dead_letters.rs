@@ -21,9 +21,6 @@ struct Found {
     timestamp: i64,
 }
 
-/// Flow, topic, partition, offset: what a dead letter is known by, however often it was written.
-type Identity = (String, String, i32, i64);
-
 pub(super) async fn run(command: DeadLetters) -> Outcome {
     match command {
         DeadLetters::List { file, flow, reason } => list(&file, flow.as_deref(), reason.as_deref()).await,
@@ -45,8 +42,8 @@ async fn list(args: &FileArgs, flow: Option<&str>, reason: Option<&str>) -> Outc
     let mut count = 0;
     for found in wanted {
         let letter = &found.letter;
-        let place = format!("{}/{}/{}/{}", letter.flow, letter.topic, letter.partition, letter.offset);
-        out.push_str(&format!("{place}\t{}\t{}\n", letter.reason, letter.detail.replace(['\n', '\t'], " ")));
+        let detail = letter.detail.replace(['\n', '\t'], " ");
+        out.push_str(&format!("{}\t{}\t{detail}\n", letter.place(), letter.reason));
         count += 1;
     }
     output::results(&out)?;
@@ -55,25 +52,19 @@ async fn list(args: &FileArgs, flow: Option<&str>, reason: Option<&str>) -> Outc
 }
 
 async fn show(args: &FileArgs, place: &str) -> Outcome {
-    let wrong = || {
-        Error::user(format!("`{place}` is no place"))
-            .help("write FLOW/TOPIC/PARTITION/OFFSET, as `list` prints it")
-    };
-    let parts: Vec<_> = place.split('/').collect();
-    let [flow, topic, partition, offset] = parts.as_slice() else { return Err(wrong().into()) };
-    let (Ok(partition), Ok(offset)) = (partition.parse(), offset.parse()) else { return Err(wrong().into()) };
-    let identity: Identity = ((*flow).to_owned(), (*topic).to_owned(), partition, offset);
     let found = read(args).await?;
-    let Some(found) = found.get(&identity) else {
-        return Err(Error::user(format!("there is no dead letter {place}")).into());
+    let Some(found) = found.get(place) else {
+        return Err(Error::user(format!("there is no dead letter {place}"))
+            .help("write its place as `list` prints it")
+            .into());
     };
     let text = |bytes: &Option<Vec<u8>>| match bytes {
         None => "null".to_owned(),
         Some(bytes) => String::from_utf8_lossy(bytes).into_owned(),
     };
     let mut out = format!("reason     {}\ndetail     {}\n", found.letter.reason, found.letter.detail);
-    if let Some(url) = &found.letter.url {
-        out.push_str(&format!("url        {url}\n"));
+    if let Some(origin) = &found.letter.origin {
+        out.push_str(&format!("origin     {}\n", origin.address));
     }
     out.push_str(&format!("timestamp  {}\nkey        {}\n", found.timestamp, text(&found.key)));
     for (name, value) in &found.headers {
@@ -84,7 +75,7 @@ async fn show(args: &FileArgs, place: &str) -> Outcome {
     Ok(())
 }
 
-async fn read(args: &FileArgs) -> Outcome<BTreeMap<Identity, Found>> {
+async fn read(args: &FileArgs) -> Outcome<BTreeMap<String, Found>> {
     let mut loaded = load(args)?;
     // A pipeline that is running is asked; else its broker is started for a moment.
     if let Some(broker) = live_owner(&loaded.state).and_then(|owner| owner.broker) {
@@ -98,30 +89,24 @@ async fn read(args: &FileArgs) -> Outcome<BTreeMap<Identity, Found>> {
     found
 }
 
-fn collect(loaded: &Loaded, connection: &Connection) -> Outcome<BTreeMap<Identity, Found>> {
+fn collect(loaded: &Loaded, connection: &Connection) -> Outcome<BTreeMap<String, Found>> {
     let mut topics: Vec<_> = loaded.plan.flows.iter().map(|flow| flow.dead_letter_topic.clone()).collect();
     topics.sort();
     topics.dedup();
     let mut found = BTreeMap::new();
     for topic in topics {
+        // Without a dead letter there is no topic of them.
         let read = block_in_place(|| {
             read_all(connection, &topic, |records| {
                 for record in records.iter() {
                     if let Some(letter) = DeadLetter::from_record(&record) {
-                        let identity =
-                            (letter.flow.clone(), letter.topic.clone(), letter.partition, letter.offset);
-                        found.insert(identity, kept(letter, &record));
+                        found.insert(letter.place(), kept(letter, &record));
                     }
                 }
                 Ok(true)
             })
         });
-        match read {
-            Ok(()) => {}
-            // Without a dead letter there is no topic of them.
-            Err(error) if error.message.contains("there is no topic") => {}
-            Err(error) => return Err(loaded.masked(error)),
-        }
+        loaded.hide(read)?;
     }
     Ok(found)
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use millstream_connectors::random_user::{Options, Server};
+use millstream_core::RunValues;
 use millstream_core::{Error, cql};
 use millstream_engine::{Observer, RunOptions, Until};
 use millstream_sql::TableQuery;
@@ -39,6 +40,7 @@ pub(super) async fn run(once: bool) -> Outcome {
         patience: None,
         stop: stop.token.clone(),
         clock: now_ms,
+        values: RunValues::default(),
     };
     let observer = Observer::default();
     let running = millstream_engine::run(&loaded.plan, &loaded.registry, &options, &observer);

@@ -27,9 +27,13 @@ pub(crate) async fn run(args: Args) -> Outcome {
         Command::Demo { once } => demo::run(once).await,
         Command::Init { folder } => init::run(&folder),
         Command::Check { file } => check::run(&file),
-        Command::Preview { file, flow, n } => preview::run(&file, flow.as_deref(), n).await,
+        Command::Preview { file, flow, n, values } => {
+            preview::run(&file, flow.as_deref(), n, &values.values()).await
+        }
         Command::Test { file } => test::run(&file),
-        Command::Run { file, flow, patience, format } => run::run(&file, flow, patience, format).await,
+        Command::Run { file, flow, patience, values, format } => {
+            run::run(&file, flow, patience, values.values(), format).await
+        }
         Command::Query { file, sql, format } => query::run(&file, &sql, format).await,
         Command::DeadLetters { command } => dead_letters::run(command).await,
         Command::Sql => sql::run(),

@@ -1,7 +1,7 @@
 //! `preview`: a few records through a flow's query, input and output side by side.
 
 use millstream_connectors::kafka::{Connection, read_all};
-use millstream_core::{Error, settings};
+use millstream_core::{Error, RunValues, settings};
 use tokio::task::block_in_place;
 
 use super::run::start;
@@ -10,7 +10,7 @@ use crate::load::{Loaded, load};
 use crate::state::State;
 use crate::{Outcome, output};
 
-pub(super) async fn run(args: &FileArgs, flow: Option<&str>, count: usize) -> Outcome {
+pub(super) async fn run(args: &FileArgs, flow: Option<&str>, count: usize, values: &RunValues) -> Outcome {
     let mut loaded = load(args)?;
     let name = match flow {
         Some(name) => name.to_owned(),
@@ -22,7 +22,7 @@ pub(super) async fn run(args: &FileArgs, flow: Option<&str>, count: usize) -> Ou
     let values = match planned.origin.plan.topic.clone() {
         Some(topic) => from_topic(&mut loaded, &topic, count).await?,
         None => {
-            let scope = loaded.plan.pipeline.scope(&name);
+            let scope = loaded.plan.pipeline.scope(&name, values, None);
             let opened = planned.origin.kind.open(&planned.origin.component.settings, &scope).await;
             let mut source = loaded.hide(opened)?;
             let page = loaded.hide(source.next().await)?.unwrap_or_default();

@@ -23,12 +23,51 @@ pub(super) fn markdown(schema: &Value) -> String {
             }
         }
     }
+    for (name, title) in [("Auth", "`auth:`"), ("Paging", "`paging:`")] {
+        if let Some(found) = definition(name) {
+            choices(&mut out, title, found, schema);
+        }
+    }
+    if let Some(found) = definition("Incremental") {
+        section(&mut out, "`incremental:`", found);
+    }
     for (name, title) in [("DeadLetterSettings", "`dead_letters:`"), ("Test", "A test")] {
         if let Some(found) = definition(name) {
             section(&mut out, title, found);
         }
     }
     out
+}
+
+/// A setting that is one of several things, each with keys of its own.
+fn choices(out: &mut String, title: &str, schema: &Value, root: &Value) {
+    out.push_str(&format!("\n## {title}\n\n"));
+    if let Some(text) = schema["description"].as_str() {
+        out.push_str(&format!("{} One of:\n\n", one_line(text)));
+    }
+    let of = |schema: &Value| -> Value {
+        let target = schema["$ref"].as_str().and_then(|reference| root.pointer(reference.strip_prefix('#')?));
+        target.unwrap_or(schema).clone()
+    };
+    out.push_str("| key | meaning |\n| --- | --- |\n");
+    let all = schema["oneOf"].as_array().or_else(|| schema["anyOf"].as_array());
+    for choice in all.into_iter().flatten() {
+        let target = of(choice);
+        let meaning = [choice, &target].into_iter().find_map(|schema| schema["description"].as_str());
+        let mut meaning = one_line(meaning.unwrap_or_default());
+        let properties = target["properties"].as_object();
+        for (name, property) in properties.into_iter().flatten() {
+            for (key, inner) in of(property)["properties"].as_object().into_iter().flatten() {
+                let text = one_line(inner["description"].as_str().unwrap_or_default());
+                meaning.push_str(&format!(" `{name}.{key}`: {text}"));
+            }
+            if let Some(text) = property["description"].as_str().filter(|_| choice["$ref"].is_string()) {
+                meaning.push_str(&format!(" `{name}`: {}", one_line(text)));
+            }
+        }
+        let names: Vec<_> = properties.into_iter().flatten().map(|(name, _)| format!("`{name}`")).collect();
+        out.push_str(&format!("| {} | {} |\n", names.join(", "), meaning.replace('|', "\\|")));
+    }
 }
 
 fn section(out: &mut String, title: &str, schema: &Value) {

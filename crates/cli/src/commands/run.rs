@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{SecondsFormat, Utc};
+use millstream_core::RunValues;
 use millstream_engine::{FlowSummary, Observer, RunOptions, Status, Summary, Until};
 
 use crate::args::{FileArgs, SummaryFormat};
@@ -18,6 +19,7 @@ pub(super) async fn run(
     args: &FileArgs,
     flow: Option<String>,
     patience: Duration,
+    values: RunValues,
     format: Option<SummaryFormat>,
 ) -> Outcome {
     let mut loaded = load(args)?;
@@ -30,6 +32,7 @@ pub(super) async fn run(
         patience: Some(patience),
         stop: stop.token.clone(),
         clock: now_ms,
+        values,
     };
     let observer = Observer::default();
     let progress = show_progress(&observer);

@@ -1,20 +1,26 @@
 //! One answer, after as many requests as it takes: time-outs, retries, redirects, a size cap.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, SystemTime};
 
 use futures::StreamExt;
-use millstream_core::{Error, Result};
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use millstream_core::{Error, Record, Records, Result};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue, LINK, LOCATION, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, Url};
-use serde_json_path::JsonPath;
 
-use super::{HttpSettings, records, retry};
+use super::auth::Authenticator;
+use super::paging::{Held, Page, Paging};
+use super::placeholders::Values;
+use super::rate::Limiter;
+use super::records::Path;
+use super::{HttpSettings, retry};
 
 const REDIRECTS_MAX: usize = 10;
 const USER_AGENT: &str = concat!("millstream/", env!("CARGO_PKG_VERSION"));
 
 /// Why a request gave no records.
-struct Failure {
+pub(super) struct Failure {
     message: String,
     /// Repeating it may help, …
     again: bool,
@@ -23,33 +29,31 @@ struct Failure {
 }
 
 impl Failure {
-    fn passing(message: impl Into<String>) -> Self {
+    pub(super) fn passing(message: impl Into<String>) -> Self {
         Self { message: message.into(), again: true, after: None }
     }
 
-    fn lasting(message: impl Into<String>) -> Self {
+    pub(super) fn lasting(message: impl Into<String>) -> Self {
         Self { message: message.into(), again: false, after: None }
     }
 }
 
-/// Reads and checks the address, with its parameters.
-pub(super) fn parse_url(settings: &HttpSettings) -> Result<Url> {
+/// What an answer holds.
+pub(super) struct Answer {
+    pub(super) records: Records,
+    pub(super) held: Held,
+}
+
+/// Reads and checks an address.
+pub(super) fn parse_url(text: &str) -> Result<Url> {
     let wrong = |why: &str| {
-        Error::user(format!("`{}` is no address of an API: {why}", settings.http))
-            .help("write https://host/path")
-            .at("http")
+        Error::user(format!("`{text}` is no address of an API: {why}")).help("write https://host/path")
     };
-    let mut url = Url::parse(&settings.http).map_err(|e| wrong(&e.to_string()))?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(wrong("it does not begin with http:// or https://"));
+    let url = Url::parse(text).map_err(|e| wrong(&e.to_string()))?;
+    match url.scheme() {
+        "http" | "https" => Ok(url),
+        _ => Err(wrong("it does not begin with http:// or https://")),
     }
-    if !settings.query.is_empty() {
-        let mut pairs = url.query_pairs_mut();
-        for (name, value) in &settings.query {
-            pairs.append_pair(name, &value.to_string());
-        }
-    }
-    Ok(url)
 }
 
 /// The address without what may be secret in it.
@@ -58,25 +62,26 @@ pub(super) fn shown(url: &Url) -> String {
     format!("{}://{}{port}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path())
 }
 
+/// One request with everything put in but who asks.
+struct Request {
+    url: Url,
+    headers: HeaderMap,
+    body: Option<Vec<u8>>,
+}
+
 /// Fetches answers of one API.
 pub(super) struct Fetcher {
     client: Client,
-    url: Url,
-    headers: HeaderMap,
-    path: JsonPath,
+    auth: Authenticator,
+    limiter: Limiter,
+    records: Path,
+    /// Where an answer says what the next page is.
+    cursor: Option<Path>,
     settings: HttpSettings,
 }
 
 impl Fetcher {
     pub(super) fn new(settings: HttpSettings) -> Result<Self> {
-        let url = parse_url(&settings)?;
-        let mut headers = HeaderMap::new();
-        for (name, value) in &settings.headers {
-            let wrong = || Error::user(format!("`{name}` is no header, or its value is none")).at("headers");
-            let mut value = HeaderValue::from_str(value).map_err(|_| wrong())?;
-            value.set_sensitive(true);
-            headers.insert(HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?, value);
-        }
         let timeout = settings.timeout.0;
         let mut builder = Client::builder()
             .user_agent(USER_AGENT)
@@ -88,19 +93,68 @@ impl Fetcher {
             builder = builder.tls_certs_merge(certificates(path)?);
         }
         let client = builder.build().map_err(|e| Error::ours(format!("no HTTP client: {e}")))?;
-        let path = records::parse_path(&settings.records)?;
-        Ok(Self { client, url, headers, path, settings })
+        let cursor = match &settings.paging {
+            Some(Paging::Cursor(by)) => Some(Path::parse(&by.cursor, "cursor")?),
+            _ => None,
+        };
+        Ok(Self {
+            client,
+            auth: Authenticator::new(settings.auth.clone()),
+            limiter: Limiter::new(settings.rate),
+            records: Path::parse(&settings.records, "records")?,
+            cursor,
+            settings,
+        })
     }
 
-    /// The records of one answer, each as it stands there.
-    pub(super) async fn fetch(&self) -> Result<Vec<Vec<u8>>> {
+    /// The address with `values` and the parameters put in.
+    pub(super) fn url(&self, values: &Values) -> Result<Url> {
+        let encode = |value: &str| utf8_percent_encode(value, NON_ALPHANUMERIC).to_string();
+        let mut url = parse_url(&values.fill(&self.settings.http, encode)?)?;
+        if !self.settings.query.is_empty() {
+            let mut pairs = url.query_pairs_mut();
+            for (name, value) in &self.settings.query {
+                pairs.append_pair(name, &values.fill(&value.to_string(), str::to_owned)?);
+            }
+        }
+        Ok(url)
+    }
+
+    fn request(&self, page: &Page, values: &Values) -> Result<Request> {
+        let mut url = match page {
+            Page::At(url) => url.clone(),
+            Page::Plain | Page::Param(..) => self.url(values)?,
+        };
+        if let Page::Param(name, value) = page {
+            url.query_pairs_mut().append_pair(name, value);
+        }
+        let mut headers = HeaderMap::new();
+        for (name, value) in &self.settings.headers {
+            let wrong = || Error::user(format!("`{name}` is no header, or its value is none")).at("headers");
+            let value = values.fill(value, str::to_owned)?;
+            let mut value = HeaderValue::from_str(&value).map_err(|_| wrong())?;
+            value.set_sensitive(true);
+            headers.insert(HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?, value);
+        }
+        let body = match &self.settings.body {
+            None => None,
+            Some(body) => Some(values.fill_body(body)?.to_string().into_bytes()),
+        };
+        Ok(Request { url, headers, body })
+    }
+
+    /// A page's records, each as it stands there; their offsets go on from `offset`.
+    pub(super) async fn fetch(&mut self, page: &Page, values: &Values, offset: i64) -> Result<Answer> {
+        let request = self.request(page, values)?;
+        let verb = if request.body.is_some() { "POST" } else { "GET" };
         let mut attempt = 0;
         loop {
-            let failure = match self.once().await {
-                Ok(records) => return Ok(records),
+            self.limiter.wait().await;
+            let failure = match self.once(&request, offset).await {
+                Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
-            let what = format!("GET {}: {}", shown(&self.url), failure.message);
+            let what = format!("{verb} {}: {}", shown(&request.url), failure.message);
             if !failure.again {
                 return Err(Error::lasting(what));
             }
@@ -116,28 +170,51 @@ impl Fetcher {
         }
     }
 
-    async fn once(&self) -> Result<Vec<Vec<u8>>, Failure> {
-        let response = self.follow().await?;
+    async fn once(&mut self, request: &Request, offset: i64) -> Result<Answer, Failure> {
+        self.auth.prepare(&self.client).await?;
+        let mut response = self.follow(request).await?;
+        if self.auth.refused(response.status()) {
+            self.auth.prepare(&self.client).await?;
+            response = self.follow(request).await?;
+        }
         let status = response.status();
         if !status.is_success() {
             return Err(self.refused(status, response).await);
         }
+        let links = response.headers().get_all(LINK).iter();
+        let links = links.filter_map(|link| Some(link.to_str().ok()?.to_owned())).collect();
         let body = self.body(response).await?;
         // Bytes that are no UTF-8 are read as U+FFFD, as they would be by Spark.
         let text = String::from_utf8_lossy(&body);
-        let found = records::select(&text, &self.path, &self.settings.records).map_err(Failure::passing)?;
-        Ok(found.into_iter().map(|record| record.as_bytes().to_vec()).collect())
+        let found = self.records.select(&text).map_err(Failure::passing)?;
+        let mut records = Records::default();
+        let mut digest = DefaultHasher::new();
+        let now_ms = now_ms();
+        for (index, record) in found.iter().enumerate() {
+            record.hash(&mut digest);
+            records.push(Record::of_value(record.as_bytes(), offset + index as i64).at(now_ms));
+        }
+        let cursor = self.cursor.as_ref().and_then(|path| path.first(&text)).and_then(single);
+        Ok(Answer { held: Held { records: records.len(), digest: digest.finish(), cursor, links }, records })
     }
 
     /// Sends the request, and again to where the answer says.
-    async fn follow(&self) -> Result<Response, Failure> {
-        let mut url = self.url.clone();
+    async fn follow(&self, request: &Request) -> Result<Response, Failure> {
+        let mut url = request.url.clone();
+        self.auth.sign_url(&mut url);
+        let mut body = request.body.clone();
         for _ in 0..=REDIRECTS_MAX {
-            let mut request = self.client.get(url.clone());
-            if url.origin() == self.url.origin() {
-                request = request.headers(self.headers.clone());
+            let mut next = match &body {
+                None => self.client.get(url.clone()),
+                Some(body) => {
+                    let post = self.client.post(url.clone()).body(body.clone());
+                    post.header("Content-Type", "application/json")
+                }
+            };
+            if url.origin() == request.url.origin() {
+                next = self.auth.sign(next.headers(request.headers.clone()));
             }
-            let response = request.send().await.map_err(|e| Failure::passing(reason(&e)))?;
+            let response = next.send().await.map_err(|e| Failure::passing(reason(&e)))?;
             if !response.status().is_redirection() {
                 return Ok(response);
             }
@@ -152,6 +229,10 @@ impl Fetcher {
                 || (url.scheme() == "https" && next.scheme() == "http")
             {
                 return Err(Failure::lasting(format!("redirects to {}, which is less safe", shown(&next))));
+            }
+            // Only these two say that the request stays what it is (RFC 9110, section 15.4).
+            if !matches!(response.status().as_u16(), 307 | 308) {
+                body = None;
             }
             url = next;
         }
@@ -174,7 +255,8 @@ impl Fetcher {
 
     async fn body(&self, response: Response) -> Result<Vec<u8>, Failure> {
         let limit = self.settings.max_response_mib as usize * 1024 * 1024;
-        let mut body = Vec::new();
+        let announced = response.content_length().unwrap_or(0).min(limit as u64);
+        let mut body = Vec::with_capacity(announced as usize);
         let mut chunks = response.bytes_stream();
         while let Some(chunk) = chunks.next().await {
             let chunk =
@@ -198,8 +280,23 @@ fn certificates(path: &str) -> Result<Vec<reqwest::Certificate>> {
     if found.is_empty() { Err(wrong("there is none in it".to_owned())) } else { Ok(found) }
 }
 
+/// A cursor as a text; nothing for null and for what is no single value.
+fn single(json: &str) -> Option<String> {
+    match serde_json::from_str(json).ok()? {
+        serde_json::Value::String(text) => Some(text),
+        serde_json::Value::Number(_) => Some(json.to_owned()),
+        _ => None,
+    }
+}
+
+/// Now, in milliseconds since 1970.
+pub(super) fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    since.as_millis() as i64
+}
+
 /// The innermost cause, which says what really happened, without the address.
-fn reason(error: &reqwest::Error) -> String {
+pub(super) fn reason(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "no answer in time".to_owned();
     }

@@ -1,8 +1,12 @@
-//! An HTTP API as a source: one request, or one every so often, each answer's records handed on
-//! as the bytes they are. Paging, cursors and credentials beyond headers have their place in
-//! [`HttpSettings`] but are not here yet.
+//! An HTTP API as a source: one request, or one every so often, page after page, each answer's
+//! records handed on as the bytes they are.
 
+mod auth;
 mod fetch;
+mod incremental;
+mod paging;
+mod placeholders;
+mod rate;
 mod records;
 mod retry;
 mod source;
@@ -16,23 +20,50 @@ use schemars::{JsonSchema, Schema, schema_for};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use auth::{Auth, Basic, Credentials, NameAndSecret, Oauth2};
+pub use incremental::Incremental;
+pub use paging::{ByCursor, ByLink, ByOffset, ByPage, LinkPlace, Paging};
+pub use rate::Rate;
+
 /// Records out of the JSON that an API answers.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HttpSettings {
-    /// The address, like `https://randomuser.me/api/`.
+    /// The address, like `https://randomuser.me/api/`. Here, in parameters, headers and body,
+    /// `{since}`, `{interval.start}` and `{interval.end}` stand for values of the run.
     pub http: String,
+    /// Who asks: `bearer`, `basic`, `header`, `query` or `oauth2`. Sent to no other host that an
+    /// answer redirects to.
+    #[serde(default)]
+    pub auth: Option<Auth>,
     /// Parameters behind the `?`.
     #[serde(default)]
     pub query: BTreeMap<String, Parameter>,
     /// Headers of every request. Their values are secrets: they are shown nowhere, and not sent
     /// to another host that an answer redirects to.
     #[serde(default)]
+    #[schemars(extend("x-secret" = true))]
     pub headers: BTreeMap<String, String>,
+    /// What is sent along as JSON; the request is a POST then.
+    #[serde(default)]
+    pub body: Option<Value>,
     /// Where the records are in an answer, as a JSONPath (RFC 9535), like `$.results`: where it
     /// selects one array, that array's elements.
     #[serde(default = "root")]
     pub records: String,
+    /// How the answer is divided into pages; without it there is one.
+    #[serde(default)]
+    pub paging: Option<Paging>,
+    /// More pages than this are a mistake of somebody's. Default 10000.
+    #[serde(default = "ten_thousand")]
+    #[schemars(range(min = 1))]
+    pub max_pages: u64,
+    /// Asks only for what is new since the last run.
+    #[serde(default)]
+    pub incremental: Option<Incremental>,
+    /// At most so many requests in a second, a minute or an hour: `5/s`, `100/m`, `1000/h`.
+    #[serde(default)]
+    pub rate: Option<Rate>,
     /// What a record looks like, in Spark's DDL form: `id STRING, n INT`.
     pub schema: String,
     /// Asks again and again, so much time between the beginnings of two requests. Without it
@@ -58,7 +89,7 @@ pub struct HttpSettings {
     /// A file with certificates (PEM) to trust beside the system's.
     #[serde(default)]
     pub ca: Option<String>,
-    /// What a run without a single record is: `fail` or `ok`.
+    /// What a run without a single record is: `fail` or `ok`. Where `incremental` it is `ok`.
     #[serde(default)]
     pub when_empty: WhenEmpty,
 }
@@ -73,6 +104,10 @@ fn thirty_seconds() -> Period {
 
 fn eight() -> u32 {
     8
+}
+
+fn ten_thousand() -> u64 {
+    10_000
 }
 
 fn sixty_four() -> u32 {
@@ -128,24 +163,99 @@ impl SourceKind for HttpKind {
 
     fn plan(&self, settings: &Value) -> Result<SourcePlan> {
         let settings: HttpSettings = settings::read(settings)?;
-        let url = fetch::parse_url(&settings)?;
-        records::parse_path(&settings.records)?;
-        let alone = [("for", settings.duration.is_some()), ("times", settings.times.is_some())];
-        if let Some((name, _)) = alone.into_iter().find(|(_, set)| *set && settings.every.is_none()) {
-            return Err(Error::user(format!("`{name}` bounds the requests of `every`, which is missing"))
-                .help("write every: 1s")
-                .at(name));
-        }
+        let url = fetch::parse_url(&settings.http).map_err(|e| e.at("http"))?;
+        settings.check()?;
+        let used = settings.placeholders();
         Ok(SourcePlan {
             address: fetch::shown(&url),
             topic: None,
             schema: Some(settings.schema),
             nulls_ignored: false,
-            empty_run_fails: settings.when_empty == WhenEmpty::Fail,
+            empty_run_fails: settings.when_empty == WhenEmpty::Fail && settings.incremental.is_none(),
+            is_dated: settings.incremental.is_some(),
+            needs_interval: used.iter().any(|name| name.starts_with("interval.")),
         })
     }
 
-    async fn open(&self, settings: &Value, _: &Scope) -> Result<Box<dyn Source>> {
-        Ok(Box::new(source::HttpSource::open(settings::read(settings)?)?))
+    async fn open(&self, settings: &Value, scope: &Scope) -> Result<Box<dyn Source>> {
+        Ok(Box::new(source::HttpSource::open(settings::read(settings)?, scope).await?))
+    }
+}
+
+impl HttpSettings {
+    /// Everything that the types alone do not say.
+    fn check(&self) -> Result<()> {
+        records::Path::parse(&self.records, "records")?;
+        let alone = [("for", self.duration.is_some()), ("times", self.times.is_some())];
+        if let Some((name, _)) = alone.into_iter().find(|(_, set)| *set && self.every.is_none()) {
+            return Err(Error::user(format!("`{name}` bounds the requests of `every`, which is missing"))
+                .help("write every: 1s")
+                .at(name));
+        }
+        if let Some(Paging::Cursor(by)) = &self.paging {
+            records::Path::parse(&by.cursor, "cursor").map_err(|e| e.at("paging"))?;
+        }
+        let param = match &self.paging {
+            Some(Paging::Page(by)) => Some(&by.param),
+            Some(Paging::Offset(by)) => Some(&by.param),
+            Some(Paging::Cursor(by)) => by.param.as_ref(),
+            Some(Paging::Link(_)) | None => None,
+        };
+        if let Some(param) = param.filter(|param| self.query.contains_key(*param)) {
+            return Err(Error::user(format!("`{param}` is set by `paging` already"))
+                .help("take it out of query")
+                .at("query"));
+        }
+        self.check_auth()?;
+        self.check_placeholders()
+    }
+
+    fn check_auth(&self) -> Result<()> {
+        let Some(auth) = &self.auth else { return Ok(()) };
+        if let Auth::Oauth2(settings) = auth {
+            let place = |e: Error| e.at("token_url").at("oauth2").at("auth");
+            fetch::parse_url(&settings.token_url).map_err(place)?;
+        }
+        let taken = auth::header_name(auth);
+        match self.headers.keys().find(|name| taken.is_some_and(|taken| taken.eq_ignore_ascii_case(name))) {
+            None => Ok(()),
+            Some(name) => Err(Error::user(format!("the header `{name}` is set by `auth` already"))
+                .help("take one of them away")
+                .at("headers")),
+        }
+    }
+
+    fn check_placeholders(&self) -> Result<()> {
+        for (place, text) in self.texts() {
+            if let Some(name) = placeholders::unknown(&text).filter(|_| place != "body") {
+                return Err(Error::user(format!("{{{name}}} is nothing that a run knows"))
+                    .help("{since}, {interval.start} and {interval.end} are")
+                    .at(place));
+            }
+        }
+        let asks = self.placeholders().contains(&"since");
+        match &self.incremental {
+            None if asks => Err(Error::user("nothing says what {since} is")
+                .help("write incremental: { field: $.updated_at, initial: \"2024-01-01T00:00:00Z\" }")
+                .at("http")),
+            Some(_) if !asks => Err(Error::user("`incremental` is set, but the request asks for everything")
+                .help("write {since} where the API takes it, like query: { updated_after: \"{since}\" }")
+                .at("incremental")),
+            Some(incremental) => incremental::Watermark::new(incremental).map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
+    /// Every text that may hold a value of the run, and the setting that it stands in.
+    fn texts(&self) -> Vec<(&'static str, String)> {
+        let mut texts = vec![("http", self.http.clone())];
+        texts.extend(self.query.values().map(|value| ("query", value.to_string())));
+        texts.extend(self.headers.values().map(|value| ("headers", value.clone())));
+        texts.extend(self.body.iter().map(|body| ("body", body.to_string())));
+        texts
+    }
+
+    fn placeholders(&self) -> Vec<&'static str> {
+        self.texts().iter().flat_map(|(_, text)| placeholders::used(text)).collect()
     }
 }

@@ -8,70 +8,87 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use serde_json_path::{JsonPath, PathElement};
 
-/// Reads a JSONPath.
-pub(super) fn parse_path(path: &str) -> Result<JsonPath> {
-    JsonPath::parse(path).map_err(|error| {
-        Error::user(format!("`{path}` is no JSONPath: {error}"))
-            .help("write $.results, or $ for the whole")
-            .at("records")
-    })
+/// A place in JSON texts.
+#[derive(Debug, Clone)]
+pub(super) struct Path {
+    written: String,
+    parsed: JsonPath,
+    /// Where it is nothing but names, these.
+    names: Option<Vec<String>>,
 }
 
-/// The records' texts in `body`, or why it has none.
-pub(super) fn select<'b>(body: &'b str, path: &JsonPath, written: &str) -> Result<Vec<&'b str>, String> {
-    if let Some(names) = plain_names(written) {
-        return by_names(body, &names, written);
+impl Path {
+    /// Reads a JSONPath that the setting `setting` holds.
+    pub(super) fn parse(written: &str, setting: &str) -> Result<Self> {
+        let parsed = JsonPath::parse(written).map_err(|error| {
+            Error::user(format!("`{written}` is no JSONPath: {error}"))
+                .help("write $.results, or $ for the whole")
+                .at(setting)
+        })?;
+        Ok(Self { written: written.to_owned(), parsed, names: plain_names(written) })
     }
-    let value: Value = serde_json::from_str(body).map_err(|e| not_json(body, &e))?;
-    let found = path.query_located(&value).all();
-    if found.is_empty() {
-        // A filter may well select nothing; a path of names that leads nowhere is a wrong answer.
-        return if written.contains(['?', '*', ':']) || written.contains("..") {
-            Ok(Vec::new())
-        } else {
-            Err(format!("the answer has nothing at {written}"))
-        };
-    }
-    let mut raw =
-        Raw { root: serde_json::from_str(body).expect("it was read before"), children: HashMap::new() };
-    let mut texts = Vec::with_capacity(found.len());
-    let one_array = found.len() == 1 && found[0].node().is_array();
-    for node in &found {
-        let path: Vec<_> = node.location().iter().collect();
-        let text = raw.at(&path);
-        if one_array {
-            let elements: Vec<&RawValue> = serde_json::from_str(text).expect("an array");
-            texts.extend(elements.into_iter().map(RawValue::get));
-        } else {
-            texts.push(text);
+
+    /// The records' texts in `body`, or why it has none.
+    pub(super) fn select<'b>(&self, body: &'b str) -> Result<Vec<&'b str>, String> {
+        let nothing = || format!("the answer has nothing at {}", self.written);
+        if let Some(names) = &self.names {
+            let found = by_names(body, names).map_err(|e| not_json(body, &e))?.ok_or_else(nothing)?;
+            return Ok(elements(found).unwrap_or_else(|| vec![found]));
+        }
+        let found = self.located(body).map_err(|e| not_json(body, &e))?;
+        match found.as_slice() {
+            // A filter may well select nothing; a path of names that leads nowhere is a wrong answer.
+            [] if self.written.contains(['?', '*', ':']) || self.written.contains("..") => Ok(Vec::new()),
+            [] => Err(nothing()),
+            [one] => Ok(elements(one).unwrap_or_else(|| vec![one])),
+            _ => Ok(found),
         }
     }
-    Ok(texts)
+
+    /// The first value there, as it stands in `text`.
+    pub(super) fn first<'b>(&self, text: &'b str) -> Option<&'b str> {
+        match &self.names {
+            Some(names) => by_names(text, names).ok()?,
+            None => self.located(text).ok()?.first().copied(),
+        }
+    }
+
+    /// All values there, as they stand in `body`.
+    fn located<'b>(&self, body: &'b str) -> Result<Vec<&'b str>, serde_json::Error> {
+        let value: Value = serde_json::from_str(body)?;
+        let mut raw = Raw { root: serde_json::from_str(body)?, children: HashMap::new() };
+        let found = self.parsed.query_located(&value).all();
+        Ok(found.iter().map(|node| raw.at(&node.location().iter().collect::<Vec<_>>())).collect())
+    }
 }
 
 /// The names of a path that is nothing but names: `$.data.items`.
-fn plain_names(path: &str) -> Option<Vec<&str>> {
-    let names: Vec<_> = path.strip_prefix('$')?.split('.').skip(1).collect();
-    let is_plain = |name: &&str| {
+fn plain_names(path: &str) -> Option<Vec<String>> {
+    let names: Vec<_> = path.strip_prefix('$')?.split('.').skip(1).map(str::to_owned).collect();
+    let is_plain = |name: &String| {
         name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
     };
     (path.len() == 1 || (path.starts_with("$.") && names.iter().all(is_plain))).then_some(names)
 }
 
-/// As [`select`], without a tree of the whole answer: most of an answer is its records.
-fn by_names<'b>(body: &'b str, names: &[&str], written: &str) -> Result<Vec<&'b str>, String> {
-    let mut here: &RawValue = serde_json::from_str(body).map_err(|e| not_json(body, &e))?;
+/// The value behind names, without a tree of the whole answer: most of an answer is its records.
+fn by_names<'b>(body: &'b str, names: &[String]) -> Result<Option<&'b str>, serde_json::Error> {
+    let mut here: &RawValue = serde_json::from_str(body)?;
     for name in names {
         let members: Option<HashMap<Cow<'b, str>, &'b RawValue>> = serde_json::from_str(here.get()).ok();
-        let member = members.and_then(|members| members.get(*name).copied());
-        here = member.ok_or_else(|| format!("the answer has nothing at {written}"))?;
+        match members.and_then(|members| members.get(name.as_str()).copied()) {
+            Some(member) => here = member,
+            None => return Ok(None),
+        }
     }
-    if !here.get().starts_with('[') {
-        return Ok(vec![here.get()]);
-    }
-    let elements: Vec<&RawValue> = serde_json::from_str(here.get()).map_err(|e| not_json(body, &e))?;
-    Ok(elements.into_iter().map(RawValue::get).collect())
+    Ok(Some(here.get()))
+}
+
+/// The elements of an array.
+fn elements(text: &str) -> Option<Vec<&str>> {
+    let elements: Vec<&RawValue> = serde_json::from_str(text).ok()?;
+    Some(elements.into_iter().map(RawValue::get).collect())
 }
 
 fn not_json(body: &str, error: &serde_json::Error) -> String {
@@ -118,8 +135,10 @@ mod tests {
     use super::*;
 
     fn selected(body: &str, path: &str) -> Result<Vec<String>, String> {
-        let parsed = parse_path(path).expect(path);
-        select(body, &parsed, path).map(|found| found.into_iter().map(str::to_owned).collect())
+        Path::parse(path, "records")
+            .expect(path)
+            .select(body)
+            .map(|found| found.into_iter().map(str::to_owned).collect())
     }
 
     #[test]
@@ -137,6 +156,21 @@ mod tests {
         assert_eq!(selected("[1, 2]", "$"), Ok(vec!["1".into(), "2".into()]));
         assert_eq!(selected(r#"{"results": []}"#, "$.results"), Ok(vec![]));
         assert_eq!(selected(body, "$.results[?@.c]"), Ok(vec![]));
+    }
+
+    #[test]
+    fn a_single_value_is_found_as_it_stands() {
+        let body = r#"{"meta": {"next": "a\u0041", "none": null}, "n": [1.0]}"#;
+        for (path, found) in [
+            ("$.meta.next", Some(r#""a\u0041""#)),
+            ("$['meta']['none']", Some("null")),
+            ("$.n[0]", Some("1.0")),
+            ("$.meta.other", None),
+            ("$.n.x", None),
+        ] {
+            assert_eq!(Path::parse(path, "cursor").expect(path).first(body), found, "{path}");
+        }
+        assert_eq!(Path::parse("$.a", "cursor").expect("a path").first("<html>"), None);
     }
 
     #[test]

@@ -1,24 +1,48 @@
-//! Requests on a beat: when the next begins, and when there is none any more.
+//! Rounds of requests on a beat: when the next begins, page after page, and when there is none
+//! any more.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use millstream_core::{Checkpoint, Counts, Record, Records, Result, Source};
+use millstream_core::{Checkpoint, Counts, Error, Origin, Records, Result, Scope, Source};
 use tokio::time::Instant;
 
 use super::HttpSettings;
-use super::fetch::Fetcher;
+use super::fetch::{Fetcher, now_ms, shown};
+use super::incremental::Watermark;
+use super::paging::{Page, Pager};
+use super::placeholders::Values;
 
 /// One API, asked on a beat.
 pub(super) struct HttpSource {
+    settings: HttpSettings,
+    scope: Scope,
     fetcher: Fetcher,
     beat: Beat,
+    /// The pages that are being read.
+    round: Option<Round>,
+    watermark: Option<Watermark>,
+    /// What this run was told to begin from, until it has.
+    told_since: Option<String>,
+    /// A record whose field cannot be compared has been seen, and said.
+    has_warned: bool,
+    started_ms: i64,
     /// How many records came before: each one's place in the run.
     records: i64,
 }
 
+/// An answer of several pages.
+struct Round {
+    values: Values,
+    pager: Pager,
+    page: Page,
+    /// Where its records come from, for dead letters.
+    origin: Arc<Origin>,
+}
+
 impl HttpSource {
-    pub(super) fn open(settings: HttpSettings) -> Result<Self> {
+    pub(super) async fn open(settings: HttpSettings, scope: &Scope) -> Result<Self> {
         let beat = Beat {
             every: settings.every.map(|every| every.0),
             duration: settings.duration.map(|duration| duration.0),
@@ -26,27 +50,85 @@ impl HttpSource {
             started: None,
             begun: 0,
         };
-        Ok(Self { fetcher: Fetcher::new(settings)?, beat, records: 0 })
+        let mut watermark = settings.incremental.as_ref().map(Watermark::new).transpose()?;
+        if let (Some(watermark), Some(cursors)) = (&mut watermark, &scope.cursors) {
+            watermark.resume(cursors.load(scope).await?);
+        }
+        Ok(Self {
+            fetcher: Fetcher::new(settings.clone())?,
+            settings,
+            scope: scope.clone(),
+            beat,
+            round: None,
+            watermark,
+            told_since: scope.run.since.clone(),
+            has_warned: false,
+            started_ms: now_ms(),
+            records: 0,
+        })
+    }
+
+    fn begin_round(&mut self) -> Result<Round> {
+        let since = self.watermark.as_ref().map(Watermark::since);
+        let since = since.map(|since| self.told_since.take().unwrap_or(since));
+        let values = Values::new(&self.scope.run, since.as_deref());
+        let url = self.fetcher.url(&values)?;
+        let origin = Origin { address: shown(&url), run_ms: Some(self.started_ms) };
+        let mut pager = Pager::new(self.settings.paging.clone(), self.settings.max_pages, url);
+        let page = pager.first();
+        Ok(Round { values, pager, page, origin: Arc::new(origin) })
+    }
+
+    fn see(&mut self, records: &Records) {
+        let Some(watermark) = &mut self.watermark else { return };
+        for record in records.iter().filter_map(|record| record.value) {
+            // The texts come out of one text, so they are UTF-8.
+            let text = std::str::from_utf8(record).unwrap_or_default();
+            if let Err(why) = watermark.see(text)
+                && !self.has_warned
+            {
+                tracing::warn!("flow {}: {why}; it does not move the cursor", self.scope.flow);
+                self.has_warned = true;
+            }
+        }
     }
 }
 
 #[async_trait]
 impl Source for HttpSource {
     async fn next(&mut self) -> Result<Option<Records>> {
-        let Some(due) = self.beat.next(Instant::now()) else { return Ok(None) };
-        tokio::time::sleep_until(due).await;
-        let fetched = self.fetcher.fetch().await?;
-        // Only now: a request that was cancelled is made again.
-        self.beat.begin(due);
-        let mut records = Records::default();
-        for value in &fetched {
-            records.push(Record::of_value(value, self.records));
-            self.records += 1;
+        if self.round.is_none() {
+            let Some(due) = self.beat.next(Instant::now()) else { return Ok(None) };
+            tokio::time::sleep_until(due).await;
+            self.round = Some(self.begin_round()?);
+            self.beat.begin(due);
         }
-        Ok(Some(records))
+        // Kept in place while it waits: a request that was cancelled is made again.
+        let Some(round) = &mut self.round else { return Ok(None) };
+        let mut answer = self.fetcher.fetch(&round.page, &round.values, self.records).await?;
+        answer.records.origin = Some(round.origin.clone());
+        let next = round.pager.after(&answer.held).map_err(|why| {
+            Error::lasting(format!("{}: {why}", round.origin.address)).help("look at `paging:`")
+        })?;
+        match next {
+            Some(page) => round.page = page,
+            None => self.round = None,
+        }
+        self.records += answer.records.len() as i64;
+        self.see(&answer.records);
+        Ok(Some(answer.records))
     }
 
+    /// The cursor is kept when a round has been read to its end and everything of it is durable:
+    /// pages need not be in the order of their values.
     async fn commit(&mut self, checkpoint: &Checkpoint) -> Result<Counts> {
+        if let (None, Some(watermark), Some(cursors)) =
+            (&self.round, &mut self.watermark, &self.scope.cursors)
+            && let Some(cursor) = watermark.unkept()
+        {
+            cursors.save(&self.scope, cursor).await?;
+            watermark.kept();
+        }
         Ok(checkpoint.counts())
     }
 }

@@ -36,14 +36,18 @@ pub(super) async fn ensure_topic(connection: &Connection, settings: &TopicSinkSe
     Ok(())
 }
 
-/// How many partitions the topic has.
-pub(super) fn partition_count<C: ClientContext>(client: &Client<C>, topic: &str) -> Result<i32> {
+/// How many partitions the topic has; `None` where there is no such topic.
+pub(super) fn find_partition_count<C: ClientContext>(client: &Client<C>, topic: &str) -> Result<Option<i32>> {
     let what = format!("asking for topic {topic}");
     let metadata = client.fetch_metadata(Some(topic), ANSWER_TIMEOUT).map_err(|e| explain(&what, &e))?;
     let found = metadata.topics().iter().find(|known| known.name() == topic);
-    match found.map(|known| known.partitions().len()) {
-        Some(count) if count > 0 => Ok(count as i32),
-        _ => Err(Error::lasting(format!("there is no topic {topic}"))
-            .help("a flow that writes it makes it; for a topic of others check its name")),
-    }
+    Ok(found.map(|known| known.partitions().len() as i32).filter(|count| *count > 0))
+}
+
+/// How many partitions the topic has.
+pub(super) fn partition_count<C: ClientContext>(client: &Client<C>, topic: &str) -> Result<i32> {
+    find_partition_count(client, topic)?.ok_or_else(|| {
+        Error::lasting(format!("there is no topic {topic}"))
+            .help("a flow that writes it makes it; for a topic of others check its name")
+    })
 }

@@ -1,6 +1,7 @@
 //! Topics, on librdkafka: the same code for the embedded broker and a real one.
 
 mod admin;
+mod cursors;
 mod errors;
 mod sink;
 mod source;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
+pub use cursors::{KafkaCursors, STATE_TOPIC};
 pub use tail::read_all;
 
 /// The broker that all topics of a pipeline live on.
@@ -95,6 +97,20 @@ pub struct TopicSinkSettings {
     pub config: BTreeMap<String, String>,
 }
 
+impl TopicSinkSettings {
+    /// A topic as the broker makes it.
+    fn of(topic: &str) -> Self {
+        Self {
+            topic: topic.to_owned(),
+            key: Names::Many(Vec::new()),
+            timestamp: None,
+            partitions: None,
+            replication: None,
+            config: BTreeMap::new(),
+        }
+    }
+}
+
 /// The kind `topic`, as a source and as a sink.
 #[derive(Debug, Clone, Copy)]
 pub struct TopicKind;
@@ -116,7 +132,7 @@ impl SourceKind for TopicKind {
             topic: Some(settings.topic),
             schema: settings.schema,
             nulls_ignored: settings.on_null == OnNull::Ignore,
-            empty_run_fails: false,
+            ..SourcePlan::default()
         })
     }
 

@@ -7,16 +7,17 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::Connection;
-use super::admin::{ANSWER_TIMEOUT, partition_count};
+use super::admin::{ANSWER_TIMEOUT, find_partition_count};
 use super::errors::explain;
 use super::source::push;
 
-/// Calls `see` with each run of records; `see` says whether it wants more. Blocks.
+/// Calls `see` with each run of records; `see` says whether it wants more. False where there is
+/// no such topic. Blocks.
 pub fn read_all(
     connection: &Connection,
     topic: &str,
     mut see: impl FnMut(Records) -> Result<bool>,
-) -> Result<()> {
+) -> Result<bool> {
     const RECORDS_MAX: usize = 1_000;
     let what = format!("reading topic {topic} on {}", connection.brokers);
     let mut config = connection.client("millstream-look");
@@ -25,10 +26,11 @@ pub fn read_all(
         .set("enable.auto.commit", "false")
         .set("fetch.queue.backoff.ms", "2");
     let consumer: BaseConsumer = config.create().map_err(|e| explain(&what, &e))?;
+    let Some(partitions) = find_partition_count(consumer.client(), topic)? else { return Ok(false) };
     let mut list = TopicPartitionList::new();
     let mut left = 0;
     let mut ends = Vec::new();
-    for partition in 0..partition_count(consumer.client(), topic)? {
+    for partition in 0..partitions {
         let (start, end) =
             consumer.fetch_watermarks(topic, partition, ANSWER_TIMEOUT).map_err(|e| explain(&what, &e))?;
         ends.push(end);
@@ -50,7 +52,7 @@ pub fn read_all(
                 }
                 push(&mut records, &message);
                 if records.len() >= RECORDS_MAX && !see(std::mem::take(&mut records))? {
-                    return Ok(());
+                    return Ok(true);
                 }
             }
             Some(Err(error)) => return Err(explain(&what, &error)),
@@ -62,5 +64,5 @@ pub fn read_all(
     if !records.is_empty() {
         see(records)?;
     }
-    Ok(())
+    Ok(true)
 }

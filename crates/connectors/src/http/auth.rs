@@ -1,0 +1,203 @@
+//! How a request says who asks. Tokens of OAuth2 are fetched, kept and renewed here; nothing of
+//! it is sent to another host than the API's.
+
+use std::time::Duration;
+
+use reqwest::header::AUTHORIZATION;
+use reqwest::{Client, RequestBuilder, StatusCode, Url};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use super::fetch::{Failure, reason};
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum Auth {
+    /// A token: `Authorization: Bearer …`.
+    #[schemars(extend("x-secret" = true))]
+    Bearer(String),
+    /// A name and a password.
+    Basic(Basic),
+    /// A header with a secret, as API keys often are.
+    Header(NameAndSecret),
+    /// A parameter with a secret behind the `?`.
+    Query(NameAndSecret),
+    /// OAuth2 with client credentials: a token is fetched, and renewed before it ends or when the
+    /// API no longer takes it.
+    Oauth2(Oauth2),
+}
+
+/// A name and a password.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Basic {
+    /// The name.
+    pub user: String,
+    /// The password.
+    #[schemars(extend("x-secret" = true))]
+    pub password: String,
+}
+
+/// Where a secret goes, and the secret.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NameAndSecret {
+    /// The name of the header or parameter, like `X-Api-Key`.
+    pub name: String,
+    /// The secret.
+    #[schemars(extend("x-secret" = true))]
+    pub value: String,
+}
+
+/// OAuth2 with client credentials (RFC 6749, section 4.4).
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Oauth2 {
+    /// Where tokens are given out.
+    pub token_url: String,
+    /// Who asks for one.
+    pub client_id: String,
+    /// The secret that goes with it.
+    #[schemars(extend("x-secret" = true))]
+    pub client_secret: String,
+    /// What the token is to allow, words with spaces between.
+    #[serde(default)]
+    pub scope: Option<String>,
+    /// Where name and secret are sent: in the `header` (Basic), or in the `body`, which some
+    /// servers want.
+    #[serde(default)]
+    pub credentials: Credentials,
+}
+
+/// Where name and secret of a client are sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Credentials {
+    /// `Authorization: Basic …`, which every server takes.
+    #[default]
+    Header,
+    /// `client_id=…&client_secret=…`.
+    Body,
+}
+
+/// A token is renewed so long before it ends.
+const RENEW_BEFORE: Duration = Duration::from_secs(30);
+
+/// A token and when to renew it.
+struct Token {
+    text: String,
+    renew_at: Option<Instant>,
+}
+
+/// Adds to requests who asks.
+pub(super) struct Authenticator {
+    auth: Option<Auth>,
+    token: Option<Token>,
+}
+
+impl Authenticator {
+    pub(super) fn new(auth: Option<Auth>) -> Self {
+        Self { auth, token: None }
+    }
+
+    /// Adds the parameter that is a secret.
+    pub(super) fn sign_url(&self, url: &mut Url) {
+        if let Some(Auth::Query(secret)) = &self.auth {
+            url.query_pairs_mut().append_pair(&secret.name, &secret.value);
+        }
+    }
+
+    /// Adds the header that is a secret.
+    pub(super) fn sign(&self, request: RequestBuilder) -> RequestBuilder {
+        match (&self.auth, &self.token) {
+            (Some(Auth::Bearer(token)), _) => request.bearer_auth(token),
+            (Some(Auth::Basic(basic)), _) => request.basic_auth(&basic.user, Some(&basic.password)),
+            (Some(Auth::Header(secret)), _) => request.header(&secret.name, &secret.value),
+            (Some(Auth::Oauth2(_)), Some(token)) => request.bearer_auth(&token.text),
+            (Some(Auth::Query(_) | Auth::Oauth2(_)) | None, _) => request,
+        }
+    }
+
+    /// Fetches a token where one is needed and there is none that is good for a while.
+    pub(super) async fn prepare(&mut self, client: &Client) -> Result<(), Failure> {
+        let Some(Auth::Oauth2(settings)) = &self.auth else { return Ok(()) };
+        let is_good =
+            self.token.as_ref().is_some_and(|token| token.renew_at.is_none_or(|at| Instant::now() < at));
+        if !is_good {
+            self.token = Some(fetch_token(client, settings).await?);
+        }
+        Ok(())
+    }
+
+    /// The API did not take it; true when another try with a new token is worth it.
+    pub(super) fn refused(&mut self, status: StatusCode) -> bool {
+        status == StatusCode::UNAUTHORIZED
+            && matches!(self.auth, Some(Auth::Oauth2(_)))
+            && self.token.take().is_some()
+    }
+}
+
+/// What a token server answers (RFC 6749, section 5.1).
+#[derive(Deserialize)]
+struct TokenAnswer {
+    access_token: String,
+    /// Seconds.
+    expires_in: Option<u64>,
+}
+
+/// A request for a token (RFC 6749, section 4.4.2).
+fn token_request(client: &Client, settings: &Oauth2) -> RequestBuilder {
+    let mut form = url::form_urlencoded::Serializer::new(String::new());
+    form.append_pair("grant_type", "client_credentials");
+    if let Some(scope) = &settings.scope {
+        form.append_pair("scope", scope);
+    }
+    let mut request = client.post(&settings.token_url);
+    match settings.credentials {
+        Credentials::Header => {
+            // Both are encoded as in a form before they are put together (section 2.3.1).
+            let encoded =
+                |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+            request =
+                request.basic_auth(encoded(&settings.client_id), Some(encoded(&settings.client_secret)));
+        }
+        Credentials::Body => {
+            form.append_pair("client_id", &settings.client_id);
+            form.append_pair("client_secret", &settings.client_secret);
+        }
+    }
+    request.header("Content-Type", "application/x-www-form-urlencoded").body(form.finish())
+}
+
+async fn fetch_token(client: &Client, settings: &Oauth2) -> Result<Token, Failure> {
+    let asked = Instant::now();
+    let what = |why: String| format!("asking {} for a token: {why}", settings.token_url);
+    let response =
+        token_request(client, settings).send().await.map_err(|e| Failure::passing(what(reason(&e))))?;
+    let status = response.status();
+    let body = response.bytes().await.map_err(|e| Failure::passing(what(reason(&e))))?;
+    if !status.is_success() {
+        let excerpt: String = String::from_utf8_lossy(&body).trim().chars().take(120).collect();
+        let message = what(format!("the server answers {status}, it says {excerpt:?}"));
+        let again = matches!(status.as_u16(), 408 | 429 | 500..=599);
+        return Err(if again { Failure::passing(message) } else { Failure::lasting(message) });
+    }
+    let answer: TokenAnswer = serde_json::from_slice(&body)
+        .map_err(|_| Failure::passing(what("there is no access_token in the answer".to_owned())))?;
+    let renew_at = answer.expires_in.map(|seconds| {
+        let whole = Duration::from_secs(seconds);
+        asked + whole.saturating_sub(RENEW_BEFORE.min(whole / 10))
+    });
+    Ok(Token { text: answer.access_token, renew_at })
+}
+
+/// The name of the header that a credential goes into, which `headers:` must not set too.
+pub(super) fn header_name(auth: &Auth) -> Option<&str> {
+    match auth {
+        Auth::Bearer(_) | Auth::Basic(_) | Auth::Oauth2(_) => Some(AUTHORIZATION.as_str()),
+        Auth::Header(secret) => Some(&secret.name),
+        Auth::Query(_) => None,
+    }
+}

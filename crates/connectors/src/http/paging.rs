@@ -1,0 +1,301 @@
+//! From one page to the next. Only the decision is here, no request: it is told what a page held
+//! and says where the next one is, and it never goes in a circle.
+
+use std::collections::HashSet;
+
+use reqwest::Url;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How an API divides its answer.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Paging {
+    /// `{ page: 1, param: page }`: pages are numbered; the first one without a record ends it.
+    Page(ByPage),
+    /// `{ offset: 0, step: 100, param: offset }`: pages begin at a record; the first one without a
+    /// record ends it.
+    Offset(ByOffset),
+    /// `{ cursor: $.meta.next, param: page_token }`: each answer says where the next page begins.
+    Cursor(ByCursor),
+    /// `{ link: header }`: the header `Link` with `rel="next"` (RFC 8288) names the next page.
+    Link(ByLink),
+}
+
+/// Numbered pages.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ByPage {
+    /// The number of the first page.
+    pub page: u64,
+    /// The parameter for the number.
+    pub param: String,
+}
+
+/// Pages that begin at a record.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ByOffset {
+    /// The offset of the first record.
+    pub offset: u64,
+    /// Records from one page to the next.
+    #[schemars(range(min = 1))]
+    pub step: u64,
+    /// The parameter for the offset.
+    pub param: String,
+}
+
+/// Each answer says where the next page begins.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ByCursor {
+    /// Where in an answer it stands, as a JSONPath; nothing, null or an empty text there is the end.
+    pub cursor: String,
+    /// The parameter for it; without one the cursor is the next page's address.
+    #[serde(default)]
+    pub param: Option<String>,
+}
+
+/// The header names the next page.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ByLink {
+    /// Where the link is: `header`.
+    pub link: LinkPlace,
+}
+
+/// Where a link is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LinkPlace {
+    /// In the header `Link`.
+    Header,
+}
+
+/// A page to ask for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Page {
+    /// The address as it is set up.
+    Plain,
+    /// With this parameter beside it.
+    Param(String, String),
+    /// At this address, which an answer gave.
+    At(Url),
+}
+
+/// What a page held, as far as the way to the next one depends on it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Held {
+    pub(super) records: usize,
+    /// Equal for equal records.
+    pub(super) digest: u64,
+    /// What stands at the cursor's path.
+    pub(super) cursor: Option<String>,
+    /// The headers `Link`.
+    pub(super) links: Vec<String>,
+}
+
+/// The pages of one answer, one after another.
+#[derive(Debug, Clone)]
+pub(super) struct Pager {
+    paging: Option<Paging>,
+    pages_max: u64,
+    /// Where the page came from that is current, which links are relative to.
+    base: Url,
+    pages: u64,
+    seen: HashSet<Page>,
+    /// Of the first page and of the last one.
+    digests: Option<(u64, u64)>,
+}
+
+impl Pager {
+    pub(super) fn new(paging: Option<Paging>, pages_max: u64, base: Url) -> Self {
+        Self { paging, pages_max, base, pages: 0, seen: HashSet::new(), digests: None }
+    }
+
+    /// The first page.
+    pub(super) fn first(&mut self) -> Page {
+        let page = match &self.paging {
+            Some(Paging::Page(by)) => Page::Param(by.param.clone(), by.page.to_string()),
+            Some(Paging::Offset(by)) => Page::Param(by.param.clone(), by.offset.to_string()),
+            Some(Paging::Cursor(_) | Paging::Link(_)) | None => Page::Plain,
+        };
+        self.seen.insert(page.clone());
+        page
+    }
+
+    /// The page after one that held this; `None` at the end. What goes in a circle is an error.
+    pub(super) fn after(&mut self, held: &Held) -> Result<Option<Page>, String> {
+        self.pages += 1;
+        let next = match &self.paging.clone() {
+            None => None,
+            Some(Paging::Page(by)) => self.numbered(held, &by.param, by.page, 1)?,
+            Some(Paging::Offset(by)) => self.numbered(held, &by.param, by.offset, by.step)?,
+            Some(Paging::Cursor(by)) => match held.cursor.as_deref().filter(|cursor| !cursor.is_empty()) {
+                None => None,
+                Some(cursor) => Some(match &by.param {
+                    Some(param) => Page::Param(param.clone(), cursor.to_owned()),
+                    None => Page::At(self.joined(cursor)?),
+                }),
+            },
+            Some(Paging::Link(_)) => match held.links.iter().find_map(|link| next_link(link)) {
+                None => None,
+                Some(target) => Some(Page::At(self.joined(&target)?)),
+            },
+        };
+        let Some(next) = next else { return Ok(None) };
+        if self.pages >= self.pages_max {
+            return Err(format!(
+                "there are more than {} pages; raise max_pages if they are meant",
+                self.pages_max
+            ));
+        }
+        if !self.seen.insert(next.clone()) {
+            return Err(format!("page {} leads back to a page that was already read", self.pages));
+        }
+        if let Page::At(url) = &next {
+            self.base = url.clone();
+        }
+        Ok(Some(next))
+    }
+
+    fn numbered(&mut self, held: &Held, param: &str, first: u64, step: u64) -> Result<Option<Page>, String> {
+        if held.records == 0 {
+            return Ok(None);
+        }
+        // Some APIs answer the first, or the last, page to every number that they do not have.
+        if let Some((first, last)) = self.digests
+            && (held.digest == first || held.digest == last)
+        {
+            return Err(format!(
+                "page {} holds the same records as one before: does the API know the parameter `{param}`?",
+                self.pages
+            ));
+        }
+        self.digests = Some((self.digests.map_or(held.digest, |(first, _)| first), held.digest));
+        let number = self.pages.checked_mul(step).and_then(|passed| first.checked_add(passed));
+        let number = number.ok_or_else(|| format!("the numbers of `{param}` have come to their end"))?;
+        Ok(Some(Page::Param(param.to_owned(), number.to_string())))
+    }
+
+    /// An address in an answer, which must not lead to another host: credentials are not for it.
+    fn joined(&self, target: &str) -> Result<Url, String> {
+        let url =
+            self.base.join(target).map_err(|e| format!("the next page `{target}` is no address: {e}"))?;
+        match url.origin() == self.base.origin() {
+            true => Ok(url),
+            false => Err(format!(
+                "the next page is on {}, another host than the API",
+                url.host_str().unwrap_or_default()
+            )),
+        }
+    }
+}
+
+/// The target of `rel="next"` in a header `Link` (RFC 8288).
+fn next_link(header: &str) -> Option<String> {
+    let mut rest = header;
+    loop {
+        let start = rest.find('<')?;
+        let end = start + rest[start..].find('>')?;
+        let target = &rest[start + 1..end];
+        // Parameters go on to the next comma outside quotes.
+        let mut in_quotes = false;
+        let parameters = &rest[end + 1..];
+        let stop = parameters.find(|c: char| {
+            in_quotes ^= c == '"';
+            c == ',' && !in_quotes
+        });
+        let parameters = &parameters[..stop.unwrap_or(parameters.len())];
+        let is_next =
+            parameters.split(';').filter_map(|parameter| parameter.split_once('=')).any(|(name, value)| {
+                let mut relations = value.trim().trim_matches('"').split_ascii_whitespace();
+                name.trim().eq_ignore_ascii_case("rel")
+                    && relations.any(|relation| relation.eq_ignore_ascii_case("next"))
+            });
+        if is_next {
+            return Some(target.to_owned());
+        }
+        rest = &rest[end + 1 + stop?..];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pager(paging: Paging, pages_max: u64) -> Pager {
+        Pager::new(Some(paging), pages_max, Url::parse("https://api.example/items?x=1").expect("an address"))
+    }
+
+    fn held(records: usize, digest: u64) -> Held {
+        Held { records, digest, ..Held::default() }
+    }
+
+    #[test]
+    fn numbers_go_up_until_a_page_is_empty() {
+        let by = ByOffset { offset: 10, step: 100, param: "offset".into() };
+        let mut pages = pager(Paging::Offset(by), 9);
+        assert_eq!(pages.first(), Page::Param("offset".into(), "10".into()));
+        assert_eq!(pages.after(&held(100, 1)), Ok(Some(Page::Param("offset".into(), "110".into()))));
+        assert_eq!(pages.after(&held(5, 2)), Ok(Some(Page::Param("offset".into(), "210".into()))));
+        assert_eq!(pages.after(&held(0, 3)), Ok(None));
+    }
+
+    #[test]
+    fn an_api_that_does_not_know_the_parameter_is_found_out() {
+        let by = Paging::Page(ByPage { page: 1, param: "page".into() });
+        let mut pages = pager(by.clone(), 9);
+        pages.first();
+        assert!(pages.after(&held(10, 7)).is_ok());
+        assert!(pages.after(&held(10, 7)).expect_err("the same").contains("`page`"));
+        let mut back_to_first = pager(by, 9);
+        back_to_first.first();
+        assert!(back_to_first.after(&held(10, 7)).is_ok());
+        assert!(back_to_first.after(&held(10, 8)).is_ok());
+        assert!(back_to_first.after(&held(10, 7)).is_err());
+    }
+
+    #[test]
+    fn cursors_end_repeat_and_lead_away() {
+        let mut pages = pager(Paging::Cursor(ByCursor { cursor: "$.n".into(), param: Some("t".into()) }), 9);
+        let cursor = |text: &str| Held { cursor: Some(text.to_owned()), ..held(3, 1) };
+        assert_eq!(pages.first(), Page::Plain);
+        assert_eq!(pages.after(&cursor("a")), Ok(Some(Page::Param("t".into(), "a".into()))));
+        assert!(pages.clone().after(&cursor("a")).expect_err("a circle").contains("already read"));
+        assert_eq!(pages.clone().after(&cursor("")), Ok(None));
+        assert_eq!(pages.after(&held(3, 1)), Ok(None));
+
+        let mut addresses = pager(Paging::Cursor(ByCursor { cursor: "$.n".into(), param: None }), 9);
+        addresses.first();
+        let next = Url::parse("https://api.example/items?after=3").expect("an address");
+        assert_eq!(addresses.after(&cursor("?after=3")), Ok(Some(Page::At(next))));
+        assert!(
+            addresses.after(&cursor("https://evil.example/")).expect_err("away").contains("another host")
+        );
+    }
+
+    #[test]
+    fn links_are_read_as_they_are_written_in_the_wild() {
+        for (header, target) in [
+            (r#"<https://api.example/items?page=2>; rel="next""#, Some("https://api.example/items?page=2")),
+            (r#"<a>; rel="prev", <b,c>; title="x, y"; rel=next"#, Some("b,c")),
+            (r#"<a>; rel="last NEXT""#, Some("a")),
+            (r#"<a>; rel="last""#, None),
+            ("", None),
+            ("<", None),
+            ("<a>; rel", None),
+        ] {
+            assert_eq!(next_link(header).as_deref(), target, "{header}");
+        }
+    }
+
+    #[test]
+    fn nobody_pages_for_ever() {
+        let mut pages = pager(Paging::Page(ByPage { page: 0, param: "p".into() }), 3);
+        pages.first();
+        assert!(pages.after(&held(1, 1)).is_ok());
+        assert!(pages.after(&held(1, 2)).is_ok());
+        assert!(pages.after(&held(1, 3)).expect_err("too many").contains("more than 3 pages"));
+    }
+}

@@ -1,0 +1,92 @@
+//! The cursors of incremental sources, in the compacted topic `millstream.state` beside the
+//! topics they belong to.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use millstream_core::{Cursors, Result, Scope};
+use parking_lot::Mutex;
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use serde::{Deserialize, Serialize};
+use tokio::task::block_in_place;
+
+use super::admin::{ANSWER_TIMEOUT, ensure_topic};
+use super::errors::explain;
+use super::{Connection, TopicSinkSettings, read_all};
+
+/// The topic with the cursors; the key is `PIPELINE/FLOW`.
+pub const STATE_TOPIC: &str = "millstream.state";
+
+/// Cursors on the pipeline's broker.
+#[derive(Default)]
+pub struct KafkaCursors {
+    /// The producer that was used last, and the broker it is for.
+    producer: Mutex<Option<(String, FutureProducer)>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    cursor: String,
+}
+
+impl std::fmt::Debug for KafkaCursors {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("KafkaCursors")
+    }
+}
+
+fn key(scope: &Scope) -> String {
+    format!("{}/{}", scope.pipeline, scope.flow)
+}
+
+impl KafkaCursors {
+    async fn producer(&self, connection: &Connection) -> Result<FutureProducer> {
+        if let Some((brokers, producer)) = &*self.producer.lock()
+            && *brokers == connection.brokers
+        {
+            return Ok(producer.clone());
+        }
+        let settings = TopicSinkSettings {
+            partitions: Some(1),
+            config: [("cleanup.policy".to_owned(), "compact".to_owned())].into_iter().collect(),
+            ..TopicSinkSettings::of(STATE_TOPIC)
+        };
+        ensure_topic(connection, &settings).await?;
+        let mut config = connection.client("millstream-state");
+        config.set("acks", "all").set("enable.idempotence", "true").set("message.timeout.ms", "30000");
+        let producer: FutureProducer =
+            config.create().map_err(|e| explain(&format!("writing topic {STATE_TOPIC}"), &e))?;
+        *self.producer.lock() = Some((connection.brokers.clone(), producer.clone()));
+        Ok(producer)
+    }
+}
+
+#[async_trait]
+impl Cursors for KafkaCursors {
+    async fn load(&self, scope: &Scope) -> Result<Option<String>> {
+        let connection = Connection::of(scope)?;
+        let key = key(scope);
+        let mut found = None;
+        // The first run makes the topic.
+        block_in_place(|| {
+            read_all(&connection, STATE_TOPIC, |records| {
+                for record in records.iter().filter(|record| record.key == Some(key.as_bytes())) {
+                    let kept = record.value.and_then(|value| serde_json::from_slice::<Kept>(value).ok());
+                    found = kept.map(|kept| kept.cursor);
+                }
+                Ok(true)
+            })
+        })?;
+        Ok(found)
+    }
+
+    async fn save(&self, scope: &Scope, cursor: &str) -> Result<()> {
+        let what = format!("writing topic {STATE_TOPIC}");
+        let producer = self.producer(&Connection::of(scope)?).await?;
+        let key = key(scope);
+        let value = serde_json::to_string(&Kept { cursor: cursor.to_owned() }).expect("a text is JSON");
+        let record = FutureRecord::to(STATE_TOPIC).key(&key).payload(&value);
+        let sent = producer.send(record, ANSWER_TIMEOUT.max(Duration::from_secs(30))).await;
+        sent.map(|_| ()).map_err(|(error, _)| explain(&what, &error))
+    }
+}
