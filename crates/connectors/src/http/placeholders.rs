@@ -72,7 +72,7 @@ pub(super) fn unknown(text: &str) -> Option<&str> {
     let mut rest = text;
     while let Some(start) = rest.find('{') {
         rest = &rest[start + 1..];
-        let Some(end) = rest.find('}') else { return None };
+        let end = rest.find('}')?;
         let name = &rest[..end];
         let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b"._".contains(&b));
         if is_name && !NAMES.contains(&name) {
