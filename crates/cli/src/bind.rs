@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use millstream_connectors::file::FileKind;
 use millstream_connectors::http::HttpKind;
 use millstream_connectors::kafka::{Connection, KafkaCursors, TopicKind};
+use millstream_connectors::stdout::StdoutKind;
 use millstream_core::{Error, Result, TableConnection, settings};
 use millstream_embedded::{Broker, TableKind, TableStore};
 use millstream_engine::{Backends, Pipeline, Registry};
@@ -18,8 +20,8 @@ const EMBEDDED: &str = "embedded";
 /// Every kind of source and sink; tables are kept in `state`.
 pub(crate) fn registry(state: &Path) -> Registry {
     Registry {
-        sources: vec![Arc::new(HttpKind), Arc::new(TopicKind)],
-        sinks: vec![Arc::new(TopicKind), Arc::new(TableKind::new(table_store(state)))],
+        sources: vec![Arc::new(HttpKind), Arc::new(TopicKind), Arc::new(FileKind)],
+        sinks: vec![Arc::new(TopicKind), Arc::new(TableKind::new(table_store(state))), Arc::new(StdoutKind)],
         services: vec![("kafka", schema_for!(Connection)), ("cassandra", schema_for!(TableConnection))],
         cursors: Some(Arc::new(KafkaCursors::default())),
     }
@@ -64,6 +66,11 @@ pub(crate) fn broker_port(pipeline: &Pipeline) -> Result<Option<u16>> {
                 .at("kafka")),
         },
     }
+}
+
+/// Whether anybody may look for the topics of a pipeline; dead letters alone need no known port.
+fn has_topics(pipeline: &Pipeline) -> bool {
+    pipeline.flows.iter().any(|(_, _, from, to)| from.kind == "topic" || to.kind == "topic")
 }
 
 /// Checks that a pipeline's services are what this start may use.
@@ -122,6 +129,7 @@ impl Services {
             }
             Some(port) => {
                 let dir = state.join("broker");
+                let port = if has_topics(pipeline) { port } else { 0 };
                 let broker = match Broker::start(&dir, port).await {
                     Err(_) if options.any_port => Broker::start(&dir, 0).await?,
                     started => started?,

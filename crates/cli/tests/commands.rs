@@ -310,3 +310,85 @@ fn statements_are_answered_line_by_line() {
     assert!(answers[1].starts_with(r#"{"error":"#), "{}", answers[1]);
     assert_eq!(answers.len(), 2);
 }
+
+#[test]
+fn files_are_read_and_lines_are_written() {
+    let text = r#"
+name: convert
+kafka: { brokers: "embedded:0" }
+flows:
+  load:
+    from: { file: "in/*.jsonl", schema: "id STRING, n INT" }
+    sql: SELECT id, n * 2 AS n FROM input WHERE n > 1
+    to: { stdout: jsonl }
+"#;
+    let folder = folder_with("convert.yaml", text);
+    std::fs::create_dir(folder.path().join("in")).expect("a folder");
+    std::fs::write(folder.path().join("in/a.jsonl"), "{\"id\":\"a\",\"n\":2}\n{\"n\":1}\nbroken\n")
+        .expect("writes");
+    std::fs::write(folder.path().join("in/b.jsonl"), "{\"id\":\"é\",\"n\":3}").expect("writes");
+    let run = output(millstream(folder.path()).args(["run", "convert.yaml"]));
+    assert_eq!(run.status.code(), Some(0), "{}", stderr(&run));
+    assert_eq!(stdout(&run), "{\"id\":\"a\",\"n\":4}\n{\"id\":\"é\",\"n\":6}\n");
+    let list = output(millstream(folder.path()).args(["dead-letters", "list", "convert.yaml"]));
+    assert!(stdout(&list).starts_with("load/load/0/3@in/a.jsonl\tunreadable\t"), "{}", stdout(&list));
+
+    // From standard input, in a pipe.
+    let folder = folder_with("convert.yaml", &text.replace("in/*.jsonl", "-"));
+    let mut command = millstream(folder.path());
+    let mut child = command
+        .args(["run", "convert.yaml"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("runs");
+    std::io::Write::write_all(&mut child.stdin.take().expect("piped"), b"{\"id\":\"x\",\"n\":5}\n")
+        .expect("writes");
+    let run = child.wait_with_output().expect("ends");
+    assert_eq!(stdout(&run), "{\"id\":\"x\",\"n\":10}\n", "{}", stderr(&run));
+}
+
+#[test]
+fn old_files_fill_in_without_covering_what_is_newer() {
+    let text = r#"
+name: backfill
+kafka: { brokers: "embedded:0" }
+cassandra: { hosts: embedded }
+flows:
+  load:
+    from: { file: "FILE", schema: "id STRING, at TIMESTAMP, n INT, m INT" }
+    sql: SELECT * FROM input
+    to: { topic: numbers, key: id, timestamp: at }
+  store:
+    from: { topic: numbers }
+    sql: SELECT id, n, m FROM input
+    to: { table: k.t, create: "CREATE TABLE k.t (id text PRIMARY KEY, n int, m int)" }
+"#;
+    let folder = folder_with("new.yaml", &text.replace("FILE", "new.jsonl"));
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("writes");
+    write("old.yaml", &text.replace("FILE", "old.jsonl"));
+    write("new.jsonl", "{\"id\":\"a\",\"at\":\"2024-05-02T00:00:00Z\",\"n\":2}\n");
+    write(
+        "old.jsonl",
+        "{\"id\":\"a\",\"at\":\"2024-05-01T00:00:00Z\",\"n\":1,\"m\":1}\n\
+         {\"id\":\"b\",\"at\":\"2024-05-01T00:00:00Z\",\"n\":1}\n{\"id\":\"c\",\"n\":1}\n\
+         {\"id\":\"d\",\"at\":\"2124-05-01T00:00:00Z\",\"n\":1}\n",
+    );
+    for (file, dead) in [("new.yaml", 0), ("old.yaml", 2), ("old.yaml", 2)] {
+        let run = output(millstream(folder.path()).args(["run", file]));
+        assert_eq!(run.status.code(), Some(0), "{}", stderr(&run));
+        // Without a date, or with one that would win for ever, nothing is sent.
+        assert_eq!(summary(&run)["flows"]["load"]["dead"], dead);
+    }
+    let asked = output(millstream(folder.path()).args([
+        "query",
+        "new.yaml",
+        "SELECT * FROM k.t ORDER BY id",
+        "--format",
+        "json",
+    ]));
+    assert_eq!(stdout(&asked), "{\"id\":\"a\",\"n\":2,\"m\":1}\n{\"id\":\"b\",\"n\":1}\n");
+    let list = output(millstream(folder.path()).args(["dead-letters", "list", "old.yaml"]));
+    assert_eq!(stdout(&list).lines().count(), 2, "the same lines were dead twice: {}", stdout(&list));
+}

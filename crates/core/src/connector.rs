@@ -70,6 +70,8 @@ pub enum SinkPlan {
     },
     /// Rows of a table.
     Table(cql::Table),
+    /// Lines of text, a JSON object each, to an address for people.
+    Lines(String),
 }
 
 /// One kind of source: `http`, `topic`.

@@ -75,6 +75,11 @@ impl Records {
     /// The most bytes one `Records` can hold; a source ends its batch well before.
     pub const BYTES_MAX: usize = (u32::MAX - 1) as usize;
 
+    /// No records yet, all to come from one place.
+    pub fn from_origin(origin: Arc<Origin>) -> Self {
+        Self { origin: Some(origin), ..Self::default() }
+    }
+
     /// Appends a record.
     ///
     /// # Panics

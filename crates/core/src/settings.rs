@@ -95,6 +95,17 @@ impl Names {
     }
 }
 
+/// What a run without a single record is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum WhenEmpty {
+    /// The run has failed.
+    #[default]
+    Fail,
+    /// There was just nothing.
+    Ok,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -144,8 +144,12 @@ impl Worker {
         let processed = tokio::task::block_in_place(|| process(decoder, query, records, nulls_ignored))?;
         let mut batch =
             Batch { records, rows: processed.rows, messages: None, dead: processed.dead, written: None };
-        if let SinkPlan::Topic { key, timestamp, .. } = self.planned.target.plan.clone() {
-            self.make_messages(&mut batch, &key, timestamp.as_deref(), now_ms);
+        match self.planned.target.plan.clone() {
+            SinkPlan::Topic { key, timestamp, .. } => {
+                self.make_messages(&mut batch, &key, timestamp.as_deref(), now_ms);
+            }
+            SinkPlan::Lines(_) => make_lines(&mut batch),
+            SinkPlan::Table(_) => {}
         }
         Ok(batch)
     }
@@ -252,6 +256,18 @@ impl Worker {
         }
         letters
     }
+}
+
+/// Each row as a message that is nothing but a value.
+fn make_lines(batch: &mut Batch<'_>) {
+    let mut json = Vec::new();
+    let mut lines = Records::default();
+    let mut start = 0;
+    for end in encode_rows(&batch.rows.batch, &mut json) {
+        lines.push(Record::of_value(&json[start..end], 0));
+        start = end;
+    }
+    batch.messages = Some((lines, batch.rows.origins.clone()));
 }
 
 /// When a row was true, in milliseconds since 1970.

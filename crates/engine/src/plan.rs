@@ -64,6 +64,7 @@ impl PlannedFlow {
             (Some(topic), _) => topic.clone(),
             (None, SinkPlan::Topic { topic, .. }) => topic.clone(),
             (None, SinkPlan::Table(table)) => table.to_string(),
+            (None, SinkPlan::Lines(_)) => self.name.clone(),
         }
     }
 }
@@ -106,7 +107,7 @@ impl Plan {
             SinkPlan::Table(table) => name
                 .is_none_or(|name| table.to_string() == name || table.name == name)
                 .then_some((flow, table)),
-            SinkPlan::Topic { .. } => None,
+            SinkPlan::Topic { .. } | SinkPlan::Lines(_) => None,
         })
     }
 }
@@ -183,6 +184,7 @@ impl Planner<'_> {
                 }
             }
             SinkPlan::Table(table) => self.table_sink(name, table, query.schema(), &origin),
+            SinkPlan::Lines(_) => {}
         }
         let topic = origin.topic.clone().or_else(|| topic_of(to)).unwrap_or_else(|| name.to_owned());
         let dead_letter_topic =

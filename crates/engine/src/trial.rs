@@ -32,6 +32,7 @@ pub fn preview(flow: &PlannedFlow, values: &[Vec<u8>]) -> Result<Preview> {
     let keys = match &flow.target.plan {
         SinkPlan::Topic { key, .. } => key.clone(),
         SinkPlan::Table(table) => table.key().map(|column| column.name.clone()).collect(),
+        SinkPlan::Lines(_) => Vec::new(),
     };
     let keys = Keys::new(&processed.rows.batch, &keys);
     let mut json = Vec::new();

@@ -15,6 +15,7 @@ pub(super) fn run(args: &FileArgs) -> Outcome {
         let to = match &flow.target.plan {
             SinkPlan::Topic { topic, .. } => format!("topic {topic}"),
             SinkPlan::Table(table) => format!("table {table}"),
+            SinkPlan::Lines(address) => address.clone(),
         };
         let from = match &flow.origin.plan.topic {
             Some(topic) => format!("topic {topic}"),
@@ -23,7 +24,7 @@ pub(super) fn run(args: &FileArgs) -> Outcome {
         let columns = flow.query.schema().fields().len();
         let may_be_null = match &flow.target.plan {
             SinkPlan::Topic { key, .. } => key.as_slice(),
-            SinkPlan::Table(_) => &[],
+            SinkPlan::Table(_) | SinkPlan::Lines(_) => &[],
         };
         let may_be_null: Vec<_> =
             may_be_null.iter().filter(|name| is_nullable(flow, name)).cloned().collect();

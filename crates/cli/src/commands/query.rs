@@ -22,7 +22,7 @@ pub(super) async fn run(args: &FileArgs, sql: &str, format: RowFormat) -> Outcom
             .iter()
             .filter_map(|flow| match &flow.target.plan {
                 millstream_core::SinkPlan::Table(table) => Some(table.to_string()),
-                millstream_core::SinkPlan::Topic { .. } => None,
+                _ => None,
             })
             .collect();
         return Err(Error::user(format!("no flow writes a table `{name}`"))

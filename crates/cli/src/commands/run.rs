@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{SecondsFormat, Utc};
-use millstream_core::RunValues;
+use millstream_core::{RunValues, SinkPlan};
 use millstream_engine::{FlowSummary, Observer, RunOptions, Status, Summary, Until};
 
 use crate::args::{FileArgs, SummaryFormat};
@@ -53,7 +53,10 @@ pub(super) async fn run(
         (None, false) => Status::Success,
     };
     report(&loaded, &flows);
-    let json = format.map_or(!std::io::stdout().is_terminal(), |format| format == SummaryFormat::Json);
+    // Where a flow writes lines there, they are the result.
+    let is_taken = loaded.plan.flows.iter().any(|flow| matches!(flow.target.plan, SinkPlan::Lines(_)));
+    let unasked = !std::io::stdout().is_terminal() && !is_taken;
+    let json = format.map_or(unasked, |format| format == SummaryFormat::Json);
     if json {
         output::summary(&Summary {
             pipeline: loaded.plan.pipeline.name.clone(),

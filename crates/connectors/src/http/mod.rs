@@ -14,7 +14,7 @@ mod source;
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use millstream_core::settings::{self, Period};
+use millstream_core::settings::{self, Period, WhenEmpty};
 use millstream_core::{Error, Result, Scope, Source, SourceKind, SourcePlan};
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::{Deserialize, Serialize};
@@ -134,17 +134,6 @@ impl std::fmt::Display for Parameter {
             Self::Boolean(value) => value.fmt(f),
         }
     }
-}
-
-/// What a run without a single record is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum WhenEmpty {
-    /// The run has failed.
-    #[default]
-    Fail,
-    /// There was just nothing.
-    Ok,
 }
 
 /// The kind `http`.
