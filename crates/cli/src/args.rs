@@ -127,16 +127,12 @@ pub(crate) enum Command {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DeadLetters {
-    /// One line for each.
+    /// One line for each: place, reason, detail.
     List {
         #[command(flatten)]
         file: FileArgs,
-        /// Only of this flow.
-        #[arg(long)]
-        flow: Option<String>,
-        /// Only with this reason: empty, unreadable, null-key, bad-value or too-large.
-        #[arg(long)]
-        reason: Option<String>,
+        #[command(flatten)]
+        filter: LetterFilter,
     },
     /// One of them whole.
     Show {
@@ -145,6 +141,43 @@ pub(crate) enum DeadLetters {
         /// Its place, as `list` prints it.
         place: String,
     },
+    /// Sends them through their flow again, with their original timestamps: what is old covers
+    /// nothing that is newer. Without a filter all of them.
+    Replay {
+        #[command(flatten)]
+        file: FileArgs,
+        #[command(flatten)]
+        filter: LetterFilter,
+        /// How long a service may not answer before it is given up, like 30s or 5m.
+        #[arg(long, default_value = "5m", value_parser = period)]
+        patience: std::time::Duration,
+    },
+    /// Lays them aside: they stay in their topic and are listed no more.
+    Purge {
+        #[command(flatten)]
+        file: FileArgs,
+        #[command(flatten)]
+        filter: LetterFilter,
+        /// Every one.
+        #[arg(long)]
+        all: bool,
+    },
+}
+
+/// Which dead letters are meant.
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
+pub(crate) struct LetterFilter {
+    /// Only these, as `list` prints their places.
+    pub(crate) places: Vec<String>,
+    /// Only of this flow.
+    #[arg(long)]
+    pub(crate) flow: Option<String>,
+    /// Only with this reason: empty, unreadable, null-key, bad-value or too-large.
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
+    /// Only those whose detail has this text in it, like the name of a column.
+    #[arg(long)]
+    pub(crate) contains: Option<String>,
 }
 
 /// A pipeline file and what goes with it.

@@ -1,6 +1,7 @@
 //! A record that cannot be processed, kept whole with the reason.
 //! Where dead letters are kept is a sink's affair.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::{Header, Origin, Record};
@@ -65,6 +66,17 @@ pub struct DeadLetter {
     pub detail: String,
     /// Where it came from, where that was no topic; part of its identity then.
     pub origin: Option<Origin>,
+    /// What the whole value was, where only its beginning could be kept.
+    pub cut: Option<Cut>,
+}
+
+/// A value of which only the beginning was kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cut {
+    /// The whole value's length in bytes.
+    pub length_bytes: u64,
+    /// The whole value's SHA-256 in hexadecimal digits.
+    pub sha256: String,
 }
 
 const FLOW: &str = "millstream.flow";
@@ -75,8 +87,15 @@ const REASON: &str = "millstream.reason";
 const DETAIL: &str = "millstream.detail";
 const URL: &str = "millstream.url";
 const RUN: &str = "millstream.run";
+const LENGTH: &str = "millstream.length";
+const SHA256: &str = "millstream.sha256";
 
 impl DeadLetter {
+    /// Whether a header is one of ours and not the original's.
+    pub fn is_ours(name: &str) -> bool {
+        name.starts_with("millstream.")
+    }
+
     /// The original's headers with ours behind them.
     pub fn headers(&self, original: &[Header]) -> Vec<Header> {
         let mut headers = original.to_vec();
@@ -92,6 +111,10 @@ impl DeadLetter {
             if let Some(run_ms) = origin.run_ms {
                 add(RUN, run_ms.to_string());
             }
+        }
+        if let Some(cut) = &self.cut {
+            add(LENGTH, cut.length_bytes.to_string());
+            add(SHA256, cut.sha256.clone());
         }
         headers
     }
@@ -109,9 +132,8 @@ impl DeadLetter {
 
     /// Reads our headers back; `None` for a message that is no dead letter of ours.
     pub fn from_record(record: &Record<'_>) -> Option<Self> {
-        // The last of a name counts: a dead letter that was sent again and died again
-        // carries our headers twice.
         let text = |name: &str| {
+            // The last of a name: a message may carry headers of a dead letter that it once was.
             let (_, value) = record.headers.iter().rev().find(|(key, _)| key == name)?;
             Some(String::from_utf8_lossy(value).into_owned())
         };
@@ -124,13 +146,93 @@ impl DeadLetter {
             detail: text(DETAIL)?,
             origin: text(URL)
                 .map(|address| Origin { address, run_ms: text(RUN).and_then(|run| run.parse().ok()) }),
+            cut: text(LENGTH)
+                .and_then(|length| Some(Cut { length_bytes: length.parse().ok()?, sha256: text(SHA256)? })),
         })
+    }
+}
+
+/// What was done about a dead letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// It went through the flow again.
+    Replayed,
+    /// Nobody wants it any more.
+    Purged,
+}
+
+impl Settled {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Replayed => "replayed",
+            Self::Purged => "purged",
+        }
+    }
+}
+
+/// Says in the dead letters' topic that one of them is settled: every copy of it up to a place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Marker {
+    /// Which dead letter, as [`DeadLetter::place`] gives it.
+    pub place: String,
+    /// What was done.
+    pub settled: Settled,
+    /// By partition of the dead letters' topic the last offset that it speaks of: what is written
+    /// there later died again.
+    pub until: BTreeMap<i32, i64>,
+}
+
+const MARKER: &str = "millstream.marker";
+const PLACE: &str = "millstream.place";
+const UNTIL: &str = "millstream.until";
+
+impl Marker {
+    /// As headers of a message that has neither key nor value.
+    pub fn headers(&self) -> Vec<Header> {
+        let until: Vec<_> =
+            self.until.iter().map(|(partition, offset)| format!("{partition}:{offset}")).collect();
+        [(MARKER, self.settled.name().to_owned()), (PLACE, self.place.clone()), (UNTIL, until.join(" "))]
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value.into_bytes()))
+            .collect()
+    }
+
+    /// Reads the headers back; `None` for a message that is no marker.
+    pub fn from_record(record: &Record<'_>) -> Option<Self> {
+        let text = |name: &str| {
+            let (_, value) = record.headers.iter().find(|(key, _)| key == name)?;
+            std::str::from_utf8(value).ok()
+        };
+        let settled = text(MARKER)?;
+        let settled =
+            [Settled::Replayed, Settled::Purged].into_iter().find(|known| known.name() == settled)?;
+        let until = text(UNTIL)?.split_ascii_whitespace().filter_map(|part| {
+            let (partition, offset) = part.split_once(':')?;
+            Some((partition.parse().ok()?, offset.parse().ok()?))
+        });
+        Some(Self { place: text(PLACE)?.to_owned(), settled, until: until.collect() })
+    }
+
+    /// Whether it speaks of the copy that stands there in the dead letters' topic.
+    pub fn covers(&self, partition: i32, offset: i64) -> bool {
+        self.until.get(&partition).is_some_and(|until| offset <= *until)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_marker_speaks_of_what_was_there() {
+        let until = [(0, 7), (3, 0)].into_iter().collect();
+        let marker = Marker { place: "store/t/0/1".into(), settled: Settled::Purged, until };
+        let headers = marker.headers();
+        let record = Record { headers: &headers, value: None, ..Record::of_value(b"", 0) };
+        assert_eq!(Marker::from_record(&record).as_ref(), Some(&marker));
+        assert_eq!(DeadLetter::from_record(&record), None);
+        assert!(marker.covers(0, 7) && !marker.covers(0, 8) && !marker.covers(1, 0));
+    }
 
     #[test]
     fn headers_carry_everything_there_and_back() {
@@ -142,6 +244,7 @@ mod tests {
             reason: Reason::BadValue,
             detail: "id: 'x' is no UUID".into(),
             origin: Some(Origin { address: "https://example.com/users".into(), run_ms: Some(7) }),
+            cut: Some(Cut { length_bytes: 9, sha256: "ab".into() }),
         };
         let headers = letter.headers(&[("trace".into(), b"1".to_vec())]);
         assert_eq!(headers[0].0, "trace");

@@ -20,7 +20,7 @@ mod write_time;
 pub use checkpoint::{Checkpoint, Counts, Progress};
 pub use connector::{RunValues, Scope, SinkKind, SinkPlan, SourceKind, SourcePlan};
 pub use cursors::Cursors;
-pub use dead_letter::{DeadLetter, Reason};
+pub use dead_letter::{Cut, DeadLetter, Marker, Reason, Settled};
 pub use error::{Error, Fault, Result};
 pub use records::{Header, Origin, Record, Records};
 pub use sink::{MessageSink, RowSink, Rows, Sink, Written};

@@ -69,8 +69,60 @@ impl JsonSchema for Period {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string",
-            "pattern": "^[0-9]+(ms|s|m|h|d)$",
+            "pattern": "^[0-9]{1,11}(ms|s|m|h|d)$",
             "title": "a length of time like 30s",
+            "x-help": "write a number and ms, s, m, h or d",
+        })
+    }
+}
+
+/// A share of a whole in percent: `5%`, `0.1%`.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub struct Share(f64);
+
+impl Share {
+    /// Reads `5%`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let percent: f64 = text.strip_suffix('%')?.parse().ok()?;
+        (0.0..=100.0).contains(&percent).then_some(Self(percent / 100.0))
+    }
+
+    /// Whether `part` is more than this share of `whole`.
+    pub fn is_exceeded(self, part: u64, whole: u64) -> bool {
+        part as f64 > self.0 * whole as f64
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}%", self.0 * 100.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Share {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        Self::parse(&text).ok_or_else(|| D::Error::custom(format!("`{text}` is no share; write 5%")))
+    }
+}
+
+impl Serialize for Share {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+impl JsonSchema for Share {
+    fn schema_name() -> Cow<'static, str> {
+        "Share".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "pattern": r"^(100|[0-9]{1,2}(\.[0-9]+)?)%$",
+            "title": "a share like 5%",
+            "x-help": "write a number from 0 to 100 and %",
         })
     }
 }
@@ -109,6 +161,16 @@ pub enum WhenEmpty {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shares_are_compared_with_counts() {
+        let share = Share::parse("5%").expect("a share");
+        assert!(!share.is_exceeded(5, 100) && share.is_exceeded(6, 100) && !share.is_exceeded(0, 0));
+        assert_eq!(Share::parse("0.5%").map(|share| share.to_string()).as_deref(), Some("0.5%"));
+        for text in ["5", "%", "-1%", "101%", "a%"] {
+            assert_eq!(Share::parse(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn periods_are_read_and_printed() {

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use millstream_core::{
-    Checkpoint, Counts, DeadLetter, EachKeyLater, Error, MessageSink, Progress, Reason, Record, Records,
+    Checkpoint, Counts, Cut, DeadLetter, EachKeyLater, Error, MessageSink, Progress, Reason, Record, Records,
     Result, Rows, Sink, SinkPlan, Source, write_time,
 };
 use millstream_sql::{Decoder, encode_rows};
 use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +19,12 @@ use crate::retry::{Attempts, Patience};
 
 /// A message dated more than so far ahead would win over every later one: it is refused.
 const AHEAD_MAX_MS: i64 = 3_600_000;
+
+/// What is kept of a dead letter that is too large for its topic.
+const CUT_BYTES: usize = 64 << 10;
+
+/// A flow that is still at work is not judged by fewer records.
+const FAIL_ABOVE_RECORDS_MIN: u64 = 1_000;
 
 /// What a flow is doing, for whoever looks on.
 #[derive(Debug, Clone, Default)]
@@ -43,6 +50,17 @@ pub(crate) struct RunningFlow {
     pub(crate) patience: Patience,
     /// Now in milliseconds since 1970.
     pub(crate) clock: fn() -> i64,
+    /// Which moment a message gets that no column dates.
+    pub(crate) dating: Dating,
+}
+
+/// Which moment a message gets that no column dates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dating {
+    /// The one of sending.
+    Now,
+    /// The one of the record that it comes from, which is sent again.
+    Original,
 }
 
 impl RunningFlow {
@@ -53,7 +71,7 @@ impl RunningFlow {
         stop: CancellationToken,
         drain: oneshot::Receiver<()>,
     ) -> Result<Counts> {
-        let mut worker = Worker::new(&self.planned);
+        let mut worker = Worker::new(&self.planned, self.dating);
         let mut drain = std::pin::pin!(drain);
         let mut draining = false;
         let patience = self.patience.clone();
@@ -99,9 +117,30 @@ impl RunningFlow {
                 }
             };
             drop(attempts);
-            self.state.lock().counts += counted;
+            let counts = {
+                let mut state = self.state.lock();
+                state.counts += counted;
+                state.counts
+            };
+            if counts.read >= FAIL_ABOVE_RECORDS_MIN {
+                self.check_share(counts)?;
+            }
         }
-        Ok(self.state.lock().counts)
+        let counts = self.state.lock().counts;
+        self.check_share(counts)?;
+        Ok(counts)
+    }
+
+    /// Whether too many records are dead.
+    fn check_share(&self, counts: Counts) -> Result<()> {
+        match self.planned.fail_above {
+            Some(share) if share.is_exceeded(counts.dead, counts.read) => Err(Error::lasting(format!(
+                "{} of {} records are dead letters, more than {share}",
+                counts.dead, counts.read
+            ))
+            .help("`dead-letters list` says why; once the cause is mended, `dead-letters replay` sends them again")),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -112,6 +151,7 @@ struct Worker {
     decoder: Decoder,
     planned: PlannedFlow,
     clock: EachKeyLater,
+    dating: Dating,
     dead_letters_prepared: bool,
 }
 
@@ -126,13 +166,14 @@ struct Batch<'r> {
 }
 
 impl Worker {
-    fn new(planned: &PlannedFlow) -> Self {
+    fn new(planned: &PlannedFlow, dating: Dating) -> Self {
         Self {
             flow: planned.name.clone(),
             topic: planned.topic(),
             decoder: Decoder::new(&planned.input),
             planned: planned.clone(),
             clock: EachKeyLater::default(),
+            dating,
             dead_letters_prepared: false,
         }
     }
@@ -178,7 +219,13 @@ impl Worker {
                 }
             };
             let timestamp = match &dated {
-                None => self.clock.timestamp(key.as_bytes(), now_ms),
+                None => {
+                    let sent_ms = match self.dating {
+                        Dating::Now => now_ms,
+                        Dating::Original => batch.records.get(origin as usize).timestamp,
+                    };
+                    self.clock.timestamp(key.as_bytes(), sent_ms)
+                }
                 Some(column) => match dated_at(column, row, now_ms) {
                     Ok(ms) => ms,
                     Err(detail) => {
@@ -224,23 +271,41 @@ impl Worker {
             batch.written = Some(written.written);
         }
         if !batch.dead.is_empty() {
-            if !self.dead_letters_prepared {
-                dead_letters.prepare().await?;
-                self.dead_letters_prepared = true;
-            }
-            let refused = dead_letters.write(&self.letters(batch)).await?.refused;
-            if let Some((_, _, detail)) = refused.first() {
-                return Err(Error::lasting(format!("a dead letter cannot be kept: {detail}"))
-                    .help("raise max.message.bytes of the dead letters' topic"));
-            }
+            self.bury(batch, dead_letters).await?;
         }
         Ok(checkpoint(batch))
     }
 
-    fn letters(&self, batch: &Batch<'_>) -> Records {
+    /// Writes the dead letters; of those that are too large even there, the beginning.
+    async fn bury(&mut self, batch: &Batch<'_>, dead_letters: &mut dyn MessageSink) -> Result<()> {
+        if !self.dead_letters_prepared {
+            dead_letters.prepare().await?;
+            self.dead_letters_prepared = true;
+        }
+        let all: Vec<usize> = (0..batch.dead.len()).collect();
+        let refused = dead_letters.write(&self.letters(batch, &all, Kept::Whole)).await?.refused;
+        if refused.is_empty() {
+            return Ok(());
+        }
+        let large: Vec<usize> = refused.into_iter().map(|(letter, ..)| letter as usize).collect();
+        let refused = dead_letters.write(&self.letters(batch, &large, Kept::Beginning)).await?.refused;
+        match refused.first() {
+            None => Ok(()),
+            Some((_, _, detail)) => Err(Error::lasting(format!("a dead letter cannot be kept: {detail}"))
+                .help("raise max.message.bytes of the dead letters' topic")),
+        }
+    }
+
+    /// The dead letters of a batch, those that are `chosen`.
+    fn letters(&self, batch: &Batch<'_>, chosen: &[usize], kept: Kept) -> Records {
         let mut letters = Records::default();
-        for (place, reason, detail) in &batch.dead {
-            let original = batch.records.get(*place as usize);
+        for (place, reason, detail) in chosen.iter().map(|index| &batch.dead[*index]) {
+            let mut original = batch.records.get(*place as usize);
+            let whole = original.value.unwrap_or_default();
+            let is_cut = kept == Kept::Beginning && whole.len() > CUT_BYTES;
+            if is_cut {
+                original.value = Some(&whole[..CUT_BYTES]);
+            }
             let letter = DeadLetter {
                 flow: self.flow.clone(),
                 topic: self.topic.clone(),
@@ -249,6 +314,7 @@ impl Worker {
                 reason: *reason,
                 detail: detail.clone(),
                 origin: batch.records.origin.as_deref().cloned(),
+                cut: is_cut.then(|| Cut { length_bytes: whole.len() as u64, sha256: sha256(whole) }),
             };
             let headers = letter.headers(original.headers);
             // Which partition of the dead letters' topic is the key's choice.
@@ -256,6 +322,17 @@ impl Worker {
         }
         letters
     }
+}
+
+/// How much of a dead letter's value is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    Whole,
+    Beginning,
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Each row as a message that is nothing but a value.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use millstream_core::settings::Share;
 use millstream_core::{Cursors, RunValues, Scope};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -90,6 +91,10 @@ pub struct DeadLetterSettings {
     /// Their topic; by default the name of the flow's topic with `.dead-letters` behind it.
     #[serde(default)]
     pub topic: Option<String>,
+    /// The flow fails when more than this share of the records that it read since it was started
+    /// are dead letters, like `5%`: looked at when it ends, and from a thousand records on.
+    #[serde(default)]
+    pub fail_above: Option<Share>,
 }
 
 /// A test of one flow.

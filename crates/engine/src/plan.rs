@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Schema, SchemaRef};
+use millstream_core::settings::Share;
 use millstream_core::{Error, SinkKind, SinkPlan, SourceKind, SourcePlan, cql};
 use millstream_sql::{FlowQuery, SqlError, parse_schema, simple_string};
 
@@ -53,6 +54,8 @@ pub struct PlannedFlow {
     pub target: Target,
     /// Where records go that cannot be processed.
     pub dead_letter_topic: String,
+    /// The share of dead letters that makes it fail.
+    pub fail_above: Option<Share>,
     /// The flows of this pipeline that write the topic it reads.
     pub upstream: Vec<String>,
 }
@@ -99,6 +102,14 @@ impl Plan {
     /// The flow of that name.
     pub fn flow(&self, name: &str) -> Option<&PlannedFlow> {
         self.flows.iter().find(|flow| flow.name == name)
+    }
+
+    /// The flow of that name, or an error that names those there are.
+    pub fn find_flow(&self, name: &str) -> millstream_core::Result<&PlannedFlow> {
+        self.flow(name).ok_or_else(|| {
+            let names = self.flows.iter().map(|flow| flow.name.as_str()).collect::<Vec<_>>().join(", ");
+            Error::user(format!("there is no flow `{name}`")).help(format!("one of {names}"))
+        })
     }
 
     /// The only table that flows write, or the one of that name.
@@ -196,6 +207,7 @@ impl Planner<'_> {
             query: Arc::new(query),
             target: Target { kind: sink, component: to.clone(), plan: target },
             dead_letter_topic,
+            fail_above: flow.dead_letters.fail_above,
             upstream,
         })
     }

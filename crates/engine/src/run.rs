@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::flow::{FlowState, RunningFlow};
+use crate::flow::{Dating, FlowState, RunningFlow};
 use crate::plan::{Plan, PlannedFlow};
 use crate::registry::Registry;
 use crate::retry::Patience;
@@ -100,13 +100,7 @@ pub async fn run(
 ) -> Result<Vec<(String, FlowSummary)>> {
     let chosen: Vec<&PlannedFlow> = match &options.flow {
         None => plan.flows.iter().collect(),
-        Some(name) => {
-            let names = plan.flows.iter().map(|flow| flow.name.as_str()).collect::<Vec<_>>().join(", ");
-            let found = plan.flow(name);
-            vec![found.ok_or_else(|| {
-                Error::user(format!("there is no flow `{name}`")).help(format!("one of {names}"))
-            })?]
-        }
+        Some(name) => vec![plan.find_flow(name)?],
     };
     check_values(&chosen, &options.values)?;
     let scope =
@@ -146,6 +140,7 @@ pub async fn run(
             state: patience.state.clone(),
             patience,
             clock: options.clock,
+            dating: Dating::Now,
         };
         let (name, stop, until) = (planned.name.clone(), options.stop.clone(), options.until);
         work.tasks.spawn(async move {
@@ -241,7 +236,7 @@ fn check_values(chosen: &[&PlannedFlow], values: &RunValues) -> Result<()> {
     Ok(())
 }
 
-async fn open_sink(scope: &Scope, planned: &PlannedFlow, patience: &Patience) -> Result<Sink> {
+pub(crate) async fn open_sink(scope: &Scope, planned: &PlannedFlow, patience: &Patience) -> Result<Sink> {
     let mut sink = planned.target.kind.open(&planned.target.component.settings, scope).await?;
     let mut attempts = patience.begin();
     while let Err(error) = sink.prepare().await {
@@ -263,7 +258,7 @@ async fn open_source(scope: &Scope, planned: &PlannedFlow, patience: &Patience) 
 /// The larger messages that a topic of dead letters takes: the original and our headers.
 const DEAD_LETTER_BYTES_MAX: &str = "20971520";
 
-async fn open_dead_letters(
+pub(crate) async fn open_dead_letters(
     scope: &Scope,
     planned: &PlannedFlow,
     registry: &Registry,

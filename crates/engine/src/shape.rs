@@ -11,8 +11,8 @@ use crate::document::{Kind, Node};
 /// In a schema: the value's first name says which of `oneOf` is meant.
 pub(crate) const BY_FIRST_NAME: &str = "x-by-first-name";
 
-/// How a length of time, the only text with a pattern, is written.
-const PERIOD_HELP: &str = "write a number and ms, s, m, h or d";
+/// In a schema: how a text with a pattern is written.
+const HELP: &str = "x-help";
 
 /// Where a tree differs from its schema.
 #[derive(Debug, Default)]
@@ -82,18 +82,19 @@ impl<'a> Checker<'a> {
             let wanted = schema["title"].as_str().map_or_else(|| wanted.join(" or "), str::to_owned);
             let is_single = !json.is_object() && !json.is_array();
             let help = match kinds.contains(&"string") && is_single {
-                true if schema["pattern"].is_string() => Some(PERIOD_HELP.to_owned()),
+                true if schema[HELP].is_string() => schema[HELP].as_str().map(str::to_owned),
                 true => Some("put it in quotes to make it a text".to_owned()),
                 false => None,
             };
             let span = if matches!(node.kind, Kind::Scalar { .. }) { &node.span } else { name };
             return self.add(format!("expected {wanted}, this is {}", shown(&json)), span, help);
         }
-        if let (Some(title), Some(text)) = (schema["title"].as_str(), json.as_str())
-            && schema["pattern"].is_string()
-            && millstream_core::settings::Period::parse(text).is_none()
+        if let (Some(text), Some(pattern)) = (json.as_str(), schema["pattern"].as_str())
+            && !regex::Regex::new(pattern).is_ok_and(|pattern| pattern.is_match(text))
         {
-            return self.add(format!("`{text}` is not {title}"), &node.span, Some(PERIOD_HELP.to_owned()));
+            let wanted = schema["title"].as_str().unwrap_or("what is asked for");
+            let help = schema[HELP].as_str().map(str::to_owned);
+            return self.add(format!("`{text}` is not {wanted}"), &node.span, help);
         }
         if let (Some(number), Some(minimum)) = (json.as_f64(), schema["minimum"].as_f64())
             && number < minimum

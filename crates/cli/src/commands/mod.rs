@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod attached;
 mod bench;
 mod check;
 mod dead_letters;

@@ -1,13 +1,12 @@
 //! `preview`: a few records through a flow's query, input and output side by side.
 
-use millstream_connectors::kafka::{Connection, read_all};
-use millstream_core::{Error, RunValues, settings};
+use millstream_connectors::kafka::read_all;
+use millstream_core::RunValues;
 use tokio::task::block_in_place;
 
-use super::run::start;
+use super::attached::Attached;
 use crate::args::FileArgs;
 use crate::load::{Loaded, load};
-use crate::state::State;
 use crate::{Outcome, output};
 
 pub(super) async fn run(args: &FileArgs, flow: Option<&str>, count: usize, values: &RunValues) -> Outcome {
@@ -16,9 +15,7 @@ pub(super) async fn run(args: &FileArgs, flow: Option<&str>, count: usize, value
         Some(name) => name.to_owned(),
         None => loaded.plan.flows[0].name.clone(),
     };
-    let names = loaded.plan.flows.iter().map(|flow| flow.name.clone()).collect::<Vec<_>>().join(", ");
-    let missing = || Error::user(format!("there is no flow `{name}`")).help(format!("one of {names}"));
-    let planned = loaded.plan.flow(&name).ok_or_else(missing)?.clone();
+    let planned = loaded.plan.find_flow(&name)?.clone();
     let values = match planned.origin.plan.topic.clone() {
         Some(topic) => from_topic(&mut loaded, &topic, count).await?,
         None => {
@@ -47,17 +44,15 @@ pub(super) async fn run(args: &FileArgs, flow: Option<&str>, count: usize, value
 }
 
 async fn from_topic(loaded: &mut Loaded, topic: &str, count: usize) -> Outcome<Vec<Vec<u8>>> {
-    let state = State::take(&loaded.state)?;
-    let services = start(loaded, &state).await?;
-    let connection: Connection = settings::read(&services.settings["kafka"])?;
+    let attached = Attached::to(loaded).await?;
     let mut values = Vec::new();
     let read = block_in_place(|| {
-        read_all(&connection, topic, |records| {
+        read_all(&attached.connection, topic, |records| {
             values.extend(records.iter().filter_map(|record| record.value.map(<[u8]>::to_vec)));
             Ok(values.len() < count)
         })
     });
-    services.stop().await?;
+    attached.detach().await?;
     loaded.hide(read)?;
     values.truncate(count);
     Ok(values)

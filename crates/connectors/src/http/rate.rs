@@ -55,7 +55,12 @@ impl JsonSchema for Rate {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "title": "a rate like 5/s"})
+        json_schema!({
+            "type": "string",
+            "pattern": "^[1-9][0-9]{0,8}/[smh]$",
+            "title": "a rate like 5/s",
+            "x-help": "write a number of requests and /s, /m or /h",
+        })
     }
 }
 

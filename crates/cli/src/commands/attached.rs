@@ -1,0 +1,43 @@
+//! A pipeline's broker for a command that looks at it: that of the process which runs the
+//! pipeline, or else one of our own for as long as the command takes.
+
+use millstream_connectors::kafka::Connection;
+use millstream_core::settings;
+use serde_json::json;
+
+use super::run::start;
+use crate::Outcome;
+use crate::bind::Services;
+use crate::load::Loaded;
+use crate::state::{State, live_owner};
+
+/// A broker that can be asked. The plan's services have its address.
+pub(super) struct Attached {
+    pub(super) connection: Connection,
+    /// What is ours to end.
+    started: Option<(Services, State)>,
+}
+
+impl Attached {
+    /// Finds the broker, or starts it.
+    pub(super) async fn to(loaded: &mut Loaded) -> Outcome<Self> {
+        if let Some(broker) = live_owner(&loaded.state).and_then(|owner| owner.broker) {
+            let connection = Connection { brokers: broker };
+            let services = &mut loaded.plan.pipeline.services;
+            services.insert("kafka".into(), json!({ "brokers": connection.brokers }));
+            return Ok(Self { connection, started: None });
+        }
+        let state = State::take(&loaded.state)?;
+        let services = start(loaded, &state).await?;
+        let connection = settings::read(&services.settings["kafka"])?;
+        Ok(Self { connection, started: Some((services, state)) })
+    }
+
+    /// Ends what was started.
+    pub(super) async fn detach(self) -> Outcome {
+        match self.started {
+            Some((services, _state)) => Ok(services.stop().await?),
+            None => Ok(()),
+        }
+    }
+}

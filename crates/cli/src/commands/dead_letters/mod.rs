@@ -1,0 +1,116 @@
+//! `dead-letters`: what could not be processed, with its reason, its place and its bytes; sent
+//! again once the cause is mended, or laid aside.
+
+mod book;
+mod replay;
+
+use std::collections::BTreeSet;
+
+use millstream_core::{Error, Reason, Settled};
+
+use self::book::{Book, Found, settle};
+use super::attached::Attached;
+use crate::args::{DeadLetters, FileArgs, LetterFilter};
+use crate::load::{Loaded, load};
+use crate::{Outcome, output};
+
+pub(super) async fn run(command: DeadLetters) -> Outcome {
+    match command {
+        DeadLetters::List { file, filter } => list(&file, &filter).await,
+        DeadLetters::Show { file, place } => show(&file, &place).await,
+        DeadLetters::Replay { file, filter, patience } => replay::run(&file, &filter, patience).await,
+        DeadLetters::Purge { file, filter, all } => purge(&file, &filter, all).await,
+    }
+}
+
+/// The letters that are meant, in the order of their places; those named one by one must be there.
+fn wanted<'b>(book: &'b Book, filter: &LetterFilter) -> Outcome<Vec<(&'b String, &'b Found)>> {
+    if let Some(reason) = filter.reason.as_ref().filter(|reason| Reason::from_name(reason).is_none()) {
+        let names = Reason::ALL.map(Reason::name).join(", ");
+        return Err(Error::user(format!("`{reason}` is no reason")).help(format!("one of {names}")).into());
+    }
+    if let Some(place) = filter.places.iter().find(|place| !book.open.contains_key(*place)) {
+        return Err(Error::user(format!("there is no dead letter {place}"))
+            .help("write its place as `list` prints it")
+            .into());
+    }
+    let is_meant = |place: &String, found: &Found| {
+        let letter = &found.letter;
+        (filter.places.is_empty() || filter.places.contains(place))
+            && filter.flow.as_ref().is_none_or(|flow| letter.flow == *flow)
+            && filter.reason.as_ref().is_none_or(|reason| letter.reason.name() == reason)
+            && filter.contains.as_ref().is_none_or(|text| letter.detail.contains(text))
+    };
+    Ok(book.open.iter().filter(|(place, found)| is_meant(place, found)).collect())
+}
+
+async fn list(args: &FileArgs, filter: &LetterFilter) -> Outcome {
+    let book = read(args).await?;
+    let wanted = wanted(&book, filter)?;
+    let mut out = String::new();
+    for (place, found) in &wanted {
+        let detail = found.letter.detail.replace(['\n', '\t'], " ");
+        out.push_str(&format!("{place}\t{}\t{detail}\n", found.letter.reason));
+    }
+    output::results(&out)?;
+    eprintln!("{} dead letter(s)", wanted.len());
+    Ok(())
+}
+
+async fn show(args: &FileArgs, place: &str) -> Outcome {
+    let book = read(args).await?;
+    let filter = LetterFilter { places: vec![place.to_owned()], ..LetterFilter::default() };
+    for (_, found) in wanted(&book, &filter)? {
+        output::results(&described(found))?;
+    }
+    Ok(())
+}
+
+fn described(found: &Found) -> String {
+    let text = |bytes: &Option<Vec<u8>>| match bytes {
+        None => "null".to_owned(),
+        Some(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+    };
+    let letter = &found.letter;
+    let mut out = format!("reason     {}\ndetail     {}\n", letter.reason, letter.detail);
+    if let Some(origin) = &letter.origin {
+        out.push_str(&format!("origin     {}\n", origin.address));
+    }
+    if let Some(cut) = &letter.cut {
+        out.push_str(&format!("cut        of {} bytes, SHA-256 {}\n", cut.length_bytes, cut.sha256));
+    }
+    out.push_str(&format!("timestamp  {}\nkey        {}\n", found.timestamp, text(&found.key)));
+    for (name, value) in &found.headers {
+        out.push_str(&format!("header     {name}: {}\n", String::from_utf8_lossy(value)));
+    }
+    out.push_str(&format!("value      {}\n", text(&found.value)));
+    out
+}
+
+async fn purge(args: &FileArgs, filter: &LetterFilter, all: bool) -> Outcome {
+    if !all && *filter == LetterFilter::default() {
+        let error = Error::user("which dead letters are meant?");
+        return Err(error.help("name their places, or use --flow, --reason, --contains or --all").into());
+    }
+    let mut loaded = load(args)?;
+    let attached = Attached::to(&mut loaded).await?;
+    let book = loaded.hide(Book::read(&attached.connection, &topics(&loaded)))?;
+    let wanted = wanted(&book, filter)?;
+    loaded.hide(settle(&attached.connection, &wanted, Settled::Purged).await)?;
+    eprintln!("{} dead letter(s) purged", wanted.len());
+    attached.detach().await
+}
+
+async fn read(args: &FileArgs) -> Outcome<Book> {
+    let mut loaded = load(args)?;
+    let attached = Attached::to(&mut loaded).await?;
+    let book = Book::read(&attached.connection, &topics(&loaded));
+    attached.detach().await?;
+    loaded.hide(book)
+}
+
+/// The topics that the pipeline keeps dead letters in.
+fn topics(loaded: &Loaded) -> Vec<String> {
+    let topics: BTreeSet<_> = loaded.plan.flows.iter().map(|flow| flow.dead_letter_topic.clone()).collect();
+    topics.into_iter().collect()
+}
