@@ -23,11 +23,15 @@ pub(crate) enum Command {
         #[arg(long)]
         once: bool,
     },
-    /// Writes a pipeline file to begin with.
+    /// Writes a pipeline file to begin with: the example, or one made from what is there.
     Init {
         /// Where to.
         #[arg(default_value = ".")]
         folder: PathBuf,
+        /// What to read: the address of an API, kafka://HOST:PORT/TOPIC, or a file with a JSON object
+        /// a line.
+        #[arg(long)]
+        from: Option<String>,
     },
     /// Reads a pipeline file and checks everything that can be checked without asking anybody.
     Check {
@@ -77,6 +81,28 @@ pub(crate) enum Command {
         /// How the answer is printed.
         #[arg(long, default_value = "table")]
         format: RowFormat,
+    },
+    /// Shows records as they come, one JSON object a line, until Ctrl-C.
+    Tap {
+        #[command(flatten)]
+        file: FileArgs,
+        /// FLOW.in, FLOW.out, or a topic.
+        place: String,
+        /// Ends after so many.
+        #[arg(short)]
+        n: Option<usize>,
+    },
+    /// Lets a flow read again, or not at all, what is there: safe, for what is newer stays.
+    Reset {
+        #[command(flatten)]
+        file: FileArgs,
+        /// The flow.
+        #[arg(long)]
+        flow: String,
+        /// earliest, latest, a moment like 2026-01-01T00:00:00Z, or an offset; for an incremental
+        /// source earliest, or the value to go on from.
+        #[arg(long)]
+        to: String,
     },
     /// Records that could not be processed.
     DeadLetters {
@@ -183,7 +209,7 @@ pub(crate) struct LetterFilter {
 /// A pipeline file and what goes with it.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct FileArgs {
-    /// The pipeline file; for `query` and `dead-letters` also `demo`.
+    /// The pipeline file; for `query`, `tap` and `dead-letters` also `demo`.
     pub(crate) file: PathBuf,
     /// A file with variables, NAME=value line by line.
     #[arg(long)]

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::output::sayln;
 use millstream_connectors::file::FileKind;
 use millstream_connectors::http::HttpKind;
 use millstream_connectors::kafka::{Connection, KafkaCursors, TopicKind};
@@ -135,7 +136,7 @@ impl Services {
                     started => started?,
                 };
                 for notice in broker.notices() {
-                    eprintln!("note: {notice}");
+                    sayln!("note: {notice}");
                 }
                 let address = broker.address().to_string();
                 backends.insert("kafka".into(), format!("embedded, localhost:{}", broker.address().port()));

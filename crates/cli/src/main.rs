@@ -1,7 +1,5 @@
 //! The binary: arguments in, a command run, an exit code out.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this crate is the one that speaks to people")]
-
 mod allocator;
 mod args;
 mod bind;
@@ -18,6 +16,7 @@ use millstream_core::Fault;
 use millstream_engine::Report;
 
 use crate::args::Args;
+use crate::output::{say, sayln};
 
 /// How a command ends when it does not succeed.
 #[derive(Debug)]
@@ -59,11 +58,13 @@ fn main() -> ExitCode {
         )
         .with_writer(std::io::stderr)
         .with_target(false)
+        // It would panic where nobody reads standard error any more.
+        .log_internal_errors(false)
         .init();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: cannot start: {error}");
+            sayln!("error: cannot start: {error}");
             return ExitCode::from(FAILED);
         }
     };
@@ -74,7 +75,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Code(code)) => ExitCode::from(code),
         Err(Failure::Mistakes(report)) => {
-            eprint!("{}", report.render(output::has_colours()));
+            say!("{}", report.render(output::has_colours()));
             ExitCode::from(ASKED_WRONGLY)
         }
         Err(Failure::Error(error)) => {

@@ -1,5 +1,6 @@
 //! What people and programs get to see: words on standard error, results on standard output.
 
+use std::fmt::Arguments;
 use std::io::{self, IsTerminal, Write};
 
 use arrow::array::RecordBatch;
@@ -10,6 +11,24 @@ use millstream_sql::{cell_text, encode_rows};
 
 use crate::args::RowFormat;
 
+/// Words for people, on standard error. Where nobody reads it any more, they are lost and the
+/// work goes on, which the standard library's macros do not allow.
+macro_rules! say {
+    ($($words:tt)*) => { $crate::output::write_words(format_args!($($words)*)) };
+}
+
+/// As `say!`, with the end of the line.
+macro_rules! sayln {
+    ($($words:tt)*) => { $crate::output::write_words(format_args!("{}\n", format_args!($($words)*))) };
+}
+
+pub(crate) use {say, sayln};
+
+pub(crate) fn write_words(words: Arguments<'_>) {
+    // There is nobody to tell.
+    let _ = io::stderr().write_fmt(words);
+}
+
 /// Whether words for people may have colours.
 pub(crate) fn has_colours() -> bool {
     io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
@@ -18,9 +37,9 @@ pub(crate) fn has_colours() -> bool {
 /// An error with its next step.
 pub(crate) fn error(error: &Error) {
     let place: String = error.place.iter().map(|place| format!("{place}: ")).collect();
-    eprintln!("error: {place}{}", error.message);
+    sayln!("error: {place}{}", error.message);
     if let Some(help) = &error.help {
-        eprintln!("  help: {help}");
+        sayln!("  help: {help}");
     }
 }
 
@@ -100,15 +119,24 @@ fn csv(batches: &[RecordBatch]) -> String {
 
 /// The counts of a run, for people.
 pub(crate) fn counts(flows: &[(String, FlowSummary)]) {
-    eprintln!(
+    sayln!(
         "{:<12} {:>10} {:>10} {:>10} {:>10} {:>10}",
-        "flow", "read", "passed", "filtered", "dead", "written"
+        "flow",
+        "read",
+        "passed",
+        "filtered",
+        "dead",
+        "written"
     );
     for (name, flow) in flows {
         let counts = &flow.counts;
-        eprintln!(
+        sayln!(
             "{name:<12} {:>10} {:>10} {:>10} {:>10} {:>10}",
-            counts.read, counts.passed, counts.filtered, counts.dead, counts.written
+            counts.read,
+            counts.passed,
+            counts.filtered,
+            counts.dead,
+            counts.written
         );
     }
 }

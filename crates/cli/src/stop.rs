@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use crate::output::sayln;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -25,7 +26,7 @@ impl Stop {
                     if stop.token.is_cancelled() {
                         std::process::exit(code);
                     }
-                    eprintln!("stopping: the batch in hand is finished; once more stops at once");
+                    sayln!("stopping: the batch in hand is finished; once more stops at once");
                     stop.code.store(code as u8, Ordering::Relaxed);
                     stop.token.cancel();
                 }

@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use support::{Api, millstream, output, stderr, stdout, summary};
@@ -229,8 +231,8 @@ fn a_stop_finishes_the_batch_and_says_so() {
     let folder = folder_with("one.yaml", &text);
     let child = millstream(folder.path())
         .args(["run", "one.yaml"])
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .expect("runs");
     // The table can be asked while it is written.
@@ -297,8 +299,8 @@ fn statements_are_answered_line_by_line() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut child = millstream(folder.path())
         .arg("sql")
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
         .spawn()
         .expect("runs");
     let mut input = child.stdin.take().expect("input");
@@ -338,9 +340,9 @@ flows:
     let mut command = millstream(folder.path());
     let mut child = command
         .args(["run", "convert.yaml"])
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .expect("runs");
     std::io::Write::write_all(&mut child.stdin.take().expect("piped"), b"{\"id\":\"x\",\"n\":5}\n")
@@ -391,4 +393,25 @@ flows:
     assert_eq!(stdout(&asked), "{\"id\":\"a\",\"n\":2,\"m\":1}\n{\"id\":\"b\",\"n\":1}\n");
     let list = output(millstream(folder.path()).args(["dead-letters", "list", "old.yaml"]));
     assert_eq!(stdout(&list).lines().count(), 2, "the same lines were dead twice: {}", stdout(&list));
+}
+
+#[test]
+fn nobody_reading_what_is_said_stops_no_run() {
+    let api = Api::start(|_| r#"[{"id":"a","n":1}, 7]"#.to_owned());
+    let endless = ONE.replace("http: \"API\"", &format!("http: \"{}\", every: 10ms", api.url));
+    let folder = folder_with("one.yaml", &endless);
+    let mut command = millstream(folder.path());
+    let mut run = command
+        .args(["run", "one.yaml"])
+        .stderr(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("runs");
+    let mut first = String::new();
+    BufReader::new(run.stderr.take().expect("piped")).read_line(&mut first).expect("it speaks");
+    // Standard error is closed now; being told to stop is said there.
+    assert!(Command::new("kill").args(["-TERM", &run.id().to_string()]).status().expect("kill").success());
+    let ended = run.wait_with_output().expect("ends");
+    assert_eq!(ended.status.code(), Some(143));
+    assert_eq!(summary(&ended)["status"], "interrupted");
 }

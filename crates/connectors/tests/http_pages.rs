@@ -187,6 +187,11 @@ impl Cursors for Remembered {
         self.saved.lock().expect("not poisoned").push(cursor.to_owned());
         Ok(())
     }
+
+    async fn clear(&self, _: &Scope) -> Result<()> {
+        self.saved.lock().expect("not poisoned").clear();
+        Ok(())
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -52,6 +52,8 @@ pub struct SourcePlan {
     /// Whether its records were true before they are read, so that the time of sending does not
     /// say which of two is newer.
     pub is_dated: bool,
+    /// Whether it goes on from a cursor.
+    pub has_cursor: bool,
     /// Whether it asks for the data interval of a run.
     pub needs_interval: bool,
 }

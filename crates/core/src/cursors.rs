@@ -14,4 +14,7 @@ pub trait Cursors: Send + Sync + fmt::Debug {
 
     /// Returns when the cursor is durable. It is saved only after everything that it covers.
     async fn save(&self, scope: &Scope, cursor: &str) -> Result<()>;
+
+    /// Forgets the cursor: the next run begins anew.
+    async fn clear(&self, scope: &Scope) -> Result<()>;
 }

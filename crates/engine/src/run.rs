@@ -229,7 +229,7 @@ fn check_values(chosen: &[&PlannedFlow], values: &RunValues) -> Result<()> {
         return Err(Error::user(format!("flow {} asks for the data interval of its run", flow.name))
             .help("give --interval START/END, like 2026-01-01T00:00:00Z/2026-01-02T00:00:00Z"));
     }
-    if values.since.is_some() && !chosen.iter().any(|flow| flow.origin.plan.is_dated) {
+    if values.since.is_some() && !chosen.iter().any(|flow| flow.origin.plan.has_cursor) {
         return Err(Error::user("--since goes with an incremental source, and there is none")
             .help("take it away, or set `incremental:` up"));
     }

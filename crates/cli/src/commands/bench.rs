@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 use super::run::now_ms;
 use crate::args::BenchKind;
 use crate::load::{EXAMPLE, load_demo};
-use crate::{Outcome, bind};
+use crate::output::sayln;
+use crate::{Outcome, bind, output};
 
 /// Messages in one batch, as the Kafka source hands them over.
 const BATCH: u64 = 8_192;
@@ -37,17 +38,17 @@ fn user(number: u64) -> String {
     )
 }
 
-fn say(what: &str, records: u64, bytes: usize, began: Instant, cpu_began: f64) {
+fn say(what: &str, records: u64, bytes: usize, began: Instant, cpu_began: f64) -> Outcome {
     let seconds = began.elapsed().as_secs_f64();
     let cpu = cpu_seconds() - cpu_began;
-    println!(
-        "{what}: {records} records of {} bytes in {seconds:.2} s = {:.0} a second; {:.2} CPU seconds a million, {:.0} a second and core; peak {} MiB",
+    Ok(output::results(&format!(
+        "{what}: {records} records of {} bytes in {seconds:.2} s = {:.0} a second; {:.2} CPU seconds a million, {:.0} a second and core; peak {} MiB\n",
         bytes as u64 / records.max(1),
         records as f64 / seconds,
         cpu / records as f64 * 1e6,
         records as f64 / cpu,
         peak_mib(),
-    );
+    ))?)
 }
 
 /// CPU seconds that this process has used.
@@ -69,7 +70,7 @@ fn peak_mib() -> u64 {
 /// Lets the peak begin anew at what is in use now.
 fn forget_peak() {
     if let Err(error) = std::fs::write("/proc/self/clear_refs", "5") {
-        eprintln!("the peak is that of the whole bench: {error}");
+        sayln!("the peak is that of the whole bench: {error}");
     }
 }
 
@@ -85,7 +86,7 @@ fn query(records: u64) -> Outcome {
         let decoded = decoder.decode(messages.iter().map(|message| Some(message.as_bytes())));
         done += flow.query.run(&decoded.batch)?.batch.num_rows() as u64;
     }
-    say("JSON bytes to the query's columns", done, bytes * (done / BATCH) as usize, began, cpu);
+    say("JSON bytes to the query's columns", done, bytes * (done / BATCH) as usize, began, cpu)?;
     Ok(())
 }
 
@@ -135,7 +136,7 @@ async fn broker(records: u64) -> Outcome {
     let (began, cpu) = (Instant::now(), cpu_seconds());
     let value = user(7);
     let bytes = produce(&connection, "bench", records, |_| value.clone()).await?;
-    say("into the embedded broker, with the client", records, bytes, began, cpu);
+    say("into the embedded broker, with the client", records, bytes, began, cpu)?;
     let (began, cpu) = (Instant::now(), cpu_seconds());
     let mut read = 0;
     tokio::task::block_in_place(|| {
@@ -144,7 +145,7 @@ async fn broker(records: u64) -> Outcome {
             Ok(true)
         })
     })?;
-    say("out of the embedded broker, with the client", read, bytes, began, cpu);
+    say("out of the embedded broker, with the client", read, bytes, began, cpu)?;
     broker.stop().await?;
     clear(&dir);
     Ok(())
@@ -181,7 +182,7 @@ async fn store(records: u64) -> Outcome {
     forget_peak();
     let (began, cpu) = (Instant::now(), cpu_seconds());
     let flows = millstream_engine::run(&plan, &loaded.registry, &options, &Observer::default()).await?;
-    say("topic to SQL to embedded table", flows[0].1.counts.written, bytes, began, cpu);
+    say("topic to SQL to embedded table", flows[0].1.counts.written, bytes, began, cpu)?;
     services.stop().await?;
     clear(&loaded.state);
     Ok(())
@@ -189,6 +190,6 @@ async fn store(records: u64) -> Outcome {
 
 fn clear(dir: &std::path::Path) {
     if let Err(error) = std::fs::remove_dir_all(dir) {
-        eprintln!("cannot clear {}: {error}", dir.display());
+        sayln!("cannot clear {}: {error}", dir.display());
     }
 }

@@ -5,12 +5,13 @@ use millstream_engine::PlannedFlow;
 
 use crate::args::FileArgs;
 use crate::load::load;
+use crate::output::{say, sayln};
 use crate::{Outcome, output};
 
 pub(super) fn run(args: &FileArgs) -> Outcome {
     let loaded = load(args)?;
     let plan = &loaded.plan;
-    eprint!("{}", plan.warnings.render(output::has_colours()));
+    say!("{}", plan.warnings.render(output::has_colours()));
     for flow in &plan.flows {
         let to = match &flow.target.plan {
             SinkPlan::Topic { topic, .. } => format!("topic {topic}"),
@@ -28,14 +29,14 @@ pub(super) fn run(args: &FileArgs) -> Outcome {
         };
         let may_be_null: Vec<_> =
             may_be_null.iter().filter(|name| is_nullable(flow, name)).cloned().collect();
-        eprintln!("{}: {from} → {columns} columns → {to}", flow.name);
+        sayln!("{}: {from} → {columns} columns → {to}", flow.name);
         if !may_be_null.is_empty() {
-            eprintln!("  its key {} may be null: such records become dead letters", may_be_null.join(", "));
+            sayln!("  its key {} may be null: such records become dead letters", may_be_null.join(", "));
         }
     }
     let flows = plan.flows.len();
     let tests = plan.pipeline.tests.len();
-    eprintln!("{} is fine: {flows} flow(s), {tests} test(s)", args.file.display());
+    sayln!("{} is fine: {flows} flow(s), {tests} test(s)", args.file.display());
     Ok(())
 }
 

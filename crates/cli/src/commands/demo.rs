@@ -12,6 +12,7 @@ use serde_json::json;
 use super::run::{now_ms, report, start};
 use crate::args::RowFormat;
 use crate::load::{Loaded, load_demo};
+use crate::output::sayln;
 use crate::state::{State, live_owner};
 use crate::stop::Stop;
 use crate::{FAILED, Failure, Outcome, bind, output};
@@ -49,7 +50,7 @@ pub(super) async fn run(once: bool) -> Outcome {
         let first_row = wait_for_rows(&observer, enough, began).await;
         show_rows(&loaded, &table, enough).await?;
         if let Some(first_row) = first_row {
-            eprintln!("first row after {:.1} s", first_row.as_secs_f64());
+            sayln!("first row after {:.1} s", first_row.as_secs_f64());
         }
         if !once {
             say_what_next(&loaded, services.broker());
@@ -62,7 +63,7 @@ pub(super) async fn run(once: bool) -> Outcome {
     let flows = loaded.hide(ended)?;
     report(&loaded, &flows);
     if once {
-        eprintln!(
+        sayln!(
             "look further: millstream query demo \"SELECT gender, count(*) AS users FROM created_users GROUP BY gender\""
         );
     }
@@ -135,10 +136,8 @@ async fn show_rows(loaded: &Loaded, table: &cql::Table, count: usize) -> Outcome
 
 fn say_what_next(loaded: &Loaded, broker: Option<String>) {
     let topic = loaded.plan.flows.iter().find_map(|flow| flow.origin.plan.topic.clone()).unwrap_or_default();
-    eprintln!("it goes on until Ctrl-C; in another terminal:");
-    eprintln!(
-        "  millstream query demo \"SELECT gender, count(*) AS users FROM created_users GROUP BY gender\""
-    );
-    eprintln!("  kcat -C -b {} -t {topic} -o -5 -e     the newest messages", broker.unwrap_or_default());
-    eprintln!("  millstream init my-pipeline             keep the file and make it yours");
+    sayln!("it goes on until Ctrl-C; in another terminal:");
+    sayln!("  millstream query demo \"SELECT gender, count(*) AS users FROM created_users GROUP BY gender\"");
+    sayln!("  kcat -C -b {} -t {topic} -o -5 -e     the newest messages", broker.unwrap_or_default());
+    sayln!("  millstream init my-pipeline             keep the file and make it yours");
 }

@@ -9,8 +9,10 @@ mod init;
 mod preview;
 mod query;
 mod reference;
+mod reset;
 mod run;
 mod sql;
+mod tap;
 mod test;
 
 use std::path::Path;
@@ -19,6 +21,7 @@ use clap::CommandFactory;
 use millstream_connectors::random_user::{Options, Server};
 
 use crate::args::{Args, Command};
+use crate::output::sayln;
 use crate::stop::Stop;
 use crate::{Outcome, bind, output};
 
@@ -26,7 +29,7 @@ use crate::{Outcome, bind, output};
 pub(crate) async fn run(args: Args) -> Outcome {
     match args.command {
         Command::Demo { once } => demo::run(once).await,
-        Command::Init { folder } => init::run(&folder),
+        Command::Init { folder, from } => init::run(&folder, from.as_deref()).await,
         Command::Check { file } => check::run(&file),
         Command::Preview { file, flow, n, values } => {
             preview::run(&file, flow.as_deref(), n, &values.values()).await
@@ -36,6 +39,8 @@ pub(crate) async fn run(args: Args) -> Outcome {
             run::run(&file, flow, patience, values.values(), format).await
         }
         Command::Query { file, sql, format } => query::run(&file, &sql, format).await,
+        Command::Tap { file, place, n } => tap::run(&file, &place, n).await,
+        Command::Reset { file, flow, to } => reset::run(&file, &flow, &to).await,
         Command::DeadLetters { command } => dead_letters::run(command).await,
         Command::Sql => sql::run(),
         Command::RandomUser { port, limit, fail, latency } => {
@@ -60,7 +65,7 @@ pub(crate) async fn run(args: Args) -> Outcome {
 async fn random_user(port: u16, options: Options) -> Outcome {
     let stop = Stop::listen();
     let server = Server::start(port, options).await?;
-    eprintln!("the built-in Random User API is at {}", server.url());
+    sayln!("the built-in Random User API is at {}", server.url());
     stop.token.cancelled().await;
     Ok(())
 }

@@ -7,6 +7,7 @@ use tokio::task::block_in_place;
 use super::attached::Attached;
 use crate::args::FileArgs;
 use crate::load::{Loaded, load};
+use crate::output::sayln;
 use crate::{Outcome, output};
 
 pub(super) async fn run(args: &FileArgs, flow: Option<&str>, count: usize, values: &RunValues) -> Outcome {
@@ -39,7 +40,7 @@ pub(super) async fn run(args: &FileArgs, flow: Option<&str>, count: usize, value
         });
     }
     output::results(&out)?;
-    eprintln!("{} record(s) of {name}, nothing was written", values.len());
+    sayln!("{} record(s) of {name}, nothing was written", values.len());
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use millstream_engine::{FlowSummary, Observer, RunOptions, Status, Summary, Unti
 use crate::args::{FileArgs, SummaryFormat};
 use crate::bind::Services;
 use crate::load::{Loaded, load};
+use crate::output::{say, sayln};
 use crate::state::State;
 use crate::stop::Stop;
 use crate::{FAILED, Failure, Outcome, output};
@@ -41,7 +42,7 @@ pub(super) async fn run(
     let ended = millstream_engine::run(&loaded.plan, &loaded.registry, &options, &observer).await;
     progress.abort();
     if std::io::stderr().is_terminal() {
-        eprint!("\r\x1b[K");
+        say!("\r\x1b[K");
     }
     let backends = services.backends.clone();
     services.stop().await?;
@@ -92,7 +93,7 @@ pub(super) async fn start(loaded: &mut Loaded, state: &State) -> Outcome<Service
     loaded.plan.pipeline.services = services.settings.clone();
     let where_it_runs: Vec<_> =
         services.backends.iter().rev().map(|(name, address)| format!("{name}: {address}")).collect();
-    eprintln!("{}: {}", loaded.plan.pipeline.name, where_it_runs.join("; "));
+    sayln!("{}: {}", loaded.plan.pipeline.name, where_it_runs.join("; "));
     Ok(services)
 }
 
@@ -101,13 +102,13 @@ pub(super) fn report(loaded: &Loaded, flows: &[(String, FlowSummary)]) {
     output::counts(flows);
     for (name, flow) in flows {
         if let Some(error) = &flow.error {
-            eprintln!("error: flow {name}: {}", loaded.plan.pipeline.secrets.mask(error));
+            sayln!("error: flow {name}: {}", loaded.plan.pipeline.secrets.mask(error));
         }
     }
     let dead: Vec<_> =
         flows.iter().filter(|(_, flow)| flow.counts.dead > 0).map(|(name, _)| name.as_str()).collect();
     if !dead.is_empty() {
-        eprintln!("dead letters in {}: `millstream dead-letters list` shows them", dead.join(", "));
+        sayln!("dead letters in {}: `millstream dead-letters list` shows them", dead.join(", "));
     }
 }
 
@@ -125,7 +126,7 @@ fn show_progress(observer: &Observer) -> tokio::task::JoinHandle<()> {
             if let Some((name, reason)) = waiting {
                 if said != *reason {
                     let clear = if terminal { "\r\x1b[K" } else { "" };
-                    eprintln!("{clear}waiting: {name}: {reason}");
+                    sayln!("{clear}waiting: {name}: {reason}");
                     said.clone_from(reason);
                 }
             } else if terminal {
@@ -135,7 +136,7 @@ fn show_progress(observer: &Observer) -> tokio::task::JoinHandle<()> {
                         format!("{name}: {} read, {} written", state.counts.read, state.counts.written)
                     })
                     .collect();
-                eprint!("\r\x1b[K{}", parts.join("   "));
+                say!("\r\x1b[K{}", parts.join("   "));
             }
         }
     })

@@ -6,12 +6,13 @@ use millstream_core::Error;
 use millstream_sql::answer;
 use serde_json::json;
 
+use crate::output::{say, sayln};
 use crate::{Outcome, output};
 
 pub(super) fn run() -> Outcome {
     let terminal = io::stdin().is_terminal();
     if terminal {
-        eprintln!("portable Spark SQL, one statement a line; Ctrl-D ends");
+        sayln!("portable Spark SQL, one statement a line; Ctrl-D ends");
     }
     for line in prompted(terminal) {
         let line = line.map_err(|e| Error::user(format!("cannot read a statement: {e}")))?;
@@ -28,7 +29,7 @@ fn prompted(terminal: bool) -> impl Iterator<Item = io::Result<String>> {
     let mut lines = io::stdin().lock().lines();
     std::iter::from_fn(move || {
         if terminal {
-            eprint!("sql> ");
+            say!("sql> ");
             io::stderr().flush().ok()?;
         }
         lines.next()

@@ -2,6 +2,7 @@
 
 use crate::args::FileArgs;
 use crate::load::load;
+use crate::output::sayln;
 use crate::{FAILED, Failure, Outcome};
 
 pub(super) fn run(args: &FileArgs) -> Outcome {
@@ -10,12 +11,12 @@ pub(super) fn run(args: &FileArgs) -> Outcome {
     let mut failed = 0;
     for result in &results {
         let passed = result.differences.is_empty();
-        eprintln!("{} {}", if passed { "ok    " } else { "FAILED" }, result.name);
+        sayln!("{} {}", if passed { "ok    " } else { "FAILED" }, result.name);
         for difference in &result.differences {
-            eprintln!("         {difference}");
+            sayln!("         {difference}");
         }
         failed += usize::from(!passed);
     }
-    eprintln!("{} passed, {failed} failed", results.len() - failed);
+    sayln!("{} passed, {failed} failed", results.len() - failed);
     if failed == 0 { Ok(()) } else { Err(Failure::Code(FAILED)) }
 }

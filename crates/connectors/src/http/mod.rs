@@ -162,6 +162,7 @@ impl SourceKind for HttpKind {
             nulls_ignored: false,
             empty_run_fails: settings.when_empty == WhenEmpty::Fail && settings.incremental.is_none(),
             is_dated: settings.incremental.is_some(),
+            has_cursor: settings.incremental.is_some(),
             needs_interval: used.iter().any(|name| name.starts_with("interval.")),
         })
     }

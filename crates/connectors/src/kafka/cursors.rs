@@ -10,12 +10,15 @@ use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde::{Deserialize, Serialize};
 use tokio::task::block_in_place;
 
-use super::admin::{ANSWER_TIMEOUT, ensure_topic};
+use super::admin::ensure_topic;
 use super::errors::explain;
 use super::{Connection, TopicSinkSettings, read_all};
 
 /// The topic with the cursors; the key is `PIPELINE/FLOW`.
 pub const STATE_TOPIC: &str = "millstream.state";
+
+/// How long a cursor may wait for room before it counts as not written.
+const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Cursors on the pipeline's broker.
 #[derive(Default)]
@@ -61,6 +64,18 @@ impl KafkaCursors {
     }
 }
 
+impl KafkaCursors {
+    /// Appends a value for the flow; none is a tombstone.
+    async fn send(&self, scope: &Scope, value: Option<&str>) -> Result<()> {
+        let producer = self.producer(&Connection::of(scope)?).await?;
+        let key = key(scope);
+        let mut record = FutureRecord::to(STATE_TOPIC).key(&key);
+        record.payload = value;
+        let sent = producer.send(record, SEND_TIMEOUT).await;
+        sent.map(|_| ()).map_err(|(error, _)| explain(&format!("writing topic {STATE_TOPIC}"), &error))
+    }
+}
+
 #[async_trait]
 impl Cursors for KafkaCursors {
     async fn load(&self, scope: &Scope) -> Result<Option<String>> {
@@ -81,12 +96,11 @@ impl Cursors for KafkaCursors {
     }
 
     async fn save(&self, scope: &Scope, cursor: &str) -> Result<()> {
-        let what = format!("writing topic {STATE_TOPIC}");
-        let producer = self.producer(&Connection::of(scope)?).await?;
-        let key = key(scope);
-        let value = serde_json::to_string(&Kept { cursor: cursor.to_owned() }).expect("a text is JSON");
-        let record = FutureRecord::to(STATE_TOPIC).key(&key).payload(&value);
-        let sent = producer.send(record, ANSWER_TIMEOUT.max(Duration::from_secs(30))).await;
-        sent.map(|_| ()).map_err(|(error, _)| explain(&what, &error))
+        let kept = Kept { cursor: cursor.to_owned() };
+        self.send(scope, Some(&serde_json::to_string(&kept).expect("a text is JSON"))).await
+    }
+
+    async fn clear(&self, scope: &Scope) -> Result<()> {
+        self.send(scope, None).await
     }
 }

@@ -3,6 +3,7 @@
 mod admin;
 mod cursors;
 mod errors;
+mod reset;
 mod sink;
 mod source;
 mod tail;
@@ -17,7 +18,8 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 pub use cursors::{KafkaCursors, STATE_TOPIC};
-pub use tail::read_all;
+pub use reset::{Position, reset};
+pub use tail::{follow, read_all};
 
 /// The broker that all topics of a pipeline live on.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
@@ -62,6 +64,13 @@ pub struct TopicSourceSettings {
     /// over it.
     #[serde(default)]
     pub on_null: OnNull,
+}
+
+impl TopicSourceSettings {
+    /// The consumer group's name.
+    pub fn group(&self, scope: &Scope) -> String {
+        self.group.clone().unwrap_or_else(|| format!("{}.{}", scope.pipeline, scope.flow))
+    }
 }
 
 /// What becomes of a message without a value.
@@ -138,8 +147,8 @@ impl SourceKind for TopicKind {
 
     async fn open(&self, settings: &Value, scope: &Scope) -> Result<Box<dyn Source>> {
         let settings: TopicSourceSettings = settings::read(settings)?;
-        let group = settings.group.unwrap_or_else(|| format!("{}.{}", scope.pipeline, scope.flow));
-        Ok(Box::new(source::TopicSource::open(&Connection::of(scope)?, &settings.topic, &group)?))
+        let connection = Connection::of(scope)?;
+        Ok(Box::new(source::TopicSource::open(&connection, &settings.topic, &settings.group(scope))?))
     }
 }
 

@@ -12,6 +12,7 @@ use self::book::{Book, Found, settle};
 use super::attached::Attached;
 use crate::args::{DeadLetters, FileArgs, LetterFilter};
 use crate::load::{Loaded, load};
+use crate::output::sayln;
 use crate::{Outcome, output};
 
 pub(super) async fn run(command: DeadLetters) -> Outcome {
@@ -53,7 +54,7 @@ async fn list(args: &FileArgs, filter: &LetterFilter) -> Outcome {
         out.push_str(&format!("{place}\t{}\t{detail}\n", found.letter.reason));
     }
     output::results(&out)?;
-    eprintln!("{} dead letter(s)", wanted.len());
+    sayln!("{} dead letter(s)", wanted.len());
     Ok(())
 }
 
@@ -97,7 +98,7 @@ async fn purge(args: &FileArgs, filter: &LetterFilter, all: bool) -> Outcome {
     let book = loaded.hide(Book::read(&attached.connection, &topics(&loaded)))?;
     let wanted = wanted(&book, filter)?;
     loaded.hide(settle(&attached.connection, &wanted, Settled::Purged).await)?;
-    eprintln!("{} dead letter(s) purged", wanted.len());
+    sayln!("{} dead letter(s) purged", wanted.len());
     attached.detach().await
 }
 

@@ -13,6 +13,7 @@ use crate::args::{FileArgs, LetterFilter};
 use crate::commands::attached::Attached;
 use crate::commands::run::now_ms;
 use crate::load::load;
+use crate::output::sayln;
 use crate::stop::Stop;
 use crate::{Failure, Outcome};
 
@@ -59,9 +60,9 @@ pub(super) async fn run(args: &FileArgs, filter: &LetterFilter, patience: Durati
     let (again, done): (Vec<_>, Vec<_>) =
         sent.into_iter().partition(|(place, found)| now.died_again(place, found));
     loaded.hide(settle(&attached.connection, &done, Settled::Replayed).await)?;
-    eprintln!("{} dead letter(s) replayed, {} died again", done.len(), again.len());
+    sayln!("{} dead letter(s) replayed, {} died again", done.len(), again.len());
     if cut > 0 {
-        eprintln!("{cut} cannot be replayed: only their beginning was kept; purge them");
+        sayln!("{cut} cannot be replayed: only their beginning was kept; purge them");
     }
     attached.detach().await
 }
