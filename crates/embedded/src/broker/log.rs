@@ -95,6 +95,8 @@ impl Log {
         if log.segments.is_empty() {
             log.segments.push(Segment::open(dir, log.end)?);
         }
+        // What was deleted stays deleted, even where the end was lost with the power.
+        log.start = read_start(dir)?.map_or(log.start, |start| start.max(log.start).min(log.end));
         Ok((log, torn))
     }
 
@@ -203,7 +205,21 @@ impl Log {
             }
             size -= oldest.size_bytes;
             self.segments.remove(0).delete()?;
-            self.start = self.segments[0].base_offset;
+            self.start = self.start.max(self.segments[0].base_offset);
+        }
+        Ok(())
+    }
+
+    /// Deletes everything before `offset`, which is in the log or its end; whole files only leave
+    /// the disk.
+    pub(super) fn delete_before(&mut self, offset: i64) -> io::Result<()> {
+        if offset <= self.start {
+            return Ok(());
+        }
+        super::replace_file(&self.dir.join(START), offset.to_string().as_bytes())?;
+        self.start = offset;
+        while self.segments.len() > 1 && self.segments[1].base_offset <= offset {
+            self.segments.remove(0).delete()?;
         }
         Ok(())
     }
@@ -215,6 +231,17 @@ impl Log {
             self.dirty = false;
         }
         Ok(())
+    }
+}
+
+/// The file with the offset before which everything was deleted.
+const START: &str = "start";
+
+fn read_start(dir: &Path) -> io::Result<Option<i64>> {
+    match std::fs::read_to_string(dir.join(START)) {
+        Ok(text) => text.trim().parse().map(Some).map_err(io::Error::other),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
     }
 }
 
@@ -284,6 +311,28 @@ mod tests {
 
     fn open(dir: &Path) -> (Log, u64) {
         Log::open(dir).expect("opens")
+    }
+
+    #[test]
+    fn what_was_deleted_stays_deleted() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (mut log, _) = open(dir.path());
+        for number in 0..10 {
+            let records = batch(-1, -1, &[number]);
+            log.append(&records, &small_segments()).expect("writes").expect("is taken");
+        }
+        let files = |dir: &Path| std::fs::read_dir(dir).expect("a directory").count();
+        let before = files(dir.path());
+        log.delete_before(7).expect("deletes");
+        assert!(files(dir.path()) < before);
+        assert_eq!((log.start, log.end), (7, 10));
+        let (mut log, _) = open(dir.path());
+        assert_eq!((log.start, log.end), (7, 10));
+        log.delete_before(3).expect("is gone already");
+        log.delete_before(10).expect("deletes");
+        drop(log);
+        let (log, _) = open(dir.path());
+        assert_eq!((log.start, log.end), (10, 10));
     }
 
     #[test]

@@ -98,7 +98,7 @@ struct Description {
 /// One topic.
 pub(super) struct Topic {
     pub(super) id: Uuid,
-    pub(super) partitions: Vec<Mutex<Log>>,
+    pub(super) partitions: Vec<Arc<Mutex<Log>>>,
     pub(super) config: Config,
     /// What was set when it was made; the rest is default.
     set: BTreeMap<String, String>,
@@ -202,6 +202,37 @@ impl Topics {
         Ok(Ok(topic))
     }
 
+    /// Whether a topic can have so many partitions; makes nothing.
+    pub(super) fn check_growth(&self, name: &str, partitions: usize) -> Result<(), ResponseError> {
+        let topic = self.get(name).ok_or(ResponseError::UnknownTopicOrPartition)?;
+        match (topic.partitions.len() + 1..=PARTITIONS_MAX).contains(&partitions) {
+            true => Ok(()),
+            false => Err(ResponseError::InvalidPartitions),
+        }
+    }
+
+    /// Adds partitions to a topic until it has so many.
+    pub(super) fn grow(&self, name: &str, partitions: usize) -> io::Result<Result<(), ResponseError>> {
+        if let Err(refusal) = self.check_growth(name, partitions) {
+            return Ok(Err(refusal));
+        }
+        let mut by_name = self.by_name.write();
+        let Some(topic) = by_name.get(name).filter(|topic| topic.partitions.len() < partitions) else {
+            return Ok(Err(ResponseError::InvalidPartitions));
+        };
+        let dir = self.dir.join(name);
+        let description = Description { id: topic.id.to_string(), partitions, config: topic.set.clone() };
+        super::replace_file(&dir.join("topic.json"), &serde_json::to_vec_pretty(&description)?)?;
+        let mut all = topic.partitions.clone();
+        for partition in all.len()..partitions {
+            all.push(Arc::new(Mutex::new(Log::open(&dir.join(partition.to_string()))?.0)));
+        }
+        let (config, set) = (topic.config.clone(), topic.set.clone());
+        let grown = Topic { id: topic.id, partitions: all, config, set };
+        by_name.insert(name.to_owned(), Arc::new(grown));
+        Ok(Ok(()))
+    }
+
     /// Deletes a topic and everything in it.
     pub(super) fn delete(&self, name: &str) -> io::Result<bool> {
         let found = self.by_name.write().remove(name).is_some();
@@ -241,7 +272,7 @@ fn open_topic(dir: &Path, description: Description) -> io::Result<(Topic, Vec<u6
     let mut torn = Vec::new();
     for partition in 0..description.partitions {
         let (log, cut) = Log::open(&dir.join(partition.to_string()))?;
-        partitions.push(Mutex::new(log));
+        partitions.push(Arc::new(Mutex::new(log)));
         torn.push(cut);
     }
     let config = Config::read(&description.config).unwrap_or_default();

@@ -21,7 +21,7 @@ const FRAME_BYTES_MIN: usize = 8;
 
 /// What is served, in which versions: below those with topic ids instead of names in fetch and
 /// produce, and below the new group protocol. Clients negotiate down to them.
-const SERVED: [(ApiKey, i16, i16); 19] = [
+const SERVED: [(ApiKey, i16, i16); 22] = [
     (ApiKey::Produce, 3, 9),
     (ApiKey::Fetch, 4, 11),
     (ApiKey::ListOffsets, 1, 6),
@@ -41,6 +41,9 @@ const SERVED: [(ApiKey, i16, i16); 19] = [
     (ApiKey::DeleteTopics, 1, 5),
     (ApiKey::InitProducerId, 0, 4),
     (ApiKey::DescribeConfigs, 1, 4),
+    (ApiKey::CreatePartitions, 0, 3),
+    (ApiKey::DeleteRecords, 0, 2),
+    (ApiKey::OffsetDelete, 0, 0),
 ];
 
 /// Why a connection ends: what the client sent cannot be answered, or the disk failed.
@@ -161,6 +164,18 @@ async fn dispatch(
         ApiKey::DeleteGroups => {
             let request = Decodable::decode(&mut frame, version)?;
             api::delete_groups(state, request)?.encode(out, version)?;
+        }
+        ApiKey::CreatePartitions => {
+            let request = Decodable::decode(&mut frame, version)?;
+            api::create_partitions(state, request)?.encode(out, version)?;
+        }
+        ApiKey::DeleteRecords => {
+            let request = Decodable::decode(&mut frame, version)?;
+            api::delete_records(state, request)?.encode(out, version)?;
+        }
+        ApiKey::OffsetDelete => {
+            let request = Decodable::decode(&mut frame, version)?;
+            api::offset_delete(state, request)?.encode(out, version)?;
         }
         ApiKey::Metadata => answer!(|request| api::metadata(state, request, version)),
         ApiKey::FindCoordinator => answer!(|request| api::find_coordinator(state, request)),

@@ -10,8 +10,10 @@ pub(super) use groups::{
     sync_group,
 };
 pub(super) use messages::{fetch, init_producer_id, produce};
-pub(super) use offsets::{list_offsets, offset_commit, offset_fetch};
-pub(super) use topics::{create_topics, delete_topics, describe_configs, metadata};
+pub(super) use offsets::{list_offsets, offset_commit, offset_delete, offset_fetch};
+pub(super) use topics::{
+    create_partitions, create_topics, delete_records, delete_topics, describe_configs, metadata,
+};
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::BrokerId;

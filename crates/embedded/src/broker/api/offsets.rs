@@ -1,4 +1,4 @@
-//! Where things are: ListOffsets, OffsetCommit, OffsetFetch.
+//! Where things are: ListOffsets, OffsetCommit, OffsetFetch, OffsetDelete.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,12 +12,15 @@ use kafka_protocol::messages::list_offsets_response::{
 use kafka_protocol::messages::offset_commit_response::{
     OffsetCommitResponsePartition, OffsetCommitResponseTopic,
 };
+use kafka_protocol::messages::offset_delete_response::{
+    OffsetDeleteResponsePartition, OffsetDeleteResponseTopic,
+};
 use kafka_protocol::messages::offset_fetch_response::{
     OffsetFetchResponsePartition, OffsetFetchResponseTopic,
 };
 use kafka_protocol::messages::{
-    ListOffsetsRequest, ListOffsetsResponse, OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest,
-    OffsetFetchResponse, TopicName,
+    ListOffsetsRequest, ListOffsetsResponse, OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest,
+    OffsetDeleteResponse, OffsetFetchRequest, OffsetFetchResponse, TopicName,
 };
 use tokio::task::block_in_place;
 
@@ -54,8 +57,7 @@ fn list_offset(
     let answer = ListOffsetsPartitionResponse::default()
         .with_partition_index(wanted.partition_index)
         .with_timestamp(-1)
-        .with_offset(-1)
-        .with_leader_epoch(0);
+        .with_offset(-1);
     let topic = state.topics.get(topic);
     let index = usize::try_from(wanted.partition_index).ok();
     let Some(log) = topic.as_ref().and_then(|topic| topic.partitions.get(index?)) else {
@@ -138,4 +140,34 @@ pub(in crate::broker) fn offset_fetch(state: &State, request: OffsetFetchRequest
         OffsetFetchResponseTopic::default().with_name(TopicName(text(topic))).with_partitions(partitions)
     });
     OffsetFetchResponse::default().with_topics(topics.collect())
+}
+
+pub(in crate::broker) fn offset_delete(
+    state: &State,
+    request: OffsetDeleteRequest,
+) -> io::Result<OffsetDeleteResponse> {
+    let group = request.group_id.to_string();
+    let is_read = state.groups.lock().get(&group).is_some_and(|group| !group.members.is_empty());
+    if !is_read && state.offsets.lock().of_group(&group).next().is_none() {
+        return Ok(OffsetDeleteResponse::default().with_error_code(ResponseError::GroupIdNotFound.code()));
+    }
+    let mut topics = Vec::new();
+    for topic in request.topics {
+        let mut partitions = Vec::new();
+        for wanted in topic.partitions {
+            let deleted = if is_read { Err(ResponseError::GroupSubscribedToTopic) } else { Ok(()) };
+            if deleted.is_ok() {
+                let (topic, partition) = (topic.name.to_string(), wanted.partition_index);
+                let gone = Place { group: group.clone(), topic, partition };
+                block_in_place(|| state.offsets.lock().forget(|place| *place == gone))?;
+            }
+            partitions.push(
+                OffsetDeleteResponsePartition::default()
+                    .with_partition_index(wanted.partition_index)
+                    .with_error_code(code(&deleted)),
+            );
+        }
+        topics.push(OffsetDeleteResponseTopic::default().with_name(topic.name).with_partitions(partitions));
+    }
+    Ok(OffsetDeleteResponse::default().with_topics(topics))
 }

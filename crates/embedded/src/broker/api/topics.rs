@@ -1,11 +1,15 @@
-//! Topics: Metadata, CreateTopics, DeleteTopics, DescribeConfigs.
+//! Topics: Metadata, CreateTopics, CreatePartitions, DeleteTopics, DeleteRecords, DescribeConfigs.
 
 use std::collections::BTreeMap;
 use std::io;
 
 use kafka_protocol::ResponseError;
+use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::create_topics_response::CreatableTopicResult;
+use kafka_protocol::messages::delete_records_response::{
+    DeleteRecordsPartitionResult, DeleteRecordsTopicResult,
+};
 use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
 use kafka_protocol::messages::describe_configs_response::{
     DescribeConfigsResourceResult, DescribeConfigsResult,
@@ -14,12 +18,13 @@ use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
 use kafka_protocol::messages::{
-    CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
+    CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse,
+    DeleteRecordsRequest, DeleteRecordsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
     DescribeConfigsRequest, DescribeConfigsResponse, MetadataRequest, MetadataResponse, TopicName,
 };
 use tokio::task::block_in_place;
 
-use super::{NODE, text};
+use super::{NODE, code, text};
 use crate::broker::State;
 use crate::broker::topic::Topic;
 
@@ -146,6 +151,60 @@ pub(in crate::broker) fn delete_topics(
     }
     state.appended.notify_waiters();
     Ok(DeleteTopicsResponse::default().with_responses(responses))
+}
+
+pub(in crate::broker) fn create_partitions(
+    state: &State,
+    request: CreatePartitionsRequest,
+) -> io::Result<CreatePartitionsResponse> {
+    let mut results = Vec::new();
+    for topic in request.topics {
+        let count = usize::try_from(topic.count).unwrap_or(0);
+        let grown = match request.validate_only {
+            true => state.topics.check_growth(&topic.name, count),
+            false => block_in_place(|| state.topics.grow(&topic.name, count))?,
+        };
+        let result = CreatePartitionsTopicResult::default().with_error_code(code(&grown));
+        results
+            .push(result.with_name(topic.name).with_error_message(grown.err().map(|e| text(e.to_string()))));
+    }
+    Ok(CreatePartitionsResponse::default().with_results(results))
+}
+
+/// In a request: everything that is there.
+const TO_THE_END: i64 = -1;
+
+pub(in crate::broker) fn delete_records(
+    state: &State,
+    request: DeleteRecordsRequest,
+) -> io::Result<DeleteRecordsResponse> {
+    let mut topics = Vec::new();
+    for topic in request.topics {
+        let found = state.topics.get(&topic.name);
+        let mut partitions = Vec::new();
+        for wanted in topic.partitions {
+            let result = DeleteRecordsPartitionResult::default().with_partition_index(wanted.partition_index);
+            let index = usize::try_from(wanted.partition_index).ok();
+            let log = found.as_ref().and_then(|topic| topic.partitions.get(index?));
+            let deleted = match log {
+                None => Err(ResponseError::UnknownTopicOrPartition),
+                Some(log) => block_in_place(|| {
+                    let mut log = log.lock();
+                    let offset = if wanted.offset == TO_THE_END { log.end } else { wanted.offset };
+                    if !(0..=log.end).contains(&offset) {
+                        return io::Result::Ok(Err(ResponseError::OffsetOutOfRange));
+                    }
+                    log.delete_before(offset)?;
+                    Ok(Ok(log.start))
+                })?,
+            };
+            partitions.push(
+                result.with_error_code(code(&deleted)).with_low_watermark(deleted.unwrap_or(TO_THE_END)),
+            );
+        }
+        topics.push(DeleteRecordsTopicResult::default().with_name(topic.name).with_partitions(partitions));
+    }
+    Ok(DeleteRecordsResponse::default().with_topics(topics))
 }
 
 pub(in crate::broker) fn describe_configs(
