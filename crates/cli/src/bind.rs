@@ -131,8 +131,9 @@ impl Services {
             Some(port) => {
                 let dir = state.join("broker");
                 let port = if has_topics(pipeline) { port } else { 0 };
-                let broker = match Broker::start(&dir, port).await {
-                    Err(_) if options.any_port => Broker::start(&dir, 0).await?,
+                let tables = table_store(state);
+                let broker = match Broker::start_beside(tables.clone(), &dir, port).await {
+                    Err(_) if options.any_port => Broker::start_beside(tables, &dir, 0).await?,
                     started => started?,
                 };
                 for notice in broker.notices() {

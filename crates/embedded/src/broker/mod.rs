@@ -28,6 +28,8 @@ use group::Groups;
 use offsets::Offsets;
 use topic::Topics;
 
+use crate::TableStore;
+
 /// Producer ids are handed out in blocks of this size, one reserved at each start, so that no
 /// id is ever given twice.
 const PRODUCER_IDS_PER_START: i64 = 1_000_000;
@@ -38,6 +40,8 @@ struct State {
     topics: Topics,
     groups: Mutex<Groups>,
     offsets: Mutex<Offsets>,
+    /// The tables that rows are written to before their offsets are committed.
+    tables: Option<TableStore>,
     next_producer_id: AtomicI64,
     /// Wakes the fetches that wait for data.
     appended: Notify,
@@ -57,6 +61,16 @@ pub struct Broker {
 impl Broker {
     /// Opens the topics under `dir` and listens on 127.0.0.1:`port` (0: any free port).
     pub async fn start(dir: &Path, port: u16) -> Result<Self> {
+        Self::open(dir, port, None).await
+    }
+
+    /// As [`Broker::start`], beside embedded tables whose rows come from its topics: they reach the
+    /// disk after the messages and before the offsets.
+    pub async fn start_beside(tables: TableStore, dir: &Path, port: u16) -> Result<Self> {
+        Self::open(dir, port, Some(tables)).await
+    }
+
+    async fn open(dir: &Path, port: u16, tables: Option<TableStore>) -> Result<Self> {
         let listener = listen(port).await?;
         let address = listener.local_addr().map_err(|e| Error::ours(format!("no local address: {e}")))?;
         let failed = |e: io::Error| {
@@ -64,14 +78,21 @@ impl Broker {
         };
         std::fs::create_dir_all(dir).map_err(failed)?;
         let (topics, mut notices) = Topics::open(&dir.join("topics")).map_err(failed)?;
-        let (offsets, cut) = Offsets::open(&dir.join("offsets")).map_err(failed)?;
-        notices.extend(cut);
+        let has_rebooted = has_rebooted(dir).map_err(failed)?;
+        let (mut offsets, said) = Offsets::open(&dir.join("offsets"), has_rebooted).map_err(failed)?;
+        notices.extend(said);
+        let put_back = offsets.put_back(|place| {
+            let partition = usize::try_from(place.partition).ok()?;
+            Some(topics.get(&place.topic)?.partitions.get(partition)?.lock().end)
+        });
+        notices.extend(put_back.map_err(failed)?);
         let state = Arc::new(State {
             port: address.port(),
             topics,
             groups: Mutex::default(),
             offsets: Mutex::new(offsets),
             next_producer_id: AtomicI64::new(reserve_producer_ids(dir).map_err(failed)?),
+            tables,
             appended: Notify::new(),
             stopping: CancellationToken::new(),
             disk_failure_said: Mutex::new(None),
@@ -105,10 +126,16 @@ impl Broker {
 }
 
 impl State {
-    /// First the messages, then the offsets: an offset on the disk never points behind the log.
+    /// First the messages, then the rows that they became, then the offsets: on the disk an offset
+    /// never points behind the log, and never says that a row is there which is not.
     fn flush(&self) -> io::Result<()> {
+        // Held from the beginning: what is committed meanwhile may cover more than was flushed.
+        let mut offsets = self.offsets.lock();
         self.topics.flush()?;
-        self.offsets.lock().flush()
+        if let Some(tables) = &self.tables {
+            tables.flush()?;
+        }
+        offsets.flush()
     }
 
     /// Says that the disk fails, but not at every attempt.
@@ -206,6 +233,22 @@ fn now_ms() -> i64 {
     now.map_or(0, |since| since.as_millis() as i64)
 }
 
+/// Whether the machine was started anew since the broker ran last; remembers this time.
+fn has_rebooted(dir: &Path) -> io::Result<bool> {
+    let path = dir.join("boot-id");
+    // Where a system has no such thing, only what was synced and what was not cannot be told apart.
+    let now = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let before = match std::fs::read_to_string(&path) {
+        Ok(before) => Some(before),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+        Err(e) => return Err(e),
+    };
+    if before.as_ref() != Some(&now) {
+        replace_file(&path, now.as_bytes())?;
+    }
+    Ok(before.is_some_and(|before| before != now))
+}
+
 fn reserve_producer_ids(dir: &Path) -> io::Result<i64> {
     let path = dir.join("producer-ids");
     let first = match std::fs::read_to_string(&path) {
@@ -226,5 +269,11 @@ fn replace_file(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = std::fs::File::create(&new)?;
     io::Write::write_all(&mut file, content)?;
     file.sync_all()?;
-    std::fs::rename(&new, path)
+    std::fs::rename(&new, path)?;
+    path.parent().map_or(Ok(()), sync_folder)
+}
+
+/// Brings the names in a folder to the disk.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    std::fs::File::open(folder)?.sync_all()
 }

@@ -1,5 +1,9 @@
 //! The offsets that groups have committed, with their metadata, in one append-only file.
 //! Whether a member may commit is the group's decision.
+//!
+//! A line is there as soon as it is committed, so that a kill loses none. It may stay after the
+//! machine has lost its power only where everything that it covers had reached the disk: a mark is
+//! written behind the lines of which that is known.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -25,6 +29,9 @@ pub(super) struct Place {
     pub(super) partition: i32,
 }
 
+/// Behind the lines that are known to be covered.
+const MARK: &str = "{\"synced\":true}";
+
 #[derive(Serialize, Deserialize)]
 struct Line {
     #[serde(flatten)]
@@ -44,23 +51,24 @@ pub(super) struct Offsets {
 }
 
 impl Offsets {
-    /// Opens the file at `path`, with a notice where its last line was torn.
-    pub(super) fn open(path: &Path) -> io::Result<(Self, Option<String>)> {
+    /// Opens the file at `path`, with notices of what was not taken from it: a torn last line and,
+    /// where the machine `has_rebooted`, what stands behind the last mark.
+    pub(super) fn open(path: &Path, has_rebooted: bool) -> io::Result<(Self, Vec<String>)> {
         let mut by_place = BTreeMap::new();
-        let mut notice = None;
+        let mut unmarked = Vec::new();
+        let mut notices = Vec::new();
         match File::open(path) {
             Ok(file) => {
                 let mut lines = BufReader::new(file).lines().peekable();
                 while let Some(line) = lines.next() {
-                    match serde_json::from_str::<Line>(&line?) {
-                        Ok(Line { place, committed: Some(committed) }) => {
-                            by_place.insert(place, committed);
-                        }
-                        Ok(Line { place, committed: None }) => {
-                            by_place.remove(&place);
+                    let line = line?;
+                    match serde_json::from_str::<Line>(&line) {
+                        Ok(line) => unmarked.push(line),
+                        Err(_) if line == MARK => {
+                            unmarked.drain(..).for_each(|line| line.apply(&mut by_place))
                         }
                         Err(_) if lines.peek().is_none() => {
-                            notice = Some("committed offsets: cut off a torn last line".to_owned());
+                            notices.push("committed offsets: cut off a torn last line".to_owned());
                         }
                         Err(error) => return Err(error.into()),
                     }
@@ -69,9 +77,36 @@ impl Offsets {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             Err(e) => return Err(e),
         }
+        if !has_rebooted {
+            unmarked.into_iter().for_each(|line| line.apply(&mut by_place));
+        } else if !unmarked.is_empty() {
+            notices.push(format!(
+                "the machine went down: {} commit(s) of its last second are read again",
+                unmarked.len()
+            ));
+        }
         let file = rewrite(path, &by_place)?;
         let lines = by_place.len();
-        Ok((Self { path: path.to_owned(), file, lines, dirty: false, by_place }, notice))
+        Ok((Self { path: path.to_owned(), file, lines, dirty: false, by_place }, notices))
+    }
+
+    /// Puts offsets that lie behind the end of their log, which was cut, back to it; says which.
+    pub(super) fn put_back(&mut self, end_of: impl Fn(&Place) -> Option<i64>) -> io::Result<Vec<String>> {
+        let mut notices = Vec::new();
+        let mut changes = Vec::new();
+        for (place, committed) in &self.by_place {
+            if let Some(end) = end_of(place).filter(|end| committed.offset > *end) {
+                let (Place { group, topic, partition }, offset) = (place, committed.offset);
+                notices.push(format!(
+                    "group {group}: put back from {offset} to {end}, where topic {topic}, partition \
+                     {partition} now ends"
+                ));
+                changes
+                    .push((place.clone(), Committed { offset: end, metadata: committed.metadata.clone() }));
+            }
+        }
+        self.commit(changes)?;
+        Ok(notices)
     }
 
     /// What a group has committed for a partition.
@@ -120,20 +155,32 @@ impl Offsets {
                 None => self.by_place.remove(&place),
             };
         }
-        if self.lines > self.by_place.len() + STALE_LINES_MAX {
-            self.file = rewrite(&self.path, &self.by_place)?;
-            self.lines = self.by_place.len();
-        }
         Ok(())
     }
 
-    /// Brings what was committed to the disk.
+    /// Brings what was committed to the disk, where everything that it covers is there by now.
     pub(super) fn flush(&mut self) -> io::Result<()> {
-        if self.dirty {
-            self.file.sync_data()?;
-            self.dirty = false;
+        if !self.dirty {
+            return Ok(());
         }
+        if self.lines > self.by_place.len() + STALE_LINES_MAX {
+            self.file = rewrite(&self.path, &self.by_place)?;
+            self.lines = self.by_place.len();
+        } else {
+            writeln!(self.file, "{MARK}")?;
+            self.file.sync_data()?;
+        }
+        self.dirty = false;
         Ok(())
+    }
+}
+
+impl Line {
+    fn apply(self, by_place: &mut BTreeMap<Place, Committed>) {
+        match self.committed {
+            Some(committed) => by_place.insert(self.place, committed),
+            None => by_place.remove(&self.place),
+        };
     }
 }
 
@@ -144,6 +191,8 @@ fn rewrite(path: &Path, by_place: &BTreeMap<Place, Committed>) -> io::Result<Fil
         serde_json::to_writer(&mut text, &line)?;
         text.push(b'\n');
     }
+    text.extend_from_slice(MARK.as_bytes());
+    text.push(b'\n');
     super::replace_file(path, &text)?;
     OpenOptions::new().append(true).open(path)
 }
@@ -158,17 +207,41 @@ mod tests {
         let path = dir.path().join("offsets");
         let place = Place { group: "g".into(), topic: "t".into(), partition: 0 };
         let committed = |offset| Committed { offset, metadata: "{\"read\":1}\n".into() };
-        let (mut offsets, _) = Offsets::open(&path).expect("opens");
+        let open = |has_rebooted| Offsets::open(&path, has_rebooted).expect("opens");
+        let (mut offsets, _) = open(false);
         for offset in [1, 2] {
             offsets.commit(vec![(place.clone(), committed(offset))]).expect("commits");
         }
         offsets.file.write_all(b"{\"group\":\"g\",\"to").expect("tears");
         drop(offsets);
-        let (mut offsets, notice) = Offsets::open(&path).expect("opens");
-        assert!(notice.is_some());
+        let (mut offsets, notices) = open(false);
+        assert_eq!(notices.len(), 1);
         assert_eq!(offsets.get(&place), Some(&committed(2)));
         offsets.forget(|place| place.group == "g").expect("forgets");
         drop(offsets);
-        assert_eq!(Offsets::open(&path).expect("opens").0.groups(), Vec::<String>::new());
+        assert_eq!(open(false).0.groups(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn after_a_power_loss_only_what_is_marked_counts() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("offsets");
+        let place = Place { group: "g".into(), topic: "t".into(), partition: 0 };
+        let committed = |offset| Committed { offset, metadata: String::new() };
+        let (mut offsets, _) = Offsets::open(&path, false).expect("opens");
+        offsets.commit(vec![(place.clone(), committed(1))]).expect("commits");
+        offsets.flush().expect("is synced");
+        offsets.commit(vec![(place.clone(), committed(2))]).expect("commits");
+        drop(offsets);
+        let lines = std::fs::read(&path).expect("reads");
+        let (offsets, notices) = Offsets::open(&path, true).expect("opens");
+        assert_eq!((offsets.get(&place), notices.len()), (Some(&committed(1)), 1));
+        drop(offsets);
+        std::fs::write(&path, lines).expect("writes");
+        let (mut offsets, notices) = Offsets::open(&path, false).expect("opens");
+        assert_eq!((offsets.get(&place), notices.len()), (Some(&committed(2)), 0));
+        // The log ends before it.
+        let said = offsets.put_back(|_| Some(1)).expect("puts back");
+        assert_eq!((offsets.get(&place), said.len()), (Some(&committed(1)), 1));
     }
 }

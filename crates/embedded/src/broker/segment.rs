@@ -36,7 +36,11 @@ impl Segment {
     /// The file for the log's part from `base_offset` on, made if missing.
     pub(super) fn open(dir: &Path, base_offset: i64) -> io::Result<Self> {
         let path = dir.join(format!("{base_offset:020}.log"));
+        let is_new = !path.exists();
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
+        if is_new {
+            super::sync_folder(dir)?;
+        }
         Ok(Self { path, file, base_offset, size_bytes: 0, timestamp_max: -1, index: Vec::new() })
     }
 

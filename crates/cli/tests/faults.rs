@@ -1,0 +1,185 @@
+//! Disks and clocks that fail: power lost, no space left, a write torn in two, a clock that jumps.
+//! Whatever happened, once the pipeline has caught up its table is what its topic says.
+//!
+//! `MILLSTREAM_FAULTS` says how often power is lost and writes are torn.
+
+#![allow(clippy::print_stdout, reason = "what was measured or skipped is said aloud")]
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use support::numbers::{compare, numbers, write_pipeline};
+use support::{millstream, output, stderr, stdout};
+
+/// The disk that fails, compiled.
+fn disk(folder: &Path) -> PathBuf {
+    let library = folder.join("disk.so");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/faults/disk.c");
+    let compiled = Command::new("cc")
+        .args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"])
+        .args([library.as_os_str(), source.as_ref(), "-ldl".as_ref()])
+        .status();
+    assert!(compiled.expect("a C compiler, which building needs too").success());
+    library
+}
+
+/// The binary on that disk, with its faults below the state directory.
+fn on_disk(folder: &Path, library: &Path, arguments: &[&str], faults: &[(&str, &str)]) -> Command {
+    let root = fs::canonicalize(folder).expect("a folder").join(".millstream");
+    let mut command = millstream(folder);
+    command.args(arguments).env("LD_PRELOAD", library).env("FAULTS_ROOT", root);
+    command.envs(faults.iter().copied()).stdout(Stdio::null());
+    command
+}
+
+fn seed() -> StdRng {
+    let seed = std::env::var("MILLSTREAM_SEED")
+        .map_or_else(|_| rand::rng().random(), |seed| seed.parse().expect("a number"));
+    println!("MILLSTREAM_SEED={seed} repeats the moments");
+    StdRng::seed_from_u64(seed)
+}
+
+fn times() -> usize {
+    std::env::var("MILLSTREAM_FAULTS").map_or(6, |times| times.parse().expect("a number"))
+}
+
+/// Catches up and compares the table with the topic.
+fn caught_up(folder: &Path) -> String {
+    let stored = output(millstream(folder).args(["run", "kill.yaml", "--flow", "store"]));
+    assert_eq!(stored.status.code(), Some(0), "{}", stderr(&stored));
+    compare(folder);
+    stderr(&stored)
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let target = to.join(entry.file_name());
+        match entry.file_type().expect("a type").is_dir() {
+            true => copy(&entry.path(), &target),
+            // A copy that was not finished when the power went.
+            false if entry.file_name().to_string_lossy().ends_with(".copy") => {}
+            false => drop(fs::copy(entry.path(), target).expect("copies")),
+        }
+    }
+}
+
+#[test]
+fn a_power_loss_takes_the_last_second_and_nothing_else() {
+    let mut random = seed();
+    let api = numbers();
+    let folder = tempfile::tempdir().expect("a folder");
+    write_pipeline(folder.path(), &api.url);
+    let library = disk(folder.path());
+    let (state, shadow) = (folder.path().join(".millstream"), folder.path().join("shadow"));
+    let shadow_text = shadow.to_str().expect("UTF-8").to_owned();
+    let fetched = output(millstream(folder.path()).args(["run", "kill.yaml", "--flow", "fetch"]));
+    assert_eq!(fetched.status.code(), Some(0), "{}", stderr(&fetched));
+    let mut mended = 0;
+    for _ in 0..times() {
+        // What is there now has been there for long.
+        copy(&state, &shadow);
+        let flow: &[&str] = if random.random_bool(0.7) { &[] } else { &["--flow", "store"] };
+        let arguments = [&["run", "kill.yaml"], flow].concat();
+        let faults = [("FAULTS_SHADOW", shadow_text.as_str())];
+        let mut process = on_disk(folder.path(), &library, &arguments, &faults)
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("runs");
+        std::thread::sleep(Duration::from_millis(random.random_range(300..3_000)));
+        process.kill().expect("kills");
+        process.wait().expect("ends");
+        // The machine comes back with what had been synced.
+        fs::remove_dir_all(&state).expect("is removed");
+        copy(&shadow, &state);
+        fs::remove_dir_all(&shadow).expect("is removed");
+        mended += usize::from(caught_up(folder.path()).contains("note: "));
+    }
+    println!("lost power {} times; {mended} times something had to be mended", times());
+}
+
+#[test]
+fn a_write_that_was_torn_in_two_counts_for_nothing() {
+    let mut random = seed();
+    let api = numbers();
+    let folder = tempfile::tempdir().expect("a folder");
+    write_pipeline(folder.path(), &api.url);
+    let library = disk(folder.path());
+    let fetched = output(millstream(folder.path()).args(["run", "kill.yaml", "--flow", "fetch"]));
+    assert_eq!(fetched.status.code(), Some(0), "{}", stderr(&fetched));
+    for _ in 0..times() {
+        let nth = random.random_range(1..400).to_string();
+        let run =
+            output(&mut on_disk(folder.path(), &library, &["run", "kill.yaml"], &[("FAULTS_TEAR", &nth)]));
+        assert_ne!(run.status.code(), Some(0), "write {nth} was never made");
+        caught_up(folder.path());
+    }
+}
+
+#[test]
+fn a_full_disk_is_waited_for() {
+    let api = numbers();
+    for what in ["/broker/topics/", "/tables.sqlite", "/broker/offsets"] {
+        let folder = tempfile::tempdir().expect("a folder");
+        write_pipeline(folder.path(), &api.url);
+        let library = disk(folder.path());
+        let full = folder.path().join("full");
+        let full_text = full.to_str().expect("UTF-8").to_owned();
+        let mut command =
+            on_disk(folder.path(), &library, &["run", "kill.yaml"], &[("FAULTS_FULL", &full_text)]);
+        let mut process = command.stderr(Stdio::piped()).spawn().expect("runs");
+        std::thread::sleep(Duration::from_millis(400));
+        fs::write(&full, what).expect("writes");
+        std::thread::sleep(Duration::from_millis(1_500));
+        assert!(process.try_wait().expect("waits").is_none(), "{what}: it has given up");
+        fs::remove_file(&full).expect("is removed");
+        let ended = process.wait_with_output().expect("ends");
+        let said = stderr(&ended);
+        assert_eq!(ended.status.code(), Some(0), "{what}: {said}");
+        assert!(said.to_lowercase().contains("space") || said.contains("disk is full"), "{what}: {said}");
+        let (oracle, totals) = compare(folder.path());
+        assert_eq!(totals["read"], oracle.messages, "{what}");
+    }
+}
+
+#[test]
+fn a_clock_that_jumps_changes_nothing_about_what_the_table_is() {
+    let api = numbers();
+    let folder = tempfile::tempdir().expect("a folder");
+    write_pipeline(folder.path(), &api.url);
+    let library = disk(folder.path());
+    for ahead in ["86400", "-86400", "0"] {
+        let run =
+            output(&mut on_disk(folder.path(), &library, &["run", "kill.yaml"], &[("FAULTS_CLOCK", ahead)]));
+        assert_eq!(run.status.code(), Some(0), "{}", stderr(&run));
+        compare(folder.path());
+    }
+}
+
+#[test]
+fn two_processes_on_one_state_directory_are_one_too_many() {
+    let api = numbers();
+    let folder = tempfile::tempdir().expect("a folder");
+    write_pipeline(folder.path(), &api.url);
+    let mut first = millstream(folder.path())
+        .args(["run", "kill.yaml"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("runs");
+    while !folder.path().join(".millstream/owner.json").exists() {
+        std::thread::yield_now();
+    }
+    let second = output(millstream(folder.path()).args(["run", "kill.yaml"]));
+    assert_eq!(second.status.code(), Some(2), "{}", stdout(&second));
+    assert!(stderr(&second).contains(&format!("(process {})", first.id())), "{}", stderr(&second));
+    assert!(first.wait().expect("ends").success());
+    compare(folder.path());
+}
