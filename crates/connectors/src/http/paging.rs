@@ -222,6 +222,8 @@ fn next_link(header: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn pager(paging: Paging, pages_max: u64) -> Pager {
@@ -297,5 +299,49 @@ mod tests {
         assert!(pages.after(&held(1, 1)).is_ok());
         assert!(pages.after(&held(1, 2)).is_ok());
         assert!(pages.after(&held(1, 3)).expect_err("too many").contains("more than 3 pages"));
+    }
+
+    fn any_paging() -> impl Strategy<Value = Paging> {
+        let param = "[a-z]{0,3}";
+        prop_oneof![
+            (any::<u64>(), param).prop_map(|(page, param)| Paging::Page(ByPage { page, param })),
+            (any::<u64>(), 1..u64::MAX, param).prop_map(|(offset, step, param)| Paging::Offset(ByOffset {
+                offset,
+                step,
+                param
+            })),
+            proptest::option::of(param)
+                .prop_map(|param| Paging::Cursor(ByCursor { cursor: "$.n".into(), param })),
+            Just(Paging::Link(ByLink { link: LinkPlace::Header })),
+        ]
+    }
+
+    proptest! {
+        /// Whatever an API answers, paging ends, at the latest after as many pages as it may have,
+        /// and never asks for the same page twice or leaves the host.
+        #[test]
+        fn paging_always_ends(
+            paging in any_paging(),
+            pages_max in 1_u64..20,
+            answers in proptest::collection::vec(
+                (0_usize..3, 0_u64..4, proptest::option::of("[a-z0-9:/?#@. ]{0,12}"), "[<>;,=\"a-z:/ ]{0,24}"),
+                25,
+            ),
+        ) {
+            let mut pages = pager(paging, pages_max);
+            let mut asked = HashSet::from([pages.first()]);
+            let mut count = 1;
+            for (records, digest, cursor, link) in answers {
+                let held = Held { records, digest, cursor, links: vec![link] };
+                let Ok(Some(next)) = pages.after(&held) else { return Ok(()) };
+                count += 1;
+                prop_assert!(count <= pages_max);
+                if let Page::At(url) = &next {
+                    prop_assert_eq!(url.host_str(), Some("api.example"));
+                }
+                prop_assert!(asked.insert(next));
+            }
+            prop_assert!(false, "it goes on after {count} pages");
+        }
     }
 }

@@ -4,6 +4,7 @@
 mod api;
 mod batch;
 mod group;
+mod guard;
 mod log;
 mod offsets;
 mod segment;

@@ -12,6 +12,7 @@ use kafka_protocol::protocol::{Decodable, Encodable, decode_request_header_from_
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
+use super::guard::Guarded;
 use super::{State, api};
 
 /// A request larger than this is not Kafka talking to us.
@@ -76,7 +77,7 @@ async fn read_frame(reader: &mut (impl AsyncReadExt + Unpin)) -> Result<Option<B
 }
 
 /// The whole answer with its length in front; none where the client wants none.
-async fn answer(state: &Arc<State>, mut frame: Bytes) -> Result<Option<Bytes>, Ended> {
+async fn answer(state: &Arc<State>, frame: Bytes) -> Result<Option<Bytes>, Ended> {
     let (kind, version) =
         (i16::from_be_bytes([frame[0], frame[1]]), i16::from_be_bytes([frame[2], frame[3]]));
     let correlation_id = i32::from_be_bytes([frame[4], frame[5], frame[6], frame[7]]);
@@ -94,6 +95,7 @@ async fn answer(state: &Arc<State>, mut frame: Bytes) -> Result<Option<Bytes>, E
         versions(ResponseError::UnsupportedVersion.code()).encode(&mut out, 0)?;
         return Ok(Some(framed(out)));
     }
+    let mut frame = Guarded::new(frame);
     let header = decode_request_header_from_buffer(&mut frame)?;
     let response_header = ResponseHeader::default().with_correlation_id(correlation_id);
     response_header.encode(&mut out, key.response_header_version(version))?;
@@ -114,7 +116,7 @@ async fn dispatch(
     key: ApiKey,
     version: i16,
     client: &str,
-    mut frame: Bytes,
+    mut frame: Guarded,
     out: &mut BytesMut,
 ) -> Result<bool, Ended> {
     // One line for each request: which function answers it.

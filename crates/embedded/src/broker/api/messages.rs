@@ -94,9 +94,12 @@ struct Found {
     failed: bool,
 }
 
+/// A client is answered at the latest after so long, with nothing where nothing came.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+
 /// Reads from where the client is; waits for more where there is too little.
 pub(in crate::broker) async fn fetch(state: &Arc<State>, request: FetchRequest) -> io::Result<FetchResponse> {
-    let wait = Duration::from_millis(request.max_wait_ms.max(0) as u64);
+    let wait = Duration::from_millis(request.max_wait_ms.max(0) as u64).min(WAIT_MAX);
     let until = Instant::now() + wait;
     loop {
         // Registered before looking, so that an append in between is not missed.
