@@ -1,12 +1,14 @@
 //! What glibc's allocator is told before anything else: to give memory back. By default it keeps
 //! an arena for every few threads and a heap as large as the largest buffer ever freed.
 
-/// Larger buffers come from the system and go back to it when they are freed.
+/// Larger buffers come from the system and go back to it when they are freed. Those that are
+/// received from a broker, 1 MiB each, are not: to clear them anew each time costs a third of the
+/// rate (docs/performance.md).
 #[cfg(target_env = "gnu")]
-const MAPPED_BYTES_MIN: i32 = 1 << 20;
+const MAPPED_BYTES_MIN: i32 = 4 << 20;
 
-/// Bounds what freed memory stays with the process: half the peak of `bench store` at the same
-/// speed.
+/// Bounds what freed memory stays with the process: two thirds of the peak of `bench store`
+/// at the same speed.
 pub(crate) fn set_up() {
     #[cfg(target_env = "gnu")]
     #[allow(unsafe_code, reason = "glibc's allocator can be told from C only; no thread runs yet")]

@@ -263,6 +263,8 @@ pub(crate) enum BenchKind {
     Broker,
     /// Topic to table, everything embedded.
     Store,
+    /// Topic to SQL to nowhere, beside a bare consumer of the same topic.
+    Pipe,
 }
 
 fn period(text: &str) -> Result<std::time::Duration, String> {

@@ -1,12 +1,17 @@
 //! `bench`: what this machine does, each figure with the load it was measured under.
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use millstream_connectors::kafka::{Connection, TopicKind, read_all};
-use millstream_core::{Error, Record, Records, RunValues, Scope, Sink, SinkKind};
-use millstream_embedded::Broker;
+use millstream_core::{
+    Error, Record, Records, RowSink, Rows, RunValues, Scope, Sink, SinkKind, SinkPlan, Written,
+};
+use millstream_embedded::{Broker, TableKind, TableStore};
 use millstream_engine::{Observer, Plan, RunOptions, Until, Values};
 use millstream_sql::Decoder;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use schemars::{Schema, json_schema};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +29,7 @@ pub(super) async fn run(what: BenchKind, records: u64) -> Outcome {
         BenchKind::Query => query(records),
         BenchKind::Broker => broker(records).await,
         BenchKind::Store => store(records).await,
+        BenchKind::Pipe => pipe(records).await,
     }
 }
 
@@ -151,6 +157,19 @@ async fn broker(records: u64) -> Outcome {
     Ok(())
 }
 
+/// A message of the example's topic, some 370 bytes.
+fn message(number: u64) -> String {
+    let user: serde_json::Value = serde_json::from_str(&user(number)).expect("a user is JSON");
+    json!({
+        "id": user["login"]["uuid"], "first_name": user["name"]["first"], "last_name": user["name"]["last"],
+        "gender": "female", "address": "9999 Main Street, Springfield, Oregon, United States",
+        "post_code": "12345", "email": user["email"], "username": user["login"]["username"],
+        "registered_date": "2012-06-01T10:00:00.000Z", "phone": "(555) 010-0000",
+        "picture": user["picture"]["medium"],
+    })
+    .to_string()
+}
+
 async fn store(records: u64) -> Outcome {
     let mut loaded = load_demo(&[])?;
     loaded.state = std::env::temp_dir().join(format!("millstream-bench-{}", std::process::id()));
@@ -158,18 +177,7 @@ async fn store(records: u64) -> Outcome {
     let mut plan = Plan::load("bench", EXAMPLE, &Values::default(), &loaded.registry)?;
     let services = bind::Services::start(&plan.pipeline, &loaded.state, loaded.start).await?;
     let connection: Connection = millstream_core::settings::read(&services.settings["kafka"])?;
-    let row = |number: u64| {
-        let user: serde_json::Value = serde_json::from_str(&user(number)).expect("a user is JSON");
-        json!({
-            "id": user["login"]["uuid"], "first_name": user["name"]["first"], "last_name": user["name"]["last"],
-            "gender": "female", "address": "9999 Main Street, Springfield, Oregon, United States",
-            "post_code": "12345", "email": user["email"], "username": user["login"]["username"],
-            "registered_date": "2012-06-01T10:00:00.000Z", "phone": "(555) 010-0000",
-            "picture": user["picture"]["medium"],
-        })
-        .to_string()
-    };
-    let bytes = produce(&connection, "users_created", records, row).await?;
+    let bytes = produce(&connection, "users_created", records, message).await?;
     plan.pipeline.services = services.settings.clone();
     let options = RunOptions {
         flow: Some("store".into()),
@@ -185,6 +193,95 @@ async fn store(records: u64) -> Outcome {
     say("topic to SQL to embedded table", flows[0].1.counts.written, bytes, began, cpu)?;
     services.stop().await?;
     clear(&loaded.state);
+    Ok(())
+}
+
+/// A table that forgets its rows.
+struct Nowhere;
+
+#[async_trait::async_trait]
+impl SinkKind for Nowhere {
+    fn name(&self) -> &'static str {
+        "nowhere"
+    }
+
+    fn settings(&self) -> Schema {
+        json_schema!({"type": "object"})
+    }
+
+    fn plan(&self, settings: &serde_json::Value) -> millstream_core::Result<SinkPlan> {
+        let create = settings["create"].as_str().unwrap_or_default();
+        let settings = json!({"table": settings["nowhere"], "create": create});
+        SinkKind::plan(&TableKind::new(TableStore::new("".as_ref())), &settings)
+    }
+
+    async fn open(&self, _: &serde_json::Value, _: &Scope) -> millstream_core::Result<Sink> {
+        Ok(Sink::Rows(Box::new(Nowhere)))
+    }
+}
+
+#[async_trait::async_trait]
+impl RowSink for Nowhere {
+    async fn prepare(&mut self) -> millstream_core::Result<()> {
+        Ok(())
+    }
+
+    async fn write(&mut self, rows: &Rows<'_>) -> millstream_core::Result<Written> {
+        Ok(Written { written: rows.batch.num_rows() as u64, refused: Vec::new() })
+    }
+}
+
+/// Polls librdkafka, as it comes out of the box, for so many messages and throws them away.
+fn read_bare(connection: &Connection, topic: &str, records: u64) -> millstream_core::Result<()> {
+    let failed = |e: rdkafka::error::KafkaError| Error::lasting(format!("the bare consumer: {e}"));
+    let mut config = rdkafka::ClientConfig::new();
+    config.set("bootstrap.servers", &connection.brokers).set("group.id", "bench-bare");
+    config.set("auto.offset.reset", "earliest");
+    let consumer: BaseConsumer = config.create().map_err(failed)?;
+    consumer.subscribe(&[topic]).map_err(failed)?;
+    let mut bytes = 0;
+    let mut read = 0;
+    while read < records {
+        if let Some(message) = consumer.poll(Duration::from_millis(100)) {
+            bytes += message.map_err(failed)?.payload_len();
+            read += 1;
+        }
+    }
+    std::hint::black_box(bytes);
+    Ok(())
+}
+
+/// What the flow costs beyond reading: both read the same topic, one after the other.
+async fn pipe(records: u64) -> Outcome {
+    let loaded = load_demo(&[])?;
+    let state = std::env::temp_dir().join(format!("millstream-bench-{}", std::process::id()));
+    let mut registry = bind::registry(&state);
+    registry.sinks.push(Arc::new(Nowhere));
+    let text = EXAMPLE.replace("table: spark_streams", "nowhere: spark_streams");
+    let mut plan = Plan::load("bench", &text, &Values::default(), &registry)?;
+    let services = bind::Services::start(&plan.pipeline, &state, loaded.start).await?;
+    let connection: Connection = millstream_core::settings::read(&services.settings["kafka"])?;
+    plan.pipeline.services = services.settings.clone();
+    let bytes = produce(&connection, "users_created", records, message).await?;
+    let (began, cpu) = (Instant::now(), cpu_seconds());
+    tokio::task::block_in_place(|| read_bare(&connection, "users_created", records))?;
+    say("a bare consumer", records, bytes, began, cpu)?;
+    let bare = began.elapsed().as_secs_f64();
+    let options = RunOptions {
+        flow: Some("store".into()),
+        until: Until::Drained,
+        patience: None,
+        stop: CancellationToken::new(),
+        clock: now_ms,
+        values: RunValues::default(),
+    };
+    let (began, cpu) = (Instant::now(), cpu_seconds());
+    let flows = millstream_engine::run(&plan, &registry, &options, &Observer::default()).await?;
+    say("topic to SQL to nowhere", flows[0].1.counts.written, bytes, began, cpu)?;
+    let ratio = bare / began.elapsed().as_secs_f64();
+    output::results(&format!("the flow reaches {:.0} % of the bare consumer's rate\n", ratio * 100.0))?;
+    services.stop().await?;
+    clear(&state);
     Ok(())
 }
 
