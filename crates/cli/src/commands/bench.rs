@@ -157,6 +157,18 @@ async fn broker(records: u64) -> Outcome {
     Ok(())
 }
 
+/// A run of the flow that reads the topic, until that is drained.
+fn store_once() -> RunOptions {
+    RunOptions {
+        flow: Some("store".into()),
+        until: Until::Drained,
+        patience: None,
+        stop: CancellationToken::new(),
+        clock: now_ms,
+        values: RunValues::default(),
+    }
+}
+
 /// A message of the example's topic, some 370 bytes.
 fn message(number: u64) -> String {
     let user: serde_json::Value = serde_json::from_str(&user(number)).expect("a user is JSON");
@@ -179,17 +191,9 @@ async fn store(records: u64) -> Outcome {
     let connection: Connection = millstream_core::settings::read(&services.settings["kafka"])?;
     let bytes = produce(&connection, "users_created", records, message).await?;
     plan.pipeline.services = services.settings.clone();
-    let options = RunOptions {
-        flow: Some("store".into()),
-        until: Until::Drained,
-        patience: None,
-        stop: CancellationToken::new(),
-        clock: now_ms,
-        values: RunValues::default(),
-    };
     forget_peak();
     let (began, cpu) = (Instant::now(), cpu_seconds());
-    let flows = millstream_engine::run(&plan, &loaded.registry, &options, &Observer::default()).await?;
+    let flows = millstream_engine::run(&plan, &loaded.registry, &store_once(), &Observer::default()).await?;
     say("topic to SQL to embedded table", flows[0].1.counts.written, bytes, began, cpu)?;
     services.stop().await?;
     clear(&loaded.state);
@@ -267,16 +271,8 @@ async fn pipe(records: u64) -> Outcome {
     tokio::task::block_in_place(|| read_bare(&connection, "users_created", records))?;
     say("a bare consumer", records, bytes, began, cpu)?;
     let bare = began.elapsed().as_secs_f64();
-    let options = RunOptions {
-        flow: Some("store".into()),
-        until: Until::Drained,
-        patience: None,
-        stop: CancellationToken::new(),
-        clock: now_ms,
-        values: RunValues::default(),
-    };
     let (began, cpu) = (Instant::now(), cpu_seconds());
-    let flows = millstream_engine::run(&plan, &registry, &options, &Observer::default()).await?;
+    let flows = millstream_engine::run(&plan, &registry, &store_once(), &Observer::default()).await?;
     say("topic to SQL to nowhere", flows[0].1.counts.written, bytes, began, cpu)?;
     let ratio = bare / began.elapsed().as_secs_f64();
     output::results(&format!("the flow reaches {:.0} % of the bare consumer's rate\n", ratio * 100.0))?;

@@ -121,9 +121,9 @@ async fn dispatch(
 ) -> Result<bool, Ended> {
     // One line for each request: which function answers it.
     macro_rules! answer {
-        ($answer:expr) => {{
-            let request = Decodable::decode(&mut frame, version)?;
-            $answer(request).encode(out, version)?
+        (|$request:ident| $answer:expr) => {{
+            let $request = Decodable::decode(&mut frame, version)?;
+            $answer.encode(out, version)?
         }};
     }
     match key {
@@ -135,50 +135,17 @@ async fn dispatch(
                 None => return Ok(false),
             }
         }
-        ApiKey::Fetch => {
-            let request = Decodable::decode(&mut frame, version)?;
-            api::fetch(state, request).await?.encode(out, version)?;
-        }
-        ApiKey::JoinGroup => {
-            let request = Decodable::decode(&mut frame, version)?;
-            api::join_group(state, request, client, version).await.encode(out, version)?;
-        }
-        ApiKey::SyncGroup => {
-            let request = Decodable::decode(&mut frame, version)?;
-            api::sync_group(state, request).await.encode(out, version)?;
-        }
-        ApiKey::ListOffsets => {
-            let request = Decodable::decode(&mut frame, version)?;
-            api::list_offsets(state, request)?.encode(out, version)?;
-        }
-        ApiKey::OffsetCommit => {
-            let request = Decodable::decode(&mut frame, version)?;
-            api::offset_commit(state, request)?.encode(out, version)?;
-        }
-        ApiKey::CreateTopics => {
-            let request = Decodable::decode(&mut frame, version)?;
-            api::create_topics(state, request)?.encode(out, version)?;
-        }
-        ApiKey::DeleteTopics => {
-            let request = Decodable::decode(&mut frame, version)?;
-            api::delete_topics(state, request)?.encode(out, version)?;
-        }
-        ApiKey::DeleteGroups => {
-            let request = Decodable::decode(&mut frame, version)?;
-            api::delete_groups(state, request)?.encode(out, version)?;
-        }
-        ApiKey::CreatePartitions => {
-            let request = Decodable::decode(&mut frame, version)?;
-            api::create_partitions(state, request)?.encode(out, version)?;
-        }
-        ApiKey::DeleteRecords => {
-            let request = Decodable::decode(&mut frame, version)?;
-            api::delete_records(state, request)?.encode(out, version)?;
-        }
-        ApiKey::OffsetDelete => {
-            let request = Decodable::decode(&mut frame, version)?;
-            api::offset_delete(state, request)?.encode(out, version)?;
-        }
+        ApiKey::Fetch => answer!(|request| api::fetch(state, request).await?),
+        ApiKey::JoinGroup => answer!(|request| api::join_group(state, request, client, version).await),
+        ApiKey::SyncGroup => answer!(|request| api::sync_group(state, request).await),
+        ApiKey::ListOffsets => answer!(|request| api::list_offsets(state, request)?),
+        ApiKey::OffsetCommit => answer!(|request| api::offset_commit(state, request)?),
+        ApiKey::CreateTopics => answer!(|request| api::create_topics(state, request)?),
+        ApiKey::DeleteTopics => answer!(|request| api::delete_topics(state, request)?),
+        ApiKey::DeleteGroups => answer!(|request| api::delete_groups(state, request)?),
+        ApiKey::CreatePartitions => answer!(|request| api::create_partitions(state, request)?),
+        ApiKey::DeleteRecords => answer!(|request| api::delete_records(state, request)?),
+        ApiKey::OffsetDelete => answer!(|request| api::offset_delete(state, request)?),
         ApiKey::Metadata => answer!(|request| api::metadata(state, request, version)),
         ApiKey::FindCoordinator => answer!(|request| api::find_coordinator(state, request)),
         ApiKey::InitProducerId => answer!(|request| api::init_producer_id(state, request)),
