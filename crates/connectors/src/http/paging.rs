@@ -83,6 +83,17 @@ pub(super) enum Page {
     At(Url),
 }
 
+/// What comes after a page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Next {
+    /// This one.
+    Page(Page),
+    /// Nothing: it was the last.
+    End,
+    /// There is more, but no way to it that is taken.
+    Nowhere(String),
+}
+
 /// What a page held, as far as the way to the next one depends on it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Held {
@@ -124,42 +135,55 @@ impl Pager {
         page
     }
 
-    /// The page after one that held this; `None` at the end. What goes in a circle is an error.
-    pub(super) fn after(&mut self, held: &Held) -> Result<Option<Page>, String> {
+    /// What comes after a page that held this. An error says that the page repeats one before it, so
+    /// that it counts for nothing.
+    pub(super) fn after(&mut self, held: &Held) -> Result<Next, String> {
         self.pages += 1;
         let next = match &self.paging.clone() {
             None => None,
             Some(Paging::Page(by)) => self.numbered(held, &by.param, by.page, 1)?,
             Some(Paging::Offset(by)) => self.numbered(held, &by.param, by.offset, by.step)?,
-            Some(Paging::Cursor(by)) => match held.cursor.as_deref().filter(|cursor| !cursor.is_empty()) {
-                None => None,
-                Some(cursor) => Some(match &by.param {
-                    Some(param) => Page::Param(param.clone(), cursor.to_owned()),
-                    None => Page::At(self.joined(cursor)?),
-                }),
-            },
-            Some(Paging::Link(_)) => match held.links.iter().find_map(|link| next_link(link)) {
-                None => None,
-                Some(target) => Some(Page::At(self.joined(&target)?)),
-            },
+            Some(Paging::Cursor(by)) => {
+                let cursor = held.cursor.as_deref().filter(|cursor| !cursor.is_empty());
+                cursor.map(|cursor| match &by.param {
+                    Some(param) => Ok(Page::Param(param.clone(), cursor.to_owned())),
+                    None => self.joined(cursor),
+                })
+            }
+            Some(Paging::Link(_)) => {
+                let target = held.links.iter().find_map(|link| next_link(link));
+                target.map(|target| self.joined(&target))
+            }
         };
-        let Some(next) = next else { return Ok(None) };
-        if self.pages >= self.pages_max {
-            return Err(format!(
-                "there are more than {} pages; raise max_pages if they are meant",
-                self.pages_max
-            ));
-        }
-        if !self.seen.insert(next.clone()) {
-            return Err(format!("page {} leads back to a page that was already read", self.pages));
-        }
-        if let Page::At(url) = &next {
-            self.base = url.clone();
-        }
-        Ok(Some(next))
+        Ok(match next.map(|next| next.and_then(|page| self.enter(page))) {
+            None => Next::End,
+            Some(Ok(page)) => Next::Page(page),
+            Some(Err(why)) => Next::Nowhere(why),
+        })
     }
 
-    fn numbered(&mut self, held: &Held, param: &str, first: u64, step: u64) -> Result<Option<Page>, String> {
+    /// Goes on to a page that was not read before.
+    fn enter(&mut self, page: Page) -> Result<Page, String> {
+        if self.pages >= self.pages_max {
+            let pages_max = self.pages_max;
+            return Err(format!("there are more than {pages_max} pages; raise max_pages if they are meant"));
+        }
+        if !self.seen.insert(page.clone()) {
+            return Err(format!("page {} leads back to a page that was already read", self.pages));
+        }
+        if let Page::At(url) = &page {
+            self.base = url.clone();
+        }
+        Ok(page)
+    }
+
+    fn numbered(
+        &mut self,
+        held: &Held,
+        param: &str,
+        first: u64,
+        step: u64,
+    ) -> Result<Option<Result<Page, String>>, String> {
         if held.records == 0 {
             return Ok(None);
         }
@@ -174,16 +198,16 @@ impl Pager {
         }
         self.digests = Some((self.digests.map_or(held.digest, |(first, _)| first), held.digest));
         let number = self.pages.checked_mul(step).and_then(|passed| first.checked_add(passed));
-        let number = number.ok_or_else(|| format!("the numbers of `{param}` have come to their end"))?;
-        Ok(Some(Page::Param(param.to_owned(), number.to_string())))
+        let number = number.ok_or_else(|| format!("the numbers of `{param}` have come to their end"));
+        Ok(Some(number.map(|number| Page::Param(param.to_owned(), number.to_string()))))
     }
 
     /// An address in an answer, which must not lead to another host: credentials are not for it.
-    fn joined(&self, target: &str) -> Result<Url, String> {
+    fn joined(&self, target: &str) -> Result<Page, String> {
         let url =
             self.base.join(target).map_err(|e| format!("the next page `{target}` is no address: {e}"))?;
         match url.origin() == self.base.origin() {
-            true => Ok(url),
+            true => Ok(Page::At(url)),
             false => Err(format!(
                 "the next page is on {}, another host than the API",
                 url.host_str().unwrap_or_default()
@@ -234,14 +258,21 @@ mod tests {
         Held { records, digest, ..Held::default() }
     }
 
+    fn nowhere(next: Result<Next, String>) -> String {
+        match next {
+            Ok(Next::Nowhere(why)) => why,
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
     fn numbers_go_up_until_a_page_is_empty() {
         let by = ByOffset { offset: 10, step: 100, param: "offset".into() };
         let mut pages = pager(Paging::Offset(by), 9);
         assert_eq!(pages.first(), Page::Param("offset".into(), "10".into()));
-        assert_eq!(pages.after(&held(100, 1)), Ok(Some(Page::Param("offset".into(), "110".into()))));
-        assert_eq!(pages.after(&held(5, 2)), Ok(Some(Page::Param("offset".into(), "210".into()))));
-        assert_eq!(pages.after(&held(0, 3)), Ok(None));
+        assert_eq!(pages.after(&held(100, 1)), Ok(Next::Page(Page::Param("offset".into(), "110".into()))));
+        assert_eq!(pages.after(&held(5, 2)), Ok(Next::Page(Page::Param("offset".into(), "210".into()))));
+        assert_eq!(pages.after(&held(0, 3)), Ok(Next::End));
     }
 
     #[test]
@@ -263,15 +294,15 @@ mod tests {
         let mut pages = pager(Paging::Cursor(ByCursor { cursor: "$.n".into(), param: Some("t".into()) }), 9);
         let cursor = |text: &str| Held { cursor: Some(text.to_owned()), ..held(3, 1) };
         assert_eq!(pages.first(), Page::Plain);
-        assert_eq!(pages.after(&cursor("a")), Ok(Some(Page::Param("t".into(), "a".into()))));
-        assert!(pages.clone().after(&cursor("a")).expect_err("a circle").contains("already read"));
-        assert_eq!(pages.clone().after(&cursor("")), Ok(None));
-        assert_eq!(pages.after(&held(3, 1)), Ok(None));
+        assert_eq!(pages.after(&cursor("a")), Ok(Next::Page(Page::Param("t".into(), "a".into()))));
+        assert!(nowhere(pages.clone().after(&cursor("a"))).contains("already read"));
+        assert_eq!(pages.clone().after(&cursor("")), Ok(Next::End));
+        assert_eq!(pages.after(&held(3, 1)), Ok(Next::End));
 
         let mut addresses = pager(Paging::Cursor(ByCursor { cursor: "$.n".into(), param: None }), 9);
         addresses.first();
         let next = Url::parse("https://api.example/items?after=3").expect("an address");
-        assert_eq!(addresses.after(&cursor("?after=3")), Ok(Some(Page::At(next))));
+        assert_eq!(addresses.after(&cursor("?after=3")), Ok(Next::Page(Page::At(next))));
         assert!(
             addresses.after(&cursor("https://evil.example/")).expect_err("away").contains("another host")
         );
@@ -298,7 +329,7 @@ mod tests {
         pages.first();
         assert!(pages.after(&held(1, 1)).is_ok());
         assert!(pages.after(&held(1, 2)).is_ok());
-        assert!(pages.after(&held(1, 3)).expect_err("too many").contains("more than 3 pages"));
+        assert!(nowhere(pages.after(&held(1, 3))).contains("more than 3 pages"));
     }
 
     fn any_paging() -> impl Strategy<Value = Paging> {
@@ -333,7 +364,7 @@ mod tests {
             let mut count = 1;
             for (records, digest, cursor, link) in answers {
                 let held = Held { records, digest, cursor, links: vec![link] };
-                let Ok(Some(next)) = pages.after(&held) else { return Ok(()) };
+                let Ok(Next::Page(next)) = pages.after(&held) else { return Ok(()) };
                 count += 1;
                 prop_assert!(count <= pages_max);
                 if let Page::At(url) = &next {

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::HttpSettings;
 use super::fetch::{Fetcher, now_ms, shown};
 use super::incremental::Watermark;
-use super::paging::{Page, Pager};
+use super::paging::{Next, Page, Pager};
 use super::placeholders::Values;
 
 /// One API, asked on a beat.
@@ -22,6 +22,8 @@ pub(super) struct HttpSource {
     beat: Beat,
     /// The pages that are being read.
     round: Option<Round>,
+    /// Why the round cannot go on.
+    stuck: Option<Error>,
     watermark: Option<Watermark>,
     /// What this run was told to begin from, until it has.
     told_since: Option<String>,
@@ -60,6 +62,7 @@ impl HttpSource {
             scope: scope.clone(),
             beat,
             round: None,
+            stuck: None,
             watermark,
             told_since: scope.run.since.clone(),
             has_warned: false,
@@ -97,6 +100,9 @@ impl HttpSource {
 #[async_trait]
 impl Source for HttpSource {
     async fn next(&mut self) -> Result<Option<Records>> {
+        if let Some(error) = self.stuck.take() {
+            return Err(error);
+        }
         if self.round.is_none() {
             let Some(due) = self.beat.next(Instant::now()) else { return Ok(None) };
             tokio::time::sleep_until(due).await;
@@ -107,12 +113,14 @@ impl Source for HttpSource {
         let Some(round) = &mut self.round else { return Ok(None) };
         let mut answer = self.fetcher.fetch(&round.page, &round.values, self.records).await?;
         answer.records.origin = Some(round.origin.clone());
-        let next = round.pager.after(&answer.held).map_err(|why| {
+        let failed = |why: String| {
             Error::lasting(format!("{}: {why}", round.origin.address)).help("look at `paging:`")
-        })?;
-        match next {
-            Some(page) => round.page = page,
-            None => self.round = None,
+        };
+        match round.pager.after(&answer.held).map_err(failed)? {
+            Next::Page(page) => round.page = page,
+            Next::End => self.round = None,
+            // What this page holds is handed on first.
+            Next::Nowhere(why) => self.stuck = Some(failed(why)),
         }
         self.records += answer.records.len() as i64;
         self.see(&answer.records);

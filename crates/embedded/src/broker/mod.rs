@@ -30,6 +30,7 @@ use offsets::Offsets;
 use topic::Topics;
 
 use crate::TableStore;
+use crate::table::Flusher;
 
 /// Producer ids are handed out in blocks of this size, one reserved at each start, so that no
 /// id is ever given twice.
@@ -42,7 +43,7 @@ struct State {
     groups: Mutex<Groups>,
     offsets: Mutex<Offsets>,
     /// The tables that rows are written to before their offsets are committed.
-    tables: Option<TableStore>,
+    tables: Option<Mutex<Flusher>>,
     next_producer_id: AtomicI64,
     /// Wakes the fetches that wait for data.
     appended: Notify,
@@ -93,7 +94,7 @@ impl Broker {
             groups: Mutex::default(),
             offsets: Mutex::new(offsets),
             next_producer_id: AtomicI64::new(reserve_producer_ids(dir).map_err(failed)?),
-            tables,
+            tables: tables.map(|tables| Mutex::new(Flusher::new(tables))),
             appended: Notify::new(),
             stopping: CancellationToken::new(),
             disk_failure_said: Mutex::new(None),
@@ -127,14 +128,14 @@ impl Broker {
 }
 
 impl State {
-    /// First the messages, then the rows that they became, then the offsets: on the disk an offset
-    /// never points behind the log, and never says that a row is there which is not.
+    /// First the messages, then the rows that they became, then the offsets: on the disk a row is
+    /// never without its message, and an offset never says that a row is there which is not.
     fn flush(&self) -> io::Result<()> {
         // Held from the beginning: what is committed meanwhile may cover more than was flushed.
         let mut offsets = self.offsets.lock();
-        self.topics.flush()?;
-        if let Some(tables) = &self.tables {
-            tables.flush()?;
+        match &self.tables {
+            Some(tables) => tables.lock().flush_after(|| self.topics.flush())?,
+            None => self.topics.flush()?,
         }
         offsets.flush()
     }

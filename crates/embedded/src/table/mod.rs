@@ -2,12 +2,11 @@
 //! One file holds all tables; it may be read by other processes while it is written.
 
 mod cell;
+mod flush;
 mod merge;
 mod read;
 mod sink;
 
-use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use rusqlite::{Connection, OpenFlags};
 use schemars::{Schema, schema_for};
 use serde_json::Value;
 
+pub(crate) use flush::Flusher;
 pub use read::Scan;
 
 /// How long a writer waits for another to finish its transaction.
@@ -55,28 +55,6 @@ impl TableStore {
             Connection::open_with_flags(&self.path, flags).map_err(|e| self.failed("read", &e))?;
         connection.busy_timeout(BUSY_TIMEOUT).map_err(|e| self.failed("read", &e))?;
         Scan::open(connection, table, rows_max).map_err(|e| self.failed("read", &e))
-    }
-
-    /// Brings every row that is written by now to the disk.
-    pub(crate) fn flush(&self) -> io::Result<()> {
-        let log = self.write_ahead_log();
-        match File::open(&log) {
-            Ok(file) if file.metadata()?.len() > 0 => file.sync_data()?,
-            Ok(_) => return Ok(()),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(e) => return Err(e),
-        }
-        // Not less safe without it: it keeps the log of rows short.
-        let checkpointed = Connection::open(&self.path)
-            .and_then(|connection| connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())));
-        checkpointed.map_err(io::Error::other)
-    }
-
-    /// SQLite's file with the rows that are not in the tables yet.
-    fn write_ahead_log(&self) -> PathBuf {
-        let mut name = self.path.clone().into_os_string();
-        name.push("-wal");
-        name.into()
     }
 
     fn connect(&self) -> rusqlite::Result<Connection> {

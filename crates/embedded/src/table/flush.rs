@@ -1,0 +1,59 @@
+//! Brings rows to the disk after the messages that they came from, so that no power loss leaves a
+//! row whose message is gone.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use rusqlite::Connection;
+
+use super::{BUSY_TIMEOUT, TableStore};
+
+/// Flushes the tables of one store.
+pub(crate) struct Flusher {
+    store: TableStore,
+    /// SQLite's log of rows as it was when it was flushed last.
+    flushed: Option<(u64, SystemTime)>,
+}
+
+impl Flusher {
+    pub(crate) fn new(store: TableStore) -> Self {
+        Self { store, flushed: None }
+    }
+
+    /// Flushes what `messages` flushes, then every row that was written before: while it works no
+    /// other row is, for that one's message might not be on the disk yet.
+    pub(crate) fn flush_after(&mut self, messages: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        let path = self.log();
+        let log = match fs::metadata(&path) {
+            Ok(log) => (log.len(), log.modified()?),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return messages(),
+            Err(e) => return Err(e),
+        };
+        if self.flushed == Some(log) {
+            return messages();
+        }
+        let failed = io::Error::other;
+        let writer = Connection::open(&self.store.path).map_err(failed)?;
+        writer.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+        writer.execute_batch("BEGIN IMMEDIATE").map_err(failed)?;
+        messages()?;
+        let flushed = (fs::metadata(&path)?.len(), fs::metadata(&path)?.modified()?);
+        File::open(&path)?.sync_data()?;
+        // It keeps the log short. A connection of its own: the other one keeps writers away.
+        let checkpointer = Connection::open(&self.store.path).map_err(failed)?;
+        checkpointer.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).map_err(failed)?;
+        drop(checkpointer);
+        writer.execute_batch("ROLLBACK").map_err(failed)?;
+        self.flushed = Some(flushed);
+        Ok(())
+    }
+
+    /// SQLite's file with the rows that are not in the tables yet.
+    fn log(&self) -> PathBuf {
+        let mut name = self.store.path.clone().into_os_string();
+        name.push("-wal");
+        name.into()
+    }
+}
