@@ -303,9 +303,7 @@ mod tests {
         addresses.first();
         let next = Url::parse("https://api.example/items?after=3").expect("an address");
         assert_eq!(addresses.after(&cursor("?after=3")), Ok(Next::Page(Page::At(next))));
-        assert!(
-            addresses.after(&cursor("https://evil.example/")).expect_err("away").contains("another host")
-        );
+        assert!(nowhere(addresses.after(&cursor("https://evil.example/"))).contains("another host"));
     }
 
     #[test]
