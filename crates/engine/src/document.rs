@@ -97,13 +97,21 @@ impl Document {
 
     /// The place in the file of a part of a text, which may be a block over several lines.
     pub fn part_span(&self, node: &Node, part: &Range<usize>) -> Range<usize> {
+        let found = self.supposed_part_span(node, part);
+        // YAML has ways to write a text (folded lines) that put what is looked for elsewhere: it must
+        // still be a place between characters.
+        let end = self.text.floor_char_boundary(found.end);
+        self.text.floor_char_boundary(found.start).min(end)..end
+    }
+
+    fn supposed_part_span(&self, node: &Node, part: &Range<usize>) -> Range<usize> {
         let Kind::Scalar { text, .. } = &node.kind else { return node.span.clone() };
         let source = &self.text[node.span.start..];
         if let Some(found) = source.find(text.as_str()).filter(|at| *at < 3) {
             let start = node.span.start + found;
             return start + part.start..start + part.end.max(part.start + 1);
         }
-        let before = &text[..part.start.min(text.len())];
+        let before = &text[..text.floor_char_boundary(part.start)];
         let line = before.matches('\n').count();
         let column = before.len() - before.rfind('\n').map_or(0, |at| at + 1);
         let Some(first) = text.lines().next() else { return node.span.clone() };
@@ -126,7 +134,8 @@ impl Document {
         let Some(indent) = indent else { return node.span.clone() };
         let start = start + indent + column;
         let end = (start + part.len().max(1)).min(self.text.len());
-        let stop = self.text[start.min(end)..end].find('\n').map_or(end, |at| start + at);
+        let seen = self.text.floor_char_boundary(start.min(end))..self.text.floor_char_boundary(end);
+        let stop = self.text[seen].find('\n').map_or(end, |at| start + at);
         start..stop
     }
 }
@@ -247,6 +256,16 @@ mod tests {
         let span = document.nearest(&["é"]).span.clone();
         assert_eq!(&document.text[span], "x");
         assert_eq!(&document.text[document.name_span(&["d"])], "d");
+    }
+
+    #[test]
+    fn every_part_of_a_folded_text_is_a_place_between_characters() {
+        let document = Document::parse("a: >\n  a\n\n  b\n  üüüü 😀😀 üüüü\n").expect("parses");
+        let node = document.nearest(&["a"]);
+        for at in 0..node.text().expect("a text").len() {
+            let span = document.part_span(node, &(at..at + 1));
+            assert!(document.text.get(span.clone()).is_some(), "{at}: {span:?}");
+        }
     }
 
     #[test]
