@@ -38,6 +38,11 @@ pub(crate) enum Command {
         #[command(flatten)]
         file: FileArgs,
     },
+    /// Asks the services whether the pipeline would run on them, and says what to do where it would not.
+    Doctor {
+        #[command(flatten)]
+        file: FileArgs,
+    },
     /// Shows what a flow makes of a few records; nothing is written.
     Preview {
         #[command(flatten)]
@@ -68,6 +73,18 @@ pub(crate) enum Command {
         patience: std::time::Duration,
         #[command(flatten)]
         values: RunArgs,
+        /// How the summary is printed; json where standard output is no terminal.
+        #[arg(long)]
+        format: Option<SummaryFormat>,
+    },
+    /// Works on a flow that reads a topic until it is stopped. Start more, here or elsewhere, and
+    /// they share the topic's partitions; it never gives up on a service.
+    Up {
+        #[command(flatten)]
+        file: FileArgs,
+        /// The flow.
+        #[arg(long)]
+        flow: String,
         /// How the summary is printed; json where standard output is no terminal.
         #[arg(long)]
         format: Option<SummaryFormat>,
@@ -135,6 +152,9 @@ pub(crate) enum Command {
         /// How many records.
         #[arg(long, default_value_t = 500_000)]
         records: u64,
+        /// Partitions of the topic, where the services are real.
+        #[arg(long, default_value_t = 1)]
+        partitions: u16,
     },
     /// Prints the JSON Schema of a pipeline file, for editors.
     #[command(hide = true)]
@@ -265,6 +285,8 @@ pub(crate) enum BenchKind {
     Store,
     /// Topic to SQL to nowhere, beside a bare consumer of the same topic.
     Pipe,
+    /// The same on the services of KAFKA_BROKERS and CASSANDRA_HOSTS, and to Cassandra beside the driver alone.
+    Services,
 }
 
 fn period(text: &str) -> Result<std::time::Duration, String> {

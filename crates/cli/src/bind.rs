@@ -4,25 +4,28 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::output::sayln;
+use arrow::array::RecordBatch;
+use async_trait::async_trait;
+use millstream_connectors::cassandra::{self, CassandraKind};
 use millstream_connectors::file::FileKind;
 use millstream_connectors::http::HttpKind;
 use millstream_connectors::kafka::{Connection, KafkaCursors, TopicKind};
 use millstream_connectors::stdout::StdoutKind;
-use millstream_core::{Error, Result, TableConnection, settings};
+use millstream_core::{Error, Result, Scope, Sink, SinkKind, SinkPlan, TableConnection, cql, settings};
 use millstream_embedded::{Broker, TableKind, TableStore};
 use millstream_engine::{Backends, Pipeline, Registry};
-use schemars::schema_for;
+use schemars::{Schema, schema_for};
 use serde_json::{Map, Value, json};
 
 /// The port on which everybody expects the tutorial's broker.
 const BROKER_PORT: u16 = 29092;
 const EMBEDDED: &str = "embedded";
 
-/// Every kind of source and sink; tables are kept in `state`.
-pub(crate) fn registry(state: &Path) -> Registry {
+/// Every kind of source and sink, with `tables` as what is embedded.
+pub(crate) fn registry(tables: &TableStore) -> Registry {
     Registry {
         sources: vec![Arc::new(HttpKind), Arc::new(TopicKind), Arc::new(FileKind)],
-        sinks: vec![Arc::new(TopicKind), Arc::new(TableKind::new(table_store(state))), Arc::new(StdoutKind)],
+        sinks: vec![Arc::new(TopicKind), Arc::new(TableSinks::new(tables)), Arc::new(StdoutKind)],
         services: vec![("kafka", schema_for!(Connection)), ("cassandra", schema_for!(TableConnection))],
         cursors: Some(Arc::new(KafkaCursors::default())),
     }
@@ -32,6 +35,66 @@ pub(crate) fn registry(state: &Path) -> Registry {
 pub(crate) fn table_store(state: &Path) -> TableStore {
     TableStore::new(&state.join("tables.sqlite"))
 }
+
+/// The kind `table`: rows in the embedded tables or in Cassandra, as `cassandra.hosts` says.
+struct TableSinks {
+    embedded: TableKind,
+    real: CassandraKind,
+}
+
+impl TableSinks {
+    fn new(tables: &TableStore) -> Self {
+        Self { embedded: TableKind::new(tables.clone()), real: CassandraKind }
+    }
+}
+
+#[async_trait]
+impl SinkKind for TableSinks {
+    fn name(&self) -> &'static str {
+        self.real.name()
+    }
+
+    fn settings(&self) -> Schema {
+        self.real.settings()
+    }
+
+    fn plan(&self, settings: &Value) -> Result<SinkPlan> {
+        self.real.plan(settings)
+    }
+
+    async fn open(&self, settings: &Value, scope: &Scope) -> Result<Sink> {
+        match tables_of(&scope.services)?.is_embedded() {
+            true => self.embedded.open(settings, scope).await,
+            false => self.real.open(settings, scope).await,
+        }
+    }
+}
+
+/// Where a pipeline's tables live.
+pub(crate) fn tables_of(services: &Map<String, Value>) -> Result<TableConnection> {
+    match services.get("cassandra") {
+        None | Some(Value::Null) => Ok(TableConnection::embedded()),
+        Some(set) => settings::read(set),
+    }
+}
+
+/// The rows of a pipeline's table as they are now, wherever it is; `None` where it was never made.
+pub(crate) async fn scan(
+    pipeline: &Pipeline,
+    tables: &TableStore,
+    table: &cql::Table,
+    rows_max: usize,
+) -> Result<Option<TableRows>> {
+    let connection = tables_of(&pipeline.services)?;
+    if connection.is_embedded() {
+        return Ok(tables.scan(table, rows_max)?.map(|scan| Box::new(scan) as TableRows));
+    }
+    let scan = cassandra::scan(&connection, table, rows_max).await?;
+    Ok(scan.map(|scan| Box::new(scan) as TableRows))
+}
+
+/// Rows of a table, batch after batch.
+pub(crate) type TableRows = Box<dyn Iterator<Item = Result<RecordBatch, String>> + Send>;
 
 /// The services of a pipeline, running.
 pub(crate) struct Services {
@@ -54,7 +117,7 @@ pub(crate) struct StartOptions {
 /// Whether a pipeline keeps topics in this process.
 pub(crate) fn broker_port(pipeline: &Pipeline) -> Result<Option<u16>> {
     let connection: Connection = match &pipeline.services["kafka"] {
-        Value::Null => Connection { brokers: EMBEDDED.to_owned() },
+        Value::Null => Connection::to(EMBEDDED),
         set => settings::read(set)?,
     };
     match connection.brokers.strip_prefix(EMBEDDED) {
@@ -74,14 +137,15 @@ fn has_topics(pipeline: &Pipeline) -> bool {
     pipeline.flows.iter().any(|(_, _, from, to)| from.kind == "topic" || to.kind == "topic")
 }
 
+/// Whether a pipeline keeps something in its state directory.
+pub(crate) fn keeps_state(pipeline: &Pipeline) -> Result<bool> {
+    Ok(broker_port(pipeline)?.is_some() || tables_of(&pipeline.services)?.is_embedded())
+}
+
 /// Checks that a pipeline's services are what this start may use.
 pub(crate) fn check_services(pipeline: &Pipeline, options: StartOptions) -> Result<()> {
-    let tables: TableConnection = match &pipeline.services["cassandra"] {
-        Value::Null => TableConnection { hosts: EMBEDDED.to_owned() },
-        set => settings::read(set)?,
-    };
     let embedded_broker = broker_port(pipeline)?.is_some();
-    let embedded_tables = tables.hosts == EMBEDDED;
+    let embedded_tables = tables_of(&pipeline.services)?.is_embedded();
     for (name, key, embedded) in
         [("kafka", "brokers", embedded_broker), ("cassandra", "hosts", embedded_tables)]
     {
@@ -99,13 +163,6 @@ pub(crate) fn check_services(pipeline: &Pipeline, options: StartOptions) -> Resu
             ));
         }
     }
-    if !embedded_tables {
-        return Err(Error::user(format!(
-            "cassandra.hosts is {}: this version has the embedded tables only",
-            tables.hosts
-        ))
-        .help("take CASSANDRA_HOSTS out of the environment"));
-    }
     Ok(())
 }
 
@@ -117,8 +174,13 @@ fn written(pipeline: &Pipeline, service: &str, key: &str) -> String {
 }
 
 impl Services {
-    /// Starts what is embedded, with its state in `state`.
-    pub(crate) async fn start(pipeline: &Pipeline, state: &Path, options: StartOptions) -> Result<Self> {
+    /// Starts what is embedded: a broker beside `tables`, with its state in `state`.
+    pub(crate) async fn start(
+        pipeline: &Pipeline,
+        tables: &TableStore,
+        state: &Path,
+        options: StartOptions,
+    ) -> Result<Self> {
         check_services(pipeline, options)?;
         let mut settings = pipeline.services.clone();
         let mut backends = Backends::new();
@@ -131,9 +193,8 @@ impl Services {
             Some(port) => {
                 let dir = state.join("broker");
                 let port = if has_topics(pipeline) { port } else { 0 };
-                let tables = table_store(state);
                 let broker = match Broker::start_beside(tables.clone(), &dir, port).await {
-                    Err(_) if options.any_port => Broker::start_beside(tables, &dir, 0).await?,
+                    Err(_) if options.any_port => Broker::start_beside(tables.clone(), &dir, 0).await?,
                     started => started?,
                 };
                 for notice in broker.notices() {
@@ -145,7 +206,12 @@ impl Services {
                 Some(broker)
             }
         };
-        backends.insert("cassandra".into(), format!("embedded, {}", state.join("tables.sqlite").display()));
+        let tables = tables_of(&pipeline.services)?;
+        let address = match tables.is_embedded() {
+            true => format!("embedded, {}", state.join("tables.sqlite").display()),
+            false => tables.hosts,
+        };
+        backends.insert("cassandra".into(), address);
         Ok(Self { broker, backends, settings })
     }
 

@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use millstream_core::{Error, Result};
+use millstream_embedded::TableStore;
 use millstream_engine::{Plan, Registry, Values};
 
 use crate::args::FileArgs;
 use crate::bind::{self, StartOptions};
+use crate::state::State;
 use crate::{Failure, Outcome};
 
 /// The example that the demo runs and `init` writes.
@@ -16,6 +18,8 @@ pub(crate) const EXAMPLE: &str = include_str!("../../../examples/users.yaml");
 pub(crate) struct Loaded {
     pub(crate) plan: Plan,
     pub(crate) registry: Registry,
+    /// The embedded tables.
+    pub(crate) tables: TableStore,
     pub(crate) state: PathBuf,
     pub(crate) start: StartOptions,
 }
@@ -56,13 +60,22 @@ fn demo_state() -> PathBuf {
 }
 
 fn finish(path: &str, text: &str, values: &Values, state: PathBuf, start: StartOptions) -> Outcome<Loaded> {
-    let registry = bind::registry(&state);
+    let tables = bind::table_store(&state);
+    let registry = bind::registry(&tables);
     let plan = Plan::load(path, text, values, &registry)?;
     bind::check_services(&plan.pipeline, start)?;
-    Ok(Loaded { plan, registry, state, start })
+    Ok(Loaded { plan, registry, tables, state, start })
 }
 
 impl Loaded {
+    /// Takes the state directory, where something is kept there.
+    pub(crate) fn take_state(&self) -> Result<State> {
+        match bind::keeps_state(&self.plan.pipeline)? {
+            true => State::take(&self.state),
+            false => Ok(State::unused(&self.state)),
+        }
+    }
+
     /// Hides secrets in an error.
     pub(crate) fn masked(&self, error: Error) -> Failure {
         let mask = |text: String| self.plan.pipeline.secrets.mask(&text);

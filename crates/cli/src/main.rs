@@ -52,10 +52,9 @@ fn main() -> ExitCode {
     allocator::set_up();
     let args = Args::parse();
     tracing_subscriber::fmt()
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_env("MILLSTREAM_LOG")
-                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,librdkafka=off,rdkafka=off")),
-        )
+        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("MILLSTREAM_LOG").unwrap_or_else(|_| {
+            tracing_subscriber::EnvFilter::new("warn,librdkafka=off,rdkafka=off,scylla=off")
+        }))
         .with_writer(std::io::stderr)
         .with_target(false)
         // It would panic where nobody reads standard error any more.

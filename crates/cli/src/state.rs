@@ -22,7 +22,8 @@ pub(crate) struct Owner {
 /// A state directory that is ours; it is free again when this is dropped, also by a kill.
 pub(crate) struct State {
     pub(crate) dir: PathBuf,
-    _lock: File,
+    /// None where nothing is kept there.
+    lock: Option<File>,
 }
 
 impl State {
@@ -49,13 +50,21 @@ impl State {
             Err(TryLockError::Error(e)) => return Err(failed(e)),
         }
         check_format(dir)?;
-        let state = Self { dir: dir.to_owned(), _lock: lock };
+        let state = Self { dir: dir.to_owned(), lock: Some(lock) };
         state.announce(None)?;
         Ok(state)
     }
 
+    /// Leaves the directory alone: everything is kept elsewhere, and others may do the same work.
+    pub(crate) fn unused(dir: &Path) -> Self {
+        Self { dir: dir.to_owned(), lock: None }
+    }
+
     /// Tells other processes where the embedded broker is.
     pub(crate) fn announce(&self, broker: Option<String>) -> Result<()> {
+        if self.lock.is_none() {
+            return Ok(());
+        }
         let owner = Owner { pid: std::process::id(), broker };
         let json = serde_json::to_vec(&owner).expect("an owner is JSON");
         std::fs::write(self.dir.join("owner.json"), json)
@@ -66,7 +75,9 @@ impl State {
 impl Drop for State {
     fn drop(&mut self) {
         // Only a hint for people: the lock itself goes with the process.
-        let _ = std::fs::remove_file(self.dir.join("owner.json"));
+        if self.lock.is_some() {
+            let _ = std::fs::remove_file(self.dir.join("owner.json"));
+        }
     }
 }
 

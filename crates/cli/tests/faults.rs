@@ -8,14 +8,17 @@
 mod support;
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use support::numbers::{compare, numbers, write_pipeline};
-use support::{millstream, output, stderr, stdout};
+use support::numbers::{compare, numbers, page_of_numbers, write_pipeline};
+use support::{Api, millstream, output, stderr, stdout};
 
 /// The disk that fails, compiled.
 fn disk(folder: &Path) -> PathBuf {
@@ -125,25 +128,41 @@ fn a_write_that_was_torn_in_two_counts_for_nothing() {
 
 #[test]
 fn a_full_disk_is_waited_for() {
-    let api = numbers();
     for what in ["/broker/topics/", "/tables.sqlite", "/broker/offsets"] {
         let folder = tempfile::tempdir().expect("a folder");
-        write_pipeline(folder.path(), &api.url);
         let library = disk(folder.path());
         let full = folder.path().join("full");
         let full_text = full.to_str().expect("UTF-8").to_owned();
+        // The disk runs full while the third page is waited for.
+        let (asked, is_asked) = std::sync::mpsc::channel();
+        let is_full = Arc::new(AtomicBool::new(false));
+        let seen = is_full.clone();
+        let api = Api::start(move |page| {
+            if page == 2 {
+                asked.send(()).expect("the test waits");
+                while !seen.load(Ordering::Relaxed) {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+            page_of_numbers(page)
+        });
+        write_pipeline(folder.path(), &api.url);
         let mut command =
             on_disk(folder.path(), &library, &["run", "kill.yaml"], &[("FAULTS_FULL", &full_text)]);
         let mut process = command.stderr(Stdio::piped()).spawn().expect("runs");
-        std::thread::sleep(Duration::from_millis(400));
+        let mut words = BufReader::new(process.stderr.take().expect("piped")).lines().map_while(Result::ok);
+        is_asked.recv().expect("the API is asked");
         fs::write(&full, what).expect("writes");
-        std::thread::sleep(Duration::from_millis(1_500));
+        is_full.store(true, Ordering::Relaxed);
+        let mut said = String::new();
+        let says_full =
+            |line: &String| line.to_lowercase().contains("space") || line.contains("disk is full");
+        let full_said = words.by_ref().inspect(|line| said.push_str(&format!("{line}\n"))).find(says_full);
+        assert!(full_said.is_some(), "{what}: {said}");
         assert!(process.try_wait().expect("waits").is_none(), "{what}: it has given up");
         fs::remove_file(&full).expect("is removed");
-        let ended = process.wait_with_output().expect("ends");
-        let said = stderr(&ended);
-        assert_eq!(ended.status.code(), Some(0), "{what}: {said}");
-        assert!(said.to_lowercase().contains("space") || said.contains("disk is full"), "{what}: {said}");
+        said.extend(words.map(|line| format!("{line}\n")));
+        assert_eq!(process.wait().expect("ends").code(), Some(0), "{what}: {said}");
         let (oracle, totals) = compare(folder.path());
         assert_eq!(totals["read"], oracle.messages, "{what}");
     }

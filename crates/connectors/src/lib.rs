@@ -2,6 +2,7 @@
 //! [`file`] reads files, [`kafka`] reads and writes topics, [`stdout`] writes lines,
 //! [`random_user`] is an API of our own to try things with.
 
+pub mod cassandra;
 pub mod file;
 pub mod http;
 pub mod kafka;

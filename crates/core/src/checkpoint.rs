@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// What became of records. Always `read = passed + filtered + dead`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Counts {
     /// Records that were read.
     pub read: u64,

@@ -10,6 +10,7 @@ pub mod cql;
 mod cursors;
 mod dead_letter;
 mod error;
+mod finding;
 mod records;
 pub mod settings;
 mod sink;
@@ -22,8 +23,9 @@ pub use connector::{RunValues, Scope, SinkKind, SinkPlan, SourceKind, SourcePlan
 pub use cursors::Cursors;
 pub use dead_letter::{Cut, DeadLetter, Marker, Reason, Settled};
 pub use error::{Error, Fault, Result};
+pub use finding::{Finding, Level};
 pub use records::{Header, Origin, Record, Records};
 pub use sink::{MessageSink, RowSink, Rows, Sink, Written};
 pub use source::Source;
-pub use table::{Nulls, TableConnection, TableSettings};
+pub use table::{Consistency, KeyspaceSettings, Nulls, TableConnection, TableSettings};
 pub use write_time::{EachKeyLater, write_time};

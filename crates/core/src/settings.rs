@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -15,6 +16,21 @@ use crate::{Error, Result};
 /// Reads `settings` as the type that describes them.
 pub fn read<T: DeserializeOwned>(settings: &Value) -> Result<T> {
     T::deserialize(settings).map_err(|error| Error::user(error.to_string()))
+}
+
+/// A connection that is encrypted.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// A PEM file of whom to trust instead of whom the system trusts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
+    /// A PEM file with our own certificate, where the service asks who we are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<PathBuf>,
+    /// The PEM file with the certificate's private key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
 }
 
 /// A length of time: a whole number and its unit, `500ms`, `30s`, `5m`, `1h` or `7d`.

@@ -22,12 +22,12 @@ impl Attached {
     /// Finds the broker, or starts it.
     pub(super) async fn to(loaded: &mut Loaded) -> Outcome<Self> {
         if let Some(broker) = live_owner(&loaded.state).and_then(|owner| owner.broker) {
-            let connection = Connection { brokers: broker };
+            let connection = Connection::to(broker);
             let services = &mut loaded.plan.pipeline.services;
             services.insert("kafka".into(), json!({ "brokers": connection.brokers }));
             return Ok(Self { connection, started: None });
         }
-        let state = State::take(&loaded.state)?;
+        let state = loaded.take_state()?;
         let services = start(loaded, &state).await?;
         let connection = settings::read(&services.settings["kafka"])?;
         Ok(Self { connection, started: Some((services, state)) })

@@ -1,5 +1,7 @@
 //! `bench`: what this machine does, each figure with the load it was measured under.
 
+mod services;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,12 +26,13 @@ use crate::{Outcome, bind, output};
 /// Messages in one batch, as the Kafka source hands them over.
 const BATCH: u64 = 8_192;
 
-pub(super) async fn run(what: BenchKind, records: u64) -> Outcome {
+pub(super) async fn run(what: BenchKind, records: u64, partitions: u16) -> Outcome {
     match what {
         BenchKind::Query => query(records),
         BenchKind::Broker => broker(records).await,
         BenchKind::Store => store(records).await,
         BenchKind::Pipe => pipe(records).await,
+        BenchKind::Services => services::run(records, partitions).await,
     }
 }
 
@@ -100,6 +103,7 @@ fn query(records: u64) -> Outcome {
 async fn produce(
     connection: &Connection,
     topic: &str,
+    partitions: Option<u16>,
     records: u64,
     value: impl Fn(u64) -> String,
 ) -> Outcome<usize> {
@@ -107,9 +111,11 @@ async fn produce(
         services: [("kafka".to_owned(), json!({"brokers": connection.brokers}))].into_iter().collect(),
         ..Scope::default()
     };
-    let Sink::Messages(mut sink) =
-        SinkKind::open(&TopicKind, &json!({"topic": topic, "key": "id"}), &scope).await?
-    else {
+    let mut settings = json!({"topic": topic, "key": "id"});
+    if let Some(partitions) = partitions {
+        settings["partitions"] = json!(partitions);
+    }
+    let Sink::Messages(mut sink) = SinkKind::open(&TopicKind, &settings, &scope).await? else {
         return Err(Error::ours("a topic takes messages").into());
     };
     sink.prepare().await?;
@@ -138,10 +144,10 @@ async fn produce(
 async fn broker(records: u64) -> Outcome {
     let dir = std::env::temp_dir().join(format!("millstream-bench-{}", std::process::id()));
     let broker = Broker::start(&dir, 0).await?;
-    let connection = Connection { brokers: broker.address().to_string() };
+    let connection = Connection::to(broker.address().to_string());
     let (began, cpu) = (Instant::now(), cpu_seconds());
     let value = user(7);
-    let bytes = produce(&connection, "bench", records, |_| value.clone()).await?;
+    let bytes = produce(&connection, "bench", None, records, |_| value.clone()).await?;
     say("into the embedded broker, with the client", records, bytes, began, cpu)?;
     let (began, cpu) = (Instant::now(), cpu_seconds());
     let mut read = 0;
@@ -185,11 +191,12 @@ fn message(number: u64) -> String {
 async fn store(records: u64) -> Outcome {
     let mut loaded = load_demo(&[])?;
     loaded.state = std::env::temp_dir().join(format!("millstream-bench-{}", std::process::id()));
-    loaded.registry = bind::registry(&loaded.state);
+    loaded.tables = bind::table_store(&loaded.state);
+    loaded.registry = bind::registry(&loaded.tables);
     let mut plan = Plan::load("bench", EXAMPLE, &Values::default(), &loaded.registry)?;
-    let services = bind::Services::start(&plan.pipeline, &loaded.state, loaded.start).await?;
+    let services = bind::Services::start(&plan.pipeline, &loaded.tables, &loaded.state, loaded.start).await?;
     let connection: Connection = millstream_core::settings::read(&services.settings["kafka"])?;
-    let bytes = produce(&connection, "users_created", records, message).await?;
+    let bytes = produce(&connection, "users_created", None, records, message).await?;
     plan.pipeline.services = services.settings.clone();
     forget_peak();
     let (began, cpu) = (Instant::now(), cpu_seconds());
@@ -259,14 +266,15 @@ fn read_bare(connection: &Connection, topic: &str, records: u64) -> millstream_c
 async fn pipe(records: u64) -> Outcome {
     let loaded = load_demo(&[])?;
     let state = std::env::temp_dir().join(format!("millstream-bench-{}", std::process::id()));
-    let mut registry = bind::registry(&state);
+    let tables = bind::table_store(&state);
+    let mut registry = bind::registry(&tables);
     registry.sinks.push(Arc::new(Nowhere));
     let text = EXAMPLE.replace("table: spark_streams", "nowhere: spark_streams");
     let mut plan = Plan::load("bench", &text, &Values::default(), &registry)?;
-    let services = bind::Services::start(&plan.pipeline, &state, loaded.start).await?;
+    let services = bind::Services::start(&plan.pipeline, &tables, &state, loaded.start).await?;
     let connection: Connection = millstream_core::settings::read(&services.settings["kafka"])?;
     plan.pipeline.services = services.settings.clone();
-    let bytes = produce(&connection, "users_created", records, message).await?;
+    let bytes = produce(&connection, "users_created", None, records, message).await?;
     let (began, cpu) = (Instant::now(), cpu_seconds());
     tokio::task::block_in_place(|| read_bare(&connection, "users_created", records))?;
     say("a bare consumer", records, bytes, began, cpu)?;

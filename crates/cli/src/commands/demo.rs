@@ -13,9 +13,9 @@ use super::run::{now_ms, report, start};
 use crate::args::RowFormat;
 use crate::load::{Loaded, load_demo};
 use crate::output::sayln;
-use crate::state::{State, live_owner};
+use crate::state::live_owner;
 use crate::stop::Stop;
-use crate::{FAILED, Failure, Outcome, bind, output};
+use crate::{FAILED, Failure, Outcome, output};
 
 /// Rows that are shown as soon as they are there.
 const ROWS_SHOWN: usize = 5;
@@ -31,7 +31,7 @@ pub(super) async fn run(once: bool) -> Outcome {
     let mut loaded = load_demo(&[("RANDOM_USER_API", &api.url())])?;
     set_pace(&mut loaded, once);
     begin_anew(&loaded)?;
-    let state = State::take(&loaded.state)?;
+    let state = loaded.take_state()?;
     let services = start(&mut loaded, &state).await?;
     let table = loaded.plan.table(None).map(|(_, table)| table.clone());
     let table = table.ok_or_else(|| Error::ours("the example writes a table"))?;
@@ -127,8 +127,8 @@ async fn wait_for_rows(observer: &Observer, enough: usize, began: Instant) -> Op
 async fn show_rows(loaded: &Loaded, table: &cql::Table, count: usize) -> Outcome {
     let query = TableQuery::parse(&format!("SELECT {SHOWN} FROM t LIMIT {count}"))
         .map_err(|e| Error::ours(format!("the demo's own query is wrong: {e}")))?;
-    let Some(scan) = bind::table_store(&loaded.state).scan(table, count)? else { return Ok(()) };
-    let schema = millstream_embedded::Scan::schema_of(table);
+    let Some(scan) = loaded.tables.scan(table, count)? else { return Ok(()) };
+    let schema = millstream_core::cql::schema_of(table);
     let rows = query.run(schema, Box::new(scan)).await.map_err(|e| Error::ours(format!("{e:?}")))?;
     output::results(&output::rows(&rows, RowFormat::Table)?)?;
     Ok(())

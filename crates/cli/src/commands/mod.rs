@@ -5,6 +5,7 @@ mod bench;
 mod check;
 mod dead_letters;
 mod demo;
+mod doctor;
 mod init;
 mod preview;
 mod query;
@@ -38,6 +39,8 @@ pub(crate) async fn run(args: Args) -> Outcome {
         Command::Run { file, flow, patience, values, format } => {
             run::run(&file, flow, patience, values.values(), format).await
         }
+        Command::Doctor { file } => doctor::run(&file).await,
+        Command::Up { file, flow, format } => run::up(&file, flow, format).await,
         Command::Query { file, sql, format } => query::run(&file, &sql, format).await,
         Command::Tap { file, place, n } => tap::run(&file, &place, n).await,
         Command::Reset { file, flow, to } => reset::run(&file, &flow, &to).await,
@@ -46,9 +49,9 @@ pub(crate) async fn run(args: Args) -> Outcome {
         Command::RandomUser { port, limit, fail, latency } => {
             random_user(port, Options { limit, fail, latency }).await
         }
-        Command::Bench { what, records } => bench::run(what, records).await,
+        Command::Bench { what, records, partitions } => bench::run(what, records, partitions).await,
         Command::JsonSchema { markdown } => {
-            let schema = bind::registry(Path::new("")).json_schema();
+            let schema = bind::registry(&bind::table_store(Path::new(""))).json_schema();
             let text = match markdown {
                 true => reference::markdown(&schema),
                 false => format!("{}\n", serde_json::to_string_pretty(&schema).expect("a schema is JSON")),

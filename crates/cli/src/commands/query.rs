@@ -29,13 +29,14 @@ pub(super) async fn run(args: &FileArgs, sql: &str, format: RowFormat) -> Outcom
             .help(format!("tables are {}", known.join(", ")))
             .into());
     };
-    let Some(scan) = bind::table_store(&loaded.state).scan(table, ROWS_MAX)? else {
+    let scan = bind::scan(&loaded.plan.pipeline, &loaded.tables, table, ROWS_MAX).await;
+    let Some(scan) = loaded.hide(scan)? else {
         return Err(Error::user(format!("table {table} is not there yet"))
             .help("run the pipeline first")
             .into());
     };
-    let schema = millstream_embedded::Scan::schema_of(table);
-    let rows = query.run(schema, Box::new(scan)).await.map_err(|e| match e {
+    let schema = millstream_core::cql::schema_of(table);
+    let rows = query.run(schema, scan).await.map_err(|e| match e {
         QueryError::Sql(error) => mistake(sql, &error),
         QueryError::Run(error) => Failure::Error(error),
     })?;

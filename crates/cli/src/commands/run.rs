@@ -1,12 +1,14 @@
-//! `run`: a pipeline once.
+//! `run`: a pipeline once; `up`: a flow of it for good.
 
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{SecondsFormat, Utc};
-use millstream_core::{RunValues, SinkPlan};
+use millstream_core::{Error, RunValues, SinkPlan};
 use millstream_engine::{FlowSummary, Observer, RunOptions, Status, Summary, Until};
+
+use tokio_util::sync::CancellationToken;
 
 use crate::args::{FileArgs, SummaryFormat};
 use crate::bind::Services;
@@ -16,6 +18,7 @@ use crate::state::State;
 use crate::stop::Stop;
 use crate::{FAILED, Failure, Outcome, output};
 
+/// A pipeline once.
 pub(super) async fn run(
     args: &FileArgs,
     flow: Option<String>,
@@ -23,18 +26,41 @@ pub(super) async fn run(
     values: RunValues,
     format: Option<SummaryFormat>,
 ) -> Outcome {
-    let mut loaded = load(args)?;
-    let stop = Stop::listen();
-    let state = State::take(&loaded.state)?;
-    let services = start(&mut loaded, &state).await?;
     let options = RunOptions {
         flow,
         until: Until::Drained,
         patience: Some(patience),
-        stop: stop.token.clone(),
+        stop: CancellationToken::new(),
         clock: now_ms,
         values,
     };
+    work(load(args)?, options, format).await
+}
+
+/// A flow until it is stopped.
+pub(super) async fn up(args: &FileArgs, flow: String, format: Option<SummaryFormat>) -> Outcome {
+    let loaded = load(args)?;
+    if loaded.plan.find_flow(&flow)?.origin.plan.topic.is_none() {
+        return Err(Error::user(format!("flow {flow} reads no topic: it ends by itself"))
+            .help(format!("`run FILE --flow {flow}` runs it once"))
+            .into());
+    }
+    let options = RunOptions {
+        flow: Some(flow),
+        until: Until::Stopped,
+        patience: None,
+        stop: CancellationToken::new(),
+        clock: now_ms,
+        values: RunValues::default(),
+    };
+    work(loaded, options, format).await
+}
+
+async fn work(mut loaded: Loaded, options: RunOptions, format: Option<SummaryFormat>) -> Outcome {
+    let stop = Stop::listen();
+    let options = RunOptions { stop: stop.token.clone(), ..options };
+    let state = loaded.take_state()?;
+    let services = start(&mut loaded, &state).await?;
     let observer = Observer::default();
     let progress = show_progress(&observer);
     let started = Utc::now();
@@ -87,7 +113,7 @@ fn masked(loaded: &Loaded, flow: FlowSummary) -> FlowSummary {
 
 /// Starts the services, puts their addresses into the plan and says where it runs.
 pub(super) async fn start(loaded: &mut Loaded, state: &State) -> Outcome<Services> {
-    let services = Services::start(&loaded.plan.pipeline, &state.dir, loaded.start).await;
+    let services = Services::start(&loaded.plan.pipeline, &loaded.tables, &state.dir, loaded.start).await;
     let services = loaded.hide(services)?;
     state.announce(services.broker())?;
     loaded.plan.pipeline.services = services.settings.clone();

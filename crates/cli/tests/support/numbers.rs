@@ -43,34 +43,44 @@ pub(crate) fn record(n: usize) -> Value {
 
 /// Writes the pipeline that reads `api` into a folder.
 pub(crate) fn write_pipeline(folder: &Path, api: &str) {
-    std::fs::write(folder.join("kill.yaml"), pipeline(api)).expect("writes");
+    write_pipeline_of(folder, api, PAGES);
+}
+
+/// The same with fewer pages.
+pub(crate) fn write_pipeline_of(folder: &Path, api: &str, pages: usize) {
+    std::fs::write(folder.join("kill.yaml"), pipeline(api, pages)).expect("writes");
 }
 
 /// The API that gives all numbers, page after page.
 pub(crate) fn numbers() -> Api {
-    Api::start(|page| {
-        let first = (page % PAGES) * PAGE;
-        json!((first..first + PAGE).map(record).collect::<Vec<_>>()).to_string()
-    })
+    Api::start(page_of_numbers)
 }
 
-fn pipeline(api: &str) -> String {
+/// What it answers when it is asked for the n-th time.
+pub(crate) fn page_of_numbers(page: usize) -> String {
+    let first = (page % PAGES) * PAGE;
+    json!((first..first + PAGE).map(record).collect::<Vec<_>>()).to_string()
+}
+
+/// The pipeline's file. Where it runs and what its topic and table are called may be said by the
+/// environment.
+fn pipeline(api: &str, pages: usize) -> String {
     format!(
         r#"
 name: kill
-kafka: {{ brokers: "embedded:0" }}
-cassandra: {{ hosts: embedded }}
+kafka: {{ brokers: "${{BROKERS:-embedded:0}}" }}
+cassandra: {{ hosts: "${{HOSTS:-embedded}}" }}
 flows:
   fetch:
-    from: {{ http: "{api}", every: 0ms, times: {PAGES}, schema: "id STRING, n BIGINT, a STRING, b STRING" }}
+    from: {{ http: "{api}", every: 0ms, times: {pages}, schema: "id STRING, n BIGINT, a STRING, b STRING" }}
     sql: SELECT * FROM input
-    to: {{ topic: numbers, key: id, partitions: {PARTITIONS} }}
+    to: {{ topic: "${{TOPIC:-numbers}}", key: id, partitions: {PARTITIONS} }}
   store:
-    from: {{ topic: numbers }}
+    from: {{ topic: "${{TOPIC:-numbers}}", group: "${{TOPIC:-kill}}.store" }}
     sql: SELECT id, n, a, b FROM input WHERE n % 10 <> 3
     to:
-      table: k.numbers
-      create: CREATE TABLE k.numbers (id UUID PRIMARY KEY, n BIGINT, a TEXT, b TEXT)
+      table: "k.${{TOPIC:-numbers}}"
+      create: "CREATE TABLE k.${{TOPIC:-numbers}} (id UUID PRIMARY KEY, n BIGINT, a TEXT, b TEXT)"
 "#
     )
 }
@@ -102,7 +112,8 @@ impl Oracle {
         }
         let time = write_time(timestamp, offset);
         let cells = self.rows.entry(id).or_default();
-        for (column, value) in row {
+        // A null keeps what is there.
+        for (column, value) in row.into_iter().filter(|(_, value)| !value.is_null()) {
             match cells.get(&column) {
                 Some((_, known)) if *known > time => {}
                 _ => {
@@ -113,34 +124,39 @@ impl Oracle {
     }
 }
 
-/// What the topic says, and the counts that the group has committed.
-async fn look_at_topic(state: &Path) -> (Oracle, Value) {
+/// What a topic says, and the counts that its group has committed.
+pub(crate) fn look_at_topic(address: &str, topic: &str, group: &str) -> (Oracle, Value) {
+    let mut oracle = Oracle::default();
+    read_all(&Connection::to(address), topic, |records| {
+        for record in records.iter() {
+            oracle.see(record.value.expect("a value"), record.timestamp, record.offset);
+        }
+        Ok(true)
+    })
+    .expect("the topic is read");
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", address).set("group.id", group);
+    let consumer: BaseConsumer = config.create().expect("a consumer");
+    let mut list = TopicPartitionList::new();
+    list.add_partition_range(topic, 0, PARTITIONS - 1);
+    let committed = consumer.committed_offsets(list, Duration::from_secs(10)).expect("offsets");
+    let mut totals = BTreeMap::<String, u64>::new();
+    for element in committed.elements() {
+        // A group that has committed nothing has no counts.
+        let counts: BTreeMap<String, Value> = serde_json::from_str(element.metadata()).unwrap_or_default();
+        for (name, count) in counts {
+            *totals.entry(name).or_default() += count.as_u64().unwrap_or_default();
+        }
+    }
+    totals.remove("topic_id");
+    (oracle, json!(totals))
+}
+
+/// The same of the embedded topic in a state directory that nobody uses.
+async fn look_at_state(state: &Path) -> (Oracle, Value) {
     let broker = Broker::start(&state.join("broker"), 0).await.expect("the broker starts");
     let address = broker.address().to_string();
-    let looked = tokio::task::spawn_blocking(move || {
-        let mut oracle = Oracle::default();
-        read_all(&Connection { brokers: address.clone() }, "numbers", |records| {
-            for record in records.iter() {
-                oracle.see(record.value.expect("a value"), record.timestamp, record.offset);
-            }
-            Ok(true)
-        })
-        .expect("the topic is read");
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", &address).set("group.id", "kill.store");
-        let consumer: BaseConsumer = config.create().expect("a consumer");
-        let mut list = TopicPartitionList::new();
-        list.add_partition_range("numbers", 0, PARTITIONS - 1);
-        let committed = consumer.committed_offsets(list, Duration::from_secs(10)).expect("offsets");
-        let mut totals = BTreeMap::<String, u64>::new();
-        for element in committed.elements() {
-            let counts: BTreeMap<String, u64> = serde_json::from_str(element.metadata()).expect("counts");
-            for (name, count) in counts {
-                *totals.entry(name).or_default() += count;
-            }
-        }
-        (oracle, json!(totals))
-    });
+    let looked = tokio::task::spawn_blocking(move || look_at_topic(&address, "numbers", "kill.store"));
     let looked = looked.await.expect("looked");
     broker.stop().await.expect("the broker stops");
     looked
@@ -150,7 +166,7 @@ async fn look_at_topic(state: &Path) -> (Oracle, Value) {
 /// says and the counts that were committed.
 pub(crate) fn compare(folder: &Path) -> (Oracle, Value) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let (oracle, totals) = runtime.block_on(look_at_topic(&folder.join(".millstream")));
+    let (oracle, totals) = runtime.block_on(look_at_state(&folder.join(".millstream")));
     let sql = "SELECT * FROM k.numbers ORDER BY id";
     let rows = output(millstream(folder).args(["query", "kill.yaml", sql, "--format", "json"]));
     let rows: Vec<BTreeMap<String, Value>> =

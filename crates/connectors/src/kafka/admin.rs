@@ -3,43 +3,98 @@
 use std::time::Duration;
 
 use millstream_core::{Error, Result};
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::{Client, ClientContext};
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use tokio::task::block_in_place;
 
+use super::connection::Reached;
 use super::errors::explain;
 use super::{Connection, TopicSinkSettings};
 
 /// How long a question to the broker may take before it counts as not answered.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Makes the topic where it is missing.
+/// Makes the topic where it is missing; where it is there, what differs from the file is said.
 pub(super) async fn ensure_topic(connection: &Connection, settings: &TopicSinkSettings) -> Result<()> {
     let what = format!("making topic {} on {}", settings.topic, connection.brokers);
-    let config = connection.client("millstream-admin");
-    let admin: AdminClient<_> = config.create().map_err(|e| explain(&what, &e))?;
+    let mut config = connection.client("millstream-admin")?;
+    let admin: AdminClient<_> = config.create().map_err(|e| explain(&what, &e, Some(connection), None))?;
+    config.set("group.id", "millstream-admin");
+    let reached = block_in_place(|| Reached::open(connection, &config, &settings.topic, what.clone()))?;
+    let failed = |e: &KafkaError| reached.failed(e);
+    let options =
+        AdminOptions::new().operation_timeout(Some(ANSWER_TIMEOUT)).request_timeout(Some(ANSWER_TIMEOUT));
     let partitions = settings.partitions.map_or(-1, i32::from);
     let replication = settings.replication.map_or(-1, i32::from);
     let mut topic = NewTopic::new(&settings.topic, partitions, TopicReplication::Fixed(replication));
     for (name, value) in &settings.config {
         topic = topic.set(name, value);
     }
-    let options =
-        AdminOptions::new().operation_timeout(Some(ANSWER_TIMEOUT)).request_timeout(Some(ANSWER_TIMEOUT));
-    let results = admin.create_topics([&topic], &options).await.map_err(|e| explain(&what, &e))?;
-    for result in results {
-        match result {
-            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-            Err((_, code)) => return Err(explain(&what, &rdkafka::error::KafkaError::AdminOp(code))),
+    let results = admin.create_topics([&topic], &options).await.map_err(|e| failed(&e))?;
+    match results.into_iter().next() {
+        None | Some(Ok(_)) => Ok(()),
+        Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => {
+            for difference in differences(&admin, settings, &options).await {
+                tracing::warn!("topic {}: {difference}", settings.topic);
+            }
+            Ok(())
+        }
+        // Who may not make topics may still write one that is there.
+        Some(Err((
+            _,
+            RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed,
+        ))) if block_in_place(|| find_partition_count(admin.inner(), &settings.topic))?.is_some() => Ok(()),
+        Some(Err((_, code))) => Err(failed(&KafkaError::AdminOp(code))),
+    }
+}
+
+/// What a topic is that the file says otherwise, for people. What cannot be asked for is not said.
+pub(super) async fn differences<C: ClientContext>(
+    admin: &AdminClient<C>,
+    settings: &TopicSinkSettings,
+    options: &AdminOptions,
+) -> Vec<String> {
+    let mut found = Vec::new();
+    let metadata = block_in_place(|| admin.inner().fetch_metadata(Some(&settings.topic), ANSWER_TIMEOUT));
+    if let Ok(metadata) = metadata
+        && let Some(topic) = metadata.topics().first()
+    {
+        let partitions = topic.partitions().len();
+        if settings.partitions.is_some_and(|wanted| usize::from(wanted) != partitions) {
+            let wanted = settings.partitions.unwrap_or_default();
+            found.push(format!("it has {partitions} partitions, the file says {wanted}"));
+        }
+        let copies = topic.partitions().first().map_or(0, |partition| partition.replicas().len());
+        if settings.replication.is_some_and(|wanted| usize::from(wanted) != copies) {
+            let wanted = settings.replication.unwrap_or_default();
+            found.push(format!("it keeps {copies} copies, the file says {wanted}"));
         }
     }
-    Ok(())
+    if settings.config.is_empty() {
+        return found;
+    }
+    let resource = ResourceSpecifier::Topic(&settings.topic);
+    if let Ok(described) = admin.describe_configs([&resource], options).await
+        && let Some(Ok(resource)) = described.into_iter().next()
+    {
+        let there = resource.entry_map();
+        for (name, wanted) in &settings.config {
+            let value = there.get(name.as_str()).and_then(|entry| entry.value.as_deref());
+            if value != Some(wanted) {
+                let value = value.unwrap_or("not set");
+                found.push(format!("its {name} is {value}, the file says {wanted}"));
+            }
+        }
+    }
+    found
 }
 
 /// How many partitions the topic has; `None` where there is no such topic.
 pub(super) fn find_partition_count<C: ClientContext>(client: &Client<C>, topic: &str) -> Result<Option<i32>> {
     let what = format!("asking for topic {topic}");
-    let metadata = client.fetch_metadata(Some(topic), ANSWER_TIMEOUT).map_err(|e| explain(&what, &e))?;
+    let metadata =
+        client.fetch_metadata(Some(topic), ANSWER_TIMEOUT).map_err(|e| explain(&what, &e, None, None))?;
     let found = metadata.topics().iter().find(|known| known.name() == topic);
     Ok(found.map(|known| known.partitions().len() as i32).filter(|count| *count > 0))
 }

@@ -55,10 +55,10 @@ impl KafkaCursors {
             ..TopicSinkSettings::of(STATE_TOPIC)
         };
         ensure_topic(connection, &settings).await?;
-        let mut config = connection.client("millstream-state");
+        let mut config = connection.client("millstream-state")?;
         config.set("acks", "all").set("enable.idempotence", "true").set("message.timeout.ms", "30000");
         let producer: FutureProducer =
-            config.create().map_err(|e| explain(&format!("writing topic {STATE_TOPIC}"), &e))?;
+            config.create().map_err(|e| explain(&format!("writing topic {STATE_TOPIC}"), &e, None, None))?;
         *self.producer.lock() = Some((connection.brokers.clone(), producer.clone()));
         Ok(producer)
     }
@@ -72,7 +72,8 @@ impl KafkaCursors {
         let mut record = FutureRecord::to(STATE_TOPIC).key(&key);
         record.payload = value;
         let sent = producer.send(record, SEND_TIMEOUT).await;
-        sent.map(|_| ()).map_err(|(error, _)| explain(&format!("writing topic {STATE_TOPIC}"), &error))
+        sent.map(|_| ())
+            .map_err(|(error, _)| explain(&format!("writing topic {STATE_TOPIC}"), &error, None, None))
     }
 }
 

@@ -1,51 +1,30 @@
 //! Topics, on librdkafka: the same code for the embedded broker and a real one.
 
 mod admin;
+mod connection;
 mod cursors;
+mod doctor;
 mod errors;
 mod reset;
 mod sink;
 mod source;
 mod tail;
+mod topic_id;
+mod totals;
 
 use async_trait::async_trait;
 use millstream_core::settings::{self, Names};
-use millstream_core::{Error, Result, Scope, Sink, SinkKind, SinkPlan, Source, SourceKind, SourcePlan};
-use rdkafka::ClientConfig;
+use millstream_core::{Result, Scope, Sink, SinkKind, SinkPlan, Source, SourceKind, SourcePlan};
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
+pub use connection::{Connection, Mechanism, Sasl, TokenSettings};
 pub use cursors::{KafkaCursors, STATE_TOPIC};
+pub use doctor::{examine_broker, examine_group, examine_topic, sample};
 pub use reset::{Position, reset};
 pub use tail::{follow, read_all};
-
-/// The broker that all topics of a pipeline live on.
-#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Connection {
-    /// Where it is reached: `host:port`, several with commas between, or `embedded` for a broker
-    /// in this process on localhost:29092 (`embedded:PORT` for another port, 0 for any).
-    pub brokers: String,
-}
-
-impl Connection {
-    /// The connection that the scope's pipeline uses.
-    pub fn of(scope: &Scope) -> Result<Self> {
-        let settings = scope.services.get("kafka");
-        settings::read(settings.ok_or_else(|| Error::ours("a topic is opened without `kafka:`"))?)
-    }
-
-    fn client(&self, name: &str) -> ClientConfig {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", &self.brokers).set("client.id", name);
-        // A broker that comes back is found at once, not after ten seconds.
-        config.set("reconnect.backoff.ms", "50").set("reconnect.backoff.max.ms", "1000");
-        config.set("log_level", "0");
-        config
-    }
-}
 
 /// Messages of a topic, read as a member of a consumer group.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]

@@ -7,7 +7,9 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::Connection;
 use super::admin::{ANSWER_TIMEOUT, partition_count};
-use super::errors::explain;
+use super::connection::Complaints;
+use super::topic_id::topic_id;
+use super::totals::Totals;
 
 /// Where in a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,15 +28,17 @@ pub enum Position {
 /// have no member. Blocks.
 pub fn reset(connection: &Connection, topic: &str, group: &str, to: Position) -> Result<Vec<(i32, i64)>> {
     let what = format!("resetting group {group} on {}", connection.brokers);
+    let complaints = Complaints::default();
     let failed = |error: &KafkaError| match error.rdkafka_error_code() {
         Some(RDKafkaErrorCode::UnknownMemberId | RDKafkaErrorCode::IllegalGeneration) => {
             Error::user(format!("{what}: somebody is reading with it")).help("stop that flow first")
         }
-        _ => explain(&what, error),
+        _ => complaints.explain(connection, &what, error),
     };
-    let mut config = connection.client("millstream-reset");
+    let mut config = connection.client("millstream-reset")?;
     config.set("group.id", group).set("enable.auto.commit", "false");
-    let consumer: BaseConsumer = config.create().map_err(|e| failed(&e))?;
+    let consumer: BaseConsumer<Complaints> =
+        config.create_with_context(complaints.clone()).map_err(|e| failed(&e))?;
     let mut places = TopicPartitionList::new();
     for partition in 0..partition_count(consumer.client(), topic)? {
         places.add_partition(topic, partition);
@@ -48,6 +52,7 @@ pub fn reset(connection: &Connection, topic: &str, group: &str, to: Position) ->
         }
         _ => None,
     };
+    let topic_id = topic_id(consumer.client(), topic, ANSWER_TIMEOUT);
     let mut placed = Vec::new();
     let partitions: Vec<i32> = committed.elements().iter().map(|element| element.partition()).collect();
     for partition in partitions {
@@ -63,6 +68,9 @@ pub fn reset(connection: &Connection, topic: &str, group: &str, to: Position) ->
         };
         if let Some(mut element) = committed.find_partition(topic, partition) {
             element.set_offset(Offset::Offset(next)).map_err(|e| failed(&e))?;
+            // Whichever topic it was before, from now on it is this one.
+            let totals = Totals::read(element.metadata());
+            element.set_metadata(Totals { topic_id: topic_id.clone(), ..totals }.text());
         }
         placed.push((partition, next));
     }

@@ -9,7 +9,7 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
 use super::admin::ensure_topic;
-use super::errors::explain;
+use super::connection::Complaints;
 use super::{Connection, TopicSinkSettings};
 
 /// How long the broker may take for a message before that counts as a failure to be retried.
@@ -19,16 +19,17 @@ const DELIVERY_TIMEOUT_MS: &str = "30000";
 pub(super) struct TopicSink {
     connection: Connection,
     settings: TopicSinkSettings,
-    producer: FutureProducer,
+    producer: FutureProducer<Complaints>,
+    complaints: Complaints,
 }
 
 impl TopicSink {
     pub(super) fn open(connection: &Connection, settings: TopicSinkSettings) -> Result<Self> {
-        let mut config = connection.client("millstream");
+        let mut config = connection.client("millstream")?;
         config
             .set("enable.idempotence", "true")
             .set("acks", "all")
-            .set("compression.type", "lz4")
+            .set("compression.type", "zstd")
             .set("linger.ms", "2")
             .set("batch.num.messages", "10000")
             .set("queue.buffering.max.kbytes", "32768")
@@ -36,8 +37,11 @@ impl TopicSink {
             .set("message.max.bytes", "100000000")
             .set("message.timeout.ms", DELIVERY_TIMEOUT_MS);
         let what = format!("writing topic {} on {}", settings.topic, connection.brokers);
-        let producer = config.create().map_err(|e| explain(&what, &e))?;
-        Ok(Self { connection: connection.clone(), settings, producer })
+        let complaints = Complaints::default();
+        let producer = config
+            .create_with_context(complaints.clone())
+            .map_err(|e| complaints.explain(connection, &what, &e))?;
+        Ok(Self { connection: connection.clone(), settings, producer, complaints })
     }
 }
 
@@ -49,6 +53,7 @@ impl MessageSink for TopicSink {
 
     async fn write(&mut self, messages: &Records) -> Result<Written> {
         let what = format!("writing topic {} on {}", self.settings.topic, self.connection.brokers);
+        let explain = |e: &KafkaError| self.complaints.explain(&self.connection, &what, e);
         let mut written = Written::default();
         let mut failure: Option<Error> = None;
         let mut under_way = FuturesUnordered::new();
@@ -58,22 +63,27 @@ impl MessageSink for TopicSink {
                 let detail = format!("the broker takes no message as large in topic {}", self.settings.topic);
                 written.refused.push((index, Reason::TooLarge, detail));
             }
-            Err(error) => failure = Some(explain(&what, &error)),
+            Err(error) => failure = Some(explain(&error)),
         };
         for (index, message) in messages.iter().enumerate() {
             let index = index as u32;
             let delivery = loop {
                 match self.producer.send_result(record(&self.settings.topic, &message)) {
-                    Ok(delivery) => break delivery,
+                    Ok(delivery) => break Some(delivery),
                     Err((error, _)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) => {
                         // Room is made by what is delivered.
                         match under_way.next().await {
                             Some((index, result)) => settle(index, result),
-                            None => return Err(explain(&what, &error)),
+                            // What does not fit into an empty queue never will.
+                            None => break None,
                         }
                     }
-                    Err((error, _)) => return Err(explain(&what, &error)),
+                    Err((error, _)) => return Err(explain(&error)),
                 }
+            };
+            let Some(delivery) = delivery else {
+                settle(index, Err(KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge)));
+                continue;
             };
             under_way.push(async move {
                 let delivered = delivery.await.unwrap_or(Err((

@@ -2,15 +2,17 @@
 //! batches over; offsets are committed only when the engine says so, with the totals of what
 //! became of the records beside them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use millstream_core::{Checkpoint, Counts, Error, Header, Record, Records, Result, Source};
 use parking_lot::Mutex;
 use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message, Timestamp};
@@ -22,11 +24,14 @@ use tokio::task::block_in_place;
 
 use super::Connection;
 use super::admin::{ANSWER_TIMEOUT, partition_count};
-use super::errors::explain;
+use super::connection::{Complaints, Reached};
+use super::tail::is_empty;
+use super::topic_id::topic_id;
+use super::totals::Totals;
 
 /// A batch is handed over when it has so many records or bytes, …
-const BATCH_RECORDS_MAX: usize = 8_192;
-const BATCH_BYTES_MAX: usize = 4 << 20;
+const BATCH_RECORDS_MAX: usize = 2_048;
+const BATCH_BYTES_MAX: usize = 2 << 20;
 /// … or when nothing more has come for so long.
 const LINGER: Duration = Duration::from_millis(2);
 /// Batches that wait for the engine.
@@ -37,14 +42,20 @@ const BEFORE_PAUSE: Duration = Duration::from_secs(2);
 const IDLE_POLL: Duration = Duration::from_millis(100);
 /// How often a source that drains asks what others have committed.
 const DRAIN_POLL: Duration = Duration::from_millis(50);
+/// How often the broker is asked whether the topic is still the same, …
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// … and how soon whether it is there at all, when its client complains.
+const LOOK_AFTER_COMPLAINT: Duration = Duration::from_secs(2);
+/// Offsets before a topic's end that are looked at one by one, whether they are messages.
+const MARKS_MAX: i64 = 1_000;
 
 /// A partition that is ours for now.
 #[derive(Debug, Clone)]
 struct Assigned {
     /// Which of our assignments this is: a batch from an earlier one is not committed.
     epoch: u64,
-    /// What became of all records before the committed offset, over all runs.
-    totals: Counts,
+    /// What the committed offset says of everything before it.
+    totals: Totals,
 }
 
 /// What the polling thread, librdkafka's callbacks and the source share.
@@ -53,16 +64,25 @@ struct Shared {
     assigned: Mutex<HashMap<i32, Assigned>>,
     epoch: Mutex<u64>,
     stopping: AtomicBool,
+    /// The topic as it was when it was opened.
+    topic_id: Option<String>,
+    /// It has been found to be another one since.
+    is_another: AtomicBool,
 }
 
 struct Context {
     topic: String,
     shared: Arc<Shared>,
+    complaints: Complaints,
 }
 
 impl ClientContext for Context {
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!("topic {}: {error}: {reason}", self.topic);
+    fn log(&self, level: RDKafkaLogLevel, fac: &str, message: &str) {
+        self.complaints.log(level, fac, message);
+    }
+
+    fn error(&self, _: KafkaError, reason: &str) {
+        self.complaints.note(reason);
     }
 }
 
@@ -99,7 +119,11 @@ impl Context {
         *epoch += 1;
         let mut assigned = self.shared.assigned.lock();
         for element in committed.elements() {
-            let totals = serde_json::from_str(element.metadata()).unwrap_or_default();
+            let mut totals = Totals::read(element.metadata());
+            if totals.is_of_another(self.shared.topic_id.as_deref()) {
+                self.shared.is_another.store(true, Ordering::Relaxed);
+            }
+            totals.topic_id.clone_from(&self.shared.topic_id);
             assigned.insert(element.partition(), Assigned { epoch: *epoch, totals });
             let start = match element.offset() {
                 Offset::Offset(next) => Offset::Offset(next),
@@ -130,21 +154,29 @@ struct Batch {
 /// A topic, read by a group.
 pub(super) struct TopicSource {
     topic: String,
+    group: String,
+    connection: Connection,
+    complaints: Complaints,
+    /// When it was last asked whether the broker is there, and whether the topic is the same.
+    asked: Instant,
     consumer: Arc<BaseConsumer<Context>>,
+    thread: Option<JoinHandle<()>>,
     shared: Arc<Shared>,
     batches: mpsc::Receiver<Result<Batch>>,
     /// The assignments of what was handed out last.
     in_hand: HashMap<i32, u64>,
     /// Where the topic ended when it was to be drained, by partition.
     drain_to: Option<BTreeMap<i32, i64>>,
+    /// Ends that nothing but the marks of transactions lies before, by partition.
+    marks_only: BTreeSet<(i32, i64)>,
 }
 
 impl TopicSource {
     pub(super) fn open(connection: &Connection, topic: &str, group: &str) -> Result<Self> {
         let what = format!("reading topic {topic} on {}", connection.brokers);
-        let shared = Arc::new(Shared::default());
-        let context = Context { topic: topic.to_owned(), shared: shared.clone() };
-        let mut config = connection.client("millstream");
+        let complaints = Complaints::default();
+        let failed = |e: &KafkaError| complaints.explain(connection, &what, e);
+        let mut config = connection.client("millstream")?;
         config
             .set("group.id", group)
             .set("enable.auto.commit", "false")
@@ -156,55 +188,122 @@ impl TopicSource {
             // The thread polls also while the engine waits for a service.
             .set("max.poll.interval.ms", "86400000")
             .set("fetch.wait.max.ms", "250")
+            // What lies ready is a tenth of a second's work; a partition's share of one answer is
+            // kept small, because it stays in memory whole until its last message is taken.
             .set("queued.min.messages", "10000")
-            .set("queued.max.messages.kbytes", "4096")
+            .set("queued.max.messages.kbytes", "2048")
+            .set("fetch.message.max.bytes", "262144")
             // When that is full, look again soon and not after a second.
             .set("fetch.queue.backoff.ms", "2");
-        let consumer: BaseConsumer<Context> =
-            config.create_with_context(context).map_err(|e| explain(&what, &e))?;
-        block_in_place(|| partition_count(consumer.client(), topic))?;
-        consumer.subscribe(&[topic]).map_err(|e| explain(&what, &e))?;
+        // Which topic it is must be known before the group hands out its partitions.
+        let reached = block_in_place(|| Reached::open(connection, &config, topic, what.clone()))?;
+        block_in_place(|| partition_count(reached.consumer.client(), topic))?;
+        let topic_id = block_in_place(|| topic_id(reached.consumer.client(), topic, ANSWER_TIMEOUT));
+        let shared = Arc::new(Shared { topic_id, ..Shared::default() });
+        let context =
+            Context { topic: topic.to_owned(), shared: shared.clone(), complaints: complaints.clone() };
+        let consumer: BaseConsumer<Context> = config.create_with_context(context).map_err(|e| failed(&e))?;
+        consumer.subscribe(&[topic]).map_err(|e| failed(&e))?;
         let consumer = Arc::new(consumer);
         let (sender, batches) = mpsc::channel(BATCHES_WAITING_MAX);
         let poller = Poller {
-            what,
+            what: what.clone(),
+            connection: connection.clone(),
+            complaints: complaints.clone(),
             consumer: consumer.clone(),
             shared: shared.clone(),
             sender,
             runtime: Handle::current(),
         };
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name(format!("topic {topic}"))
             .spawn(move || poller.run())
             .map_err(|e| Error::ours(format!("cannot start a thread: {e}")))?;
         Ok(Self {
             topic: topic.to_owned(),
+            group: group.to_owned(),
+            connection: connection.clone(),
+            complaints,
+            asked: Instant::now(),
             consumer,
+            thread: Some(thread),
             shared,
             batches,
             in_hand: HashMap::new(),
             drain_to: None,
+            marks_only: BTreeSet::new(),
         })
     }
 
+    fn failed(&self, what: &str, error: &KafkaError) -> Error {
+        self.complaints.explain(&self.connection, what, error)
+    }
+
     /// Whether the group has committed everything up to where the topic ended.
-    fn is_drained(&self) -> Result<bool> {
+    fn is_drained(&mut self) -> Result<bool> {
         let Some(ends) = &self.drain_to else { return Ok(false) };
         let mut list = TopicPartitionList::new();
         for partition in ends.keys() {
             list.add_partition(&self.topic, *partition);
         }
-        let what = format!("asking how far topic {} is read", self.topic);
         let committed = block_in_place(|| self.consumer.committed_offsets(list, ANSWER_TIMEOUT))
-            .map_err(|e| explain(&what, &e))?;
-        let all = committed.elements().iter().all(|element| {
-            let end = ends.get(&element.partition()).copied().unwrap_or(0);
-            match element.offset() {
-                Offset::Offset(next) => next >= end,
-                _ => end == 0,
+            .map_err(|e| self.failed(&format!("asking how far topic {} is read", self.topic), &e))?;
+        let mut all = true;
+        for element in committed.elements() {
+            let partition = element.partition();
+            let end = ends.get(&partition).copied().unwrap_or(0);
+            let next = match element.offset() {
+                Offset::Offset(next) => next,
+                _ => 0,
+            };
+            if next >= end || self.marks_only.contains(&(partition, end)) {
+                continue;
             }
-        });
+            // A transaction leaves marks behind that are no messages, so that nobody commits them.
+            let nearly = end - next <= MARKS_MAX;
+            if nearly && block_in_place(|| is_empty(&self.connection, &self.topic, partition, next, end))? {
+                self.marks_only.insert((partition, end));
+                continue;
+            }
+            all = false;
+        }
         Ok(all)
+    }
+
+    /// Asks the broker, where its client complains, and now and then: is it there, and is the topic
+    /// still the one that was opened?
+    fn look(&mut self) -> Result<()> {
+        let complained = self.complaints.take();
+        let every = if complained.is_some() { LOOK_AFTER_COMPLAINT } else { LOOK_EVERY };
+        if self.asked.elapsed() < every {
+            return Ok(());
+        }
+        self.asked = Instant::now();
+        let what = format!("reading topic {} on {}", self.topic, self.connection.brokers);
+        let count = block_in_place(|| self.consumer.fetch_metadata(Some(&self.topic), ANSWER_TIMEOUT));
+        count.map_err(|e| {
+            if let Some(complained) = complained {
+                self.complaints.note(&complained);
+            }
+            self.failed(&what, &e)
+        })?;
+        let now = block_in_place(|| topic_id(self.consumer.client(), &self.topic, ANSWER_TIMEOUT));
+        let opened = Totals { topic_id: self.shared.topic_id.clone(), ..Totals::default() };
+        if opened.is_of_another(now.as_deref()) {
+            self.shared.is_another.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn check_same_topic(&self) -> Result<()> {
+        if !self.shared.is_another.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        Err(Error::lasting(format!(
+            "topic {} was deleted and made anew since group {} read it: its offsets are those of another topic",
+            self.topic, self.group
+        ))
+        .help("`reset FILE --flow FLOW --to earliest` reads the new one from its beginning; `--to latest` only what comes from now on"))
     }
 }
 
@@ -212,18 +311,20 @@ impl TopicSource {
 impl Source for TopicSource {
     async fn next(&mut self) -> Result<Option<Records>> {
         loop {
+            self.check_same_topic()?;
             if self.drain_to.is_some() && self.batches.is_empty() && self.is_drained()? {
                 return Ok(None);
             }
-            let wait = if self.drain_to.is_some() { DRAIN_POLL } else { Duration::from_secs(3600) };
+            let wait = if self.drain_to.is_some() { DRAIN_POLL } else { IDLE_POLL };
             match tokio::time::timeout(wait, self.batches.recv()).await {
-                Err(_) => {}
+                Err(_) => self.look()?,
                 Ok(None) => {
                     return Err(Error::ours(format!("topic {}: the reading thread has ended", self.topic)));
                 }
                 Ok(Some(batch)) => {
                     let batch = batch?;
                     self.in_hand = batch.epochs;
+                    self.check_same_topic()?;
                     return Ok(Some(batch.records));
                 }
             }
@@ -242,23 +343,22 @@ impl Source for TopicSource {
                 continue;
             };
             let mut total = assigned.totals;
-            total += progress.counts;
+            total.counts += progress.counts;
             counted += progress.counts;
             list.add_partition_offset(&self.topic, *partition, Offset::Offset(progress.next_offset))
-                .map_err(|e| explain(&what, &e))?;
+                .map_err(|e| self.failed(&what, &e))?;
             if let Some(mut element) = list.find_partition(&self.topic, *partition) {
-                element.set_metadata(serde_json::to_string(&total).expect("numbers are JSON"));
+                element.set_metadata(total.text());
             }
             totals.insert(*partition, (assigned.epoch, total));
         }
         if list.count() == 0 {
             return Ok(Counts::default());
         }
-        match block_in_place(|| self.consumer.commit(&list, CommitMode::Sync)) {
-            Ok(()) => {}
-            Err(error) if is_lost(&error) => return Ok(Counts::default()),
-            Err(error) => return Err(explain(&what, &error)),
-        }
+        let committed = block_in_place(|| self.consumer.commit(&list, CommitMode::Sync));
+        // While the group shares its partitions anew this fails: what stays ours is committed then, what
+        // does not is for the next member to count.
+        committed.map_err(|e| self.failed(&what, &e))?;
         let mut assigned = self.shared.assigned.lock();
         for (partition, (epoch, total)) in totals {
             if let Some(now) = assigned.get_mut(&partition).filter(|now| now.epoch == epoch) {
@@ -276,7 +376,7 @@ impl Source for TopicSource {
                 let (start, end) = self
                     .consumer
                     .fetch_watermarks(&self.topic, partition, ANSWER_TIMEOUT)
-                    .map_err(|e| explain(&what, &e))?;
+                    .map_err(|e| self.failed(&what, &e))?;
                 // Nothing to read is nothing to commit.
                 ends.insert(partition, if start == end { 0 } else { end });
             }
@@ -291,28 +391,19 @@ impl Drop for TopicSource {
     fn drop(&mut self) {
         self.shared.stopping.store(true, Ordering::Relaxed);
         self.batches.close();
-        // Leaves the group, so that nobody waits for a session to end.
-        self.consumer.unsubscribe();
+        // Dropped last, the consumer leaves the group and waits for it: a member that only vanishes
+        // keeps the next one waiting until its session ends. A thread that panicked has no more of it.
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
-}
-
-/// Whether a commit was refused because the partitions are another member's by now.
-fn is_lost(error: &KafkaError) -> bool {
-    use RDKafkaErrorCode as Code;
-    matches!(
-        error.rdkafka_error_code(),
-        Some(
-            Code::IllegalGeneration
-                | Code::UnknownMemberId
-                | Code::RebalanceInProgress
-                | Code::AssignmentLost
-        )
-    )
 }
 
 /// The thread that polls.
 struct Poller {
     what: String,
+    connection: Connection,
+    complaints: Complaints,
     consumer: Arc<BaseConsumer<Context>>,
     shared: Arc<Shared>,
     sender: mpsc::Sender<Result<Batch>>,
@@ -332,7 +423,8 @@ impl Poller {
                 Some(Err(error)) if is_transient(&error) => continue,
                 Some(Err(error)) => {
                     // The source has ended if nobody takes it.
-                    let _ = self.sender.blocking_send(Err(explain(&self.what, &error)));
+                    let error = self.complaints.explain(&self.connection, &self.what, &error);
+                    let _ = self.sender.blocking_send(Err(error));
                     continue;
                 }
                 None => !records.is_empty(),

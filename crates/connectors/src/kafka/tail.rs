@@ -1,16 +1,18 @@
 //! Reads a topic outside any group, for looking at it: from its beginning to where it ends now, or
 //! from there on.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use millstream_core::{Records, Result};
+use millstream_core::{Error, Records, Result};
+use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaResult;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::Connection;
-use super::admin::{ANSWER_TIMEOUT, find_partition_count};
-use super::errors::explain;
+use super::admin::ANSWER_TIMEOUT;
+use super::connection::{Complaints, Reached};
 use super::source::{is_transient, push};
 
 /// Records that are shown at once.
@@ -18,13 +20,53 @@ const RECORDS_MAX: usize = 1_000;
 /// How often somebody who follows is asked whether to go on.
 const FOLLOW_POLL: Duration = Duration::from_millis(100);
 
-fn open(connection: &Connection) -> KafkaResult<BaseConsumer> {
-    let mut config = connection.client("millstream-look");
-    config
-        .set("group.id", "millstream-look")
-        .set("enable.auto.commit", "false")
-        .set("fetch.queue.backoff.ms", "2");
-    config.create()
+/// A topic that is looked at.
+struct Look<'a> {
+    topic: &'a str,
+    reached: Reached<'a>,
+}
+
+impl<'a> Look<'a> {
+    fn open(connection: &'a Connection, topic: &'a str) -> Result<Self> {
+        let mut config = connection.client("millstream-look")?;
+        config
+            .set("group.id", "millstream-look")
+            .set("enable.auto.commit", "false")
+            .set("enable.partition.eof", "true")
+            .set("isolation.level", "read_committed")
+            .set("fetch.queue.backoff.ms", "2");
+        let what = format!("reading topic {topic} on {}", connection.brokers);
+        Ok(Self { topic, reached: Reached::open(connection, &config, topic, what)? })
+    }
+
+    fn consumer(&self) -> &BaseConsumer<Complaints> {
+        &self.reached.consumer
+    }
+
+    fn failed(&self, error: &KafkaError) -> Error {
+        self.reached.failed(error)
+    }
+
+    /// Where each partition begins and ends, as far as transactions have been decided; `None` where
+    /// there is no such topic.
+    fn ranges(&self) -> Result<Option<Vec<(i64, i64)>>> {
+        let metadata = self.consumer().fetch_metadata(Some(self.topic), ANSWER_TIMEOUT);
+        let metadata = metadata.map_err(|e| self.failed(&e))?;
+        let partitions = metadata.topics().first().map_or(0, |topic| topic.partitions().len() as i32);
+        let range = |partition| self.consumer().fetch_watermarks(self.topic, partition, ANSWER_TIMEOUT);
+        let ranges: KafkaResult<Vec<_>> = (0..partitions).map(range).collect();
+        let ranges = ranges.map_err(|e| self.failed(&e))?;
+        Ok((!ranges.is_empty()).then_some(ranges))
+    }
+
+    fn assign(&self, places: impl Iterator<Item = (i32, i64)>) -> Result<()> {
+        let mut list = TopicPartitionList::new();
+        for (partition, offset) in places {
+            let added = list.add_partition_offset(self.topic, partition, Offset::Offset(offset));
+            added.map_err(|e| self.failed(&e))?;
+        }
+        self.consumer().assign(&list).map_err(|e| self.failed(&e))
+    }
 }
 
 /// Calls `see` with what comes from now on, and with nothing while nothing comes, until it wants
@@ -34,28 +76,22 @@ pub fn follow(
     topic: &str,
     mut see: impl FnMut(Records) -> Result<bool>,
 ) -> Result<bool> {
-    let what = format!("reading topic {topic} on {}", connection.brokers);
-    let consumer = open(connection).map_err(|e| explain(&what, &e))?;
-    let Some(partitions) = find_partition_count(consumer.client(), topic)? else { return Ok(false) };
-    let mut list = TopicPartitionList::new();
-    for partition in 0..partitions {
-        let (_, end) =
-            consumer.fetch_watermarks(topic, partition, ANSWER_TIMEOUT).map_err(|e| explain(&what, &e))?;
-        list.add_partition_offset(topic, partition, Offset::Offset(end)).map_err(|e| explain(&what, &e))?;
-    }
-    consumer.assign(&list).map_err(|e| explain(&what, &e))?;
+    let look = Look::open(connection, topic)?;
+    let Some(ranges) = look.ranges()? else { return Ok(false) };
+    look.assign((0..).zip(ranges.iter().map(|(_, end)| *end)))?;
     let mut records = Records::default();
     loop {
         let wait = if records.is_empty() { FOLLOW_POLL } else { Duration::ZERO };
-        match consumer.poll(wait) {
+        match look.consumer().poll(wait) {
             Some(Ok(message)) => {
                 push(&mut records, &message);
                 if records.len() < RECORDS_MAX {
                     continue;
                 }
             }
+            Some(Err(KafkaError::PartitionEOF(_))) => {}
             Some(Err(error)) if is_transient(&error) => {}
-            Some(Err(error)) => return Err(explain(&what, &error)),
+            Some(Err(error)) => return Err(look.failed(&error)),
             None => {}
         }
         if !see(std::mem::take(&mut records))? {
@@ -71,30 +107,22 @@ pub fn read_all(
     topic: &str,
     mut see: impl FnMut(Records) -> Result<bool>,
 ) -> Result<bool> {
-    let what = format!("reading topic {topic} on {}", connection.brokers);
-    let consumer = open(connection).map_err(|e| explain(&what, &e))?;
-    let Some(partitions) = find_partition_count(consumer.client(), topic)? else { return Ok(false) };
-    let mut list = TopicPartitionList::new();
-    let mut left = 0;
-    let mut ends = Vec::new();
-    for partition in 0..partitions {
-        let (start, end) =
-            consumer.fetch_watermarks(topic, partition, ANSWER_TIMEOUT).map_err(|e| explain(&what, &e))?;
-        ends.push(end);
-        if start < end {
-            left += 1;
-            list.add_partition_offset(topic, partition, Offset::Beginning).map_err(|e| explain(&what, &e))?;
-        }
-    }
-    consumer.assign(&list).map_err(|e| explain(&what, &e))?;
+    let look = Look::open(connection, topic)?;
+    let Some(ranges) = look.ranges()? else { return Ok(false) };
+    let mut left: BTreeSet<i32> = (0..).zip(&ranges).filter(|(_, (s, e))| s < e).map(|(p, _)| p).collect();
+    look.assign(left.iter().map(|partition| (*partition, ranges[*partition as usize].0)))?;
     let mut records = Records::default();
-    while left > 0 {
-        match consumer.poll(Duration::from_secs(10)) {
+    while !left.is_empty() {
+        match look.consumer().poll(ANSWER_TIMEOUT) {
             Some(Ok(message)) => {
-                let end = ends[rdkafka::Message::partition(&message) as usize];
-                match rdkafka::Message::offset(&message) + 1 {
-                    next if next > end => continue,
-                    next if next == end => left -= 1,
+                let (_, end) = ranges[message.partition() as usize];
+                match message.offset() + 1 {
+                    next if next > end => {
+                        // It has grown since; behind what was decided when we began.
+                        left.remove(&message.partition());
+                        continue;
+                    }
+                    next if next == end => drop(left.remove(&message.partition())),
                     _ => {}
                 }
                 push(&mut records, &message);
@@ -102,9 +130,13 @@ pub fn read_all(
                     return Ok(true);
                 }
             }
-            Some(Err(error)) => return Err(explain(&what, &error)),
+            // What is left of it are a transaction's marks.
+            Some(Err(KafkaError::PartitionEOF(partition))) => drop(left.remove(&partition)),
+            Some(Err(error)) if is_transient(&error) => {}
+            Some(Err(error)) => return Err(look.failed(&error)),
             None => {
-                return Err(millstream_core::Error::passing(format!("{what}: the broker does not answer")));
+                let timed_out = KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut);
+                return Err(look.failed(&timed_out));
             }
         }
     }
@@ -112,4 +144,55 @@ pub fn read_all(
         see(records)?;
     }
     Ok(true)
+}
+
+/// The first and the last messages of each partition, up to `count` of each; none where there is no
+/// such topic. Blocks.
+pub(super) fn read_some(connection: &Connection, topic: &str, count: i64) -> Result<Records> {
+    let look = Look::open(connection, topic)?;
+    let mut found = Records::default();
+    for (partition, (start, end)) in (0..).zip(look.ranges()?.unwrap_or_default()) {
+        let newest = (start + count).max(end - count);
+        for range in [start..end.min(start + count), newest..end] {
+            if range.is_empty() {
+                continue;
+            }
+            look.assign(std::iter::once((partition, range.start)))?;
+            loop {
+                match look.consumer().poll(ANSWER_TIMEOUT) {
+                    Some(Ok(message)) if range.contains(&message.offset()) => {
+                        push(&mut found, &message);
+                        if message.offset() + 1 == range.end {
+                            break;
+                        }
+                    }
+                    Some(Err(error)) if is_transient(&error) => {}
+                    Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) | None => break,
+                    Some(Err(error)) => return Err(look.failed(&error)),
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Whether there is no message from `start` to `end`, but only what transactions leave behind. Blocks.
+pub(super) fn is_empty(
+    connection: &Connection,
+    topic: &str,
+    partition: i32,
+    start: i64,
+    end: i64,
+) -> Result<bool> {
+    let look = Look::open(connection, topic)?;
+    look.assign(std::iter::once((partition, start)))?;
+    loop {
+        match look.consumer().poll(ANSWER_TIMEOUT) {
+            Some(Ok(message)) => return Ok(message.offset() >= end),
+            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(true),
+            Some(Err(error)) if is_transient(&error) => {}
+            Some(Err(error)) => return Err(look.failed(&error)),
+            None => return Ok(false),
+        }
+    }
 }

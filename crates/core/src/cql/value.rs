@@ -1,6 +1,7 @@
 //! Reads the cells of an Arrow column as values of a CQL type, and refuses what is none.
 //! Which Arrow types fit at all is decided before, by [`Type::takes`].
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use arrow::array::{
@@ -42,10 +43,10 @@ pub enum Value<'a> {
 
 impl Value<'_> {
     /// The bytes that Cassandra stores, which decide between two values of the same write time.
-    pub fn serialized(&self, kind: Type) -> Vec<u8> {
-        match self {
-            Self::Text(text) => text.as_bytes().to_vec(),
-            Self::Blob(bytes) => bytes.to_vec(),
+    pub fn serialized(&self, kind: Type) -> Cow<'_, [u8]> {
+        let owned = match self {
+            Self::Text(text) => return Cow::Borrowed(text.as_bytes()),
+            Self::Blob(bytes) => return Cow::Borrowed(bytes),
             Self::Boolean(value) => vec![u8::from(*value)],
             Self::Integer(number) => match kind {
                 Type::Tinyint => (*number as i8).to_be_bytes().to_vec(),
@@ -64,7 +65,8 @@ impl Value<'_> {
             Self::Uuid(uuid) => uuid.as_bytes().to_vec(),
             Self::Inet(IpAddr::V4(address)) => address.octets().to_vec(),
             Self::Inet(IpAddr::V6(address)) => address.octets().to_vec(),
-        }
+        };
+        Cow::Owned(owned)
     }
 }
 
@@ -237,13 +239,15 @@ mod tests {
 
     #[test]
     fn numbers_are_stored_as_cassandra_stores_them() {
-        let bytes = |number: i128| Value::Decimal { unscaled: number, scale: 0 }.serialized(Type::Varint);
+        let bytes = |number: i128| {
+            Value::Decimal { unscaled: number, scale: 0 }.serialized(Type::Varint).into_owned()
+        };
         assert_eq!(bytes(0), [0]);
         assert_eq!(bytes(127), [127]);
         assert_eq!(bytes(128), [0, 128]);
         assert_eq!(bytes(-128), [128]);
         assert_eq!(bytes(-129), [255, 127]);
-        assert_eq!(Value::Integer(-1).serialized(Type::Date), [0x7f, 255, 255, 255]);
+        assert_eq!(*Value::Integer(-1).serialized(Type::Date), [0x7f, 255, 255, 255]);
     }
 
     #[test]

@@ -209,16 +209,21 @@ async fn tick_groups(state: Arc<State>) {
     }
 }
 
-/// Every second what was written reaches the disk; every ten, what has expired leaves it.
+/// Every second what was written reaches the disk, and sooner where that is much; every ten, what
+/// has expired leaves it.
 async fn maintain_logs(state: Arc<State>) {
-    let mut clock = tokio::time::interval(Duration::from_secs(1));
-    for second in 1_u64.. {
+    let mut clock = tokio::time::interval(Duration::from_millis(100));
+    for tick in 1_u64.. {
         tokio::select! {
             _ = clock.tick() => {}
             () = state.stopping.cancelled() => return,
         }
+        let is_urgent = || state.tables.as_ref().is_some_and(|tables| tables.lock().is_urgent());
+        if !tick.is_multiple_of(10) && !is_urgent() {
+            continue;
+        }
         let done = tokio::task::block_in_place(|| {
-            if second.is_multiple_of(10) {
+            if tick.is_multiple_of(100) {
                 state.topics.expire(now_ms())?;
             }
             state.flush()

@@ -100,7 +100,11 @@ async fn answer(state: &Arc<State>, frame: Bytes) -> Result<Option<Bytes>, Ended
     let response_header = ResponseHeader::default().with_correlation_id(correlation_id);
     response_header.encode(&mut out, key.response_header_version(version))?;
     let client = header.client_id.as_deref().unwrap_or("unknown");
-    let answered = dispatch(state, key, version, client, frame, &mut out).await?;
+    let answered = dispatch(state, key, version, client, frame, &mut out).await.inspect_err(|ended| {
+        if let Some(error) = ended.downcast_ref() {
+            state.say_disk_failed(error);
+        }
+    })?;
     Ok(answered.then(|| framed(out)))
 }
 
@@ -139,7 +143,7 @@ async fn dispatch(
         ApiKey::JoinGroup => answer!(|request| api::join_group(state, request, client, version).await),
         ApiKey::SyncGroup => answer!(|request| api::sync_group(state, request).await),
         ApiKey::ListOffsets => answer!(|request| api::list_offsets(state, request)?),
-        ApiKey::OffsetCommit => answer!(|request| api::offset_commit(state, request)?),
+        ApiKey::OffsetCommit => answer!(|request| api::offset_commit(state, request)),
         ApiKey::CreateTopics => answer!(|request| api::create_topics(state, request)?),
         ApiKey::DeleteTopics => answer!(|request| api::delete_topics(state, request)?),
         ApiKey::DeleteGroups => answer!(|request| api::delete_groups(state, request)?),

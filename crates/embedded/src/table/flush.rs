@@ -4,11 +4,15 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use rusqlite::Connection;
 
 use super::{BUSY_TIMEOUT, TableStore};
+
+/// Bytes of rows in SQLite's log that are not left until the second is over.
+const LOG_BYTES_URGENT: u64 = 48 << 20;
 
 /// Flushes the tables of one store.
 pub(crate) struct Flusher {
@@ -18,8 +22,16 @@ pub(crate) struct Flusher {
 }
 
 impl Flusher {
+    /// From now on the log of `store` is left to this one.
     pub(crate) fn new(store: TableStore) -> Self {
+        store.is_beside_broker.store(true, Ordering::Relaxed);
         Self { store, flushed: None }
+    }
+
+    /// Whether so many rows wait that they should be flushed at once.
+    pub(crate) fn is_urgent(&self) -> bool {
+        let waiting = fs::metadata(self.log()).map_or(0, |log| log.len());
+        waiting > LOG_BYTES_URGENT && waiting > self.flushed.map_or(0, |(length, _)| length)
     }
 
     /// Flushes what `messages` flushes, then every row that was written before: while it works no

@@ -8,6 +8,8 @@ mod read;
 mod sink;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -22,8 +24,18 @@ pub use read::Scan;
 /// How long a writer waits for another to finish its transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Pages of 4 KiB in SQLite's log of rows before it is emptied by the writer itself.
+/// Pages of 4 KiB in SQLite's log of rows before its writer empties it.
 const LOG_PAGES_MAX: i64 = 16_384;
+
+/// The same where a broker empties it: its writer does so only when that one cannot keep up with
+/// a gigabyte.
+const LOG_PAGES_MAX_BESIDE_BROKER: i64 = 262_144;
+
+/// A log that was longer is cut to this when it begins anew.
+const LOG_BYTES_KEPT: i64 = 64 << 20;
+
+/// What SQLite keeps of its file in memory.
+const CACHE_KIB: i64 = 2 * 1024;
 
 /// The column with a row's write time, for all cells that `CELLS` does not name.
 const TIME: &str = "~time";
@@ -36,12 +48,14 @@ const CATALOG: &str = "~tables";
 #[derive(Debug, Clone)]
 pub struct TableStore {
     path: PathBuf,
+    /// A broker in this process flushes it, after the messages that its rows came from.
+    is_beside_broker: Arc<AtomicBool>,
 }
 
 impl TableStore {
     /// The store in the file `path`, which need not exist yet.
     pub fn new(path: &Path) -> Self {
-        Self { path: path.to_owned() }
+        Self { path: path.to_owned(), is_beside_broker: Arc::default() }
     }
 
     /// Reads the rows of `table` as they are now, `rows_max` at a time; `None` where the table
@@ -62,10 +76,11 @@ impl TableStore {
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
-        // The broker does it every second, after it has flushed the messages that the rows came
-        // from; only a log as large as this is not left to it.
-        connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES_MAX)?;
-        connection.pragma_update(None, "cache_size", -8 * 1024)?;
+        let is_beside_broker = self.is_beside_broker.load(Ordering::Relaxed);
+        let pages_max = if is_beside_broker { LOG_PAGES_MAX_BESIDE_BROKER } else { LOG_PAGES_MAX };
+        connection.pragma_update(None, "wal_autocheckpoint", pages_max)?;
+        connection.pragma_update(None, "journal_size_limit", LOG_BYTES_KEPT)?;
+        connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
         connection.execute(
             &format!("CREATE TABLE IF NOT EXISTS {} (name TEXT PRIMARY KEY, columns TEXT)", quoted(CATALOG)),
             [],
@@ -115,6 +130,11 @@ impl SinkKind for TableKind {
     async fn open(&self, settings: &Value, _: &Scope) -> Result<Sink> {
         let settings: TableSettings = settings::read(settings)?;
         let table = settings.table()?;
+        if settings.ttl.is_some() {
+            return Err(Error::user("the embedded tables keep everything: they know no `ttl`")
+                .help("take it away, or write to Cassandra")
+                .at("ttl"));
+        }
         Ok(Sink::Rows(Box::new(sink::TableSink::new(self.store.clone(), table, settings.nulls))))
     }
 }

@@ -2,16 +2,13 @@
 //! there, is one statement; only otherwise its cells are compared one by one.
 
 use async_trait::async_trait;
-use millstream_core::cql::{Cells, Table, Value};
-use millstream_core::{Error, Nulls, Reason, Result, RowSink, Rows, Written, cql};
+use millstream_core::cql::{RowReader, Table, Value};
+use millstream_core::{Error, Nulls, Result, RowSink, Rows, Written, cql};
 use rusqlite::types::{ToSqlOutput, Value as Owned, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Statement};
 
 use super::merge::{Cell, replaces, stored_times, times};
 use super::{CATALOG, CELLS, TIME, TableStore, cell, quoted, stored_name};
-
-/// The longest partition key that Cassandra takes.
-const KEY_BYTES_MAX: usize = 65_535;
 
 /// Rows of one table.
 pub(super) struct TableSink {
@@ -100,6 +97,8 @@ fn create(connection: &Connection, table: &Table, description: &str) -> rusqlite
 /// One row as it is to be written.
 struct Row<'a> {
     values: Vec<Option<Value<'a>>>,
+    /// Which columns a null deletes the value of.
+    deletes: &'a [bool],
     time: i64,
 }
 
@@ -109,21 +108,17 @@ fn write(
     nulls: Nulls,
     rows: &Rows<'_>,
 ) -> rusqlite::Result<Written> {
-    let columns: Vec<Option<Cells>> = table
-        .columns
-        .iter()
-        .map(|column| {
-            rows.batch.column_by_name(&column.name).and_then(|array| Cells::new(array, column.kind))
-        })
-        .collect();
+    let reader = RowReader::new(table, rows.batch);
+    let deletes: Vec<bool> =
+        (0..table.columns.len()).map(|at| nulls == Nulls::Delete && reader.has(at)).collect();
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let mut written = Written::default();
     {
         let mut statements = Statements::prepare(&transaction, table)?;
         for (at, time) in rows.write_times.iter().enumerate() {
-            match read_row(table, &columns, at) {
+            match reader.row(at) {
                 Ok(values) => {
-                    statements.write(table, nulls, &Row { values, time: *time })?;
+                    statements.write(table, &Row { values, deletes: &deletes, time: *time })?;
                     written.written += 1;
                 }
                 Err((reason, detail)) => written.refused.push((at as u32, reason, detail)),
@@ -132,61 +127,6 @@ fn write(
     }
     transaction.commit()?;
     Ok(written)
-}
-
-/// The row's values in the table's order, or why it can never be written.
-fn read_row<'a>(
-    table: &Table,
-    columns: &'a [Option<Cells>],
-    at: usize,
-) -> Result<Vec<Option<Value<'a>>>, (Reason, String)> {
-    let mut values = Vec::with_capacity(columns.len());
-    for (column, cells) in table.columns.iter().zip(columns) {
-        let value = match cells {
-            Some(cells) => {
-                cells.get(at).map_err(|detail| (Reason::BadValue, format!("{}: {detail}", column.name)))?
-            }
-            None => None,
-        };
-        if column.key.is_some() && value.is_none() {
-            return Err((Reason::NullKey, format!("{} is null", column.name)));
-        }
-        values.push(value);
-    }
-    check_partition_key(table, &values)?;
-    Ok(values)
-}
-
-fn check_partition_key(table: &Table, values: &[Option<Value<'_>>]) -> Result<(), (Reason, String)> {
-    let parts: Vec<_> = table
-        .columns
-        .iter()
-        .zip(values)
-        .filter(|(column, _)| column.key == Some(cql::Key::Partition))
-        .filter_map(|(column, value)| Some((column, value.as_ref()?)))
-        .collect();
-    let mut length = 0;
-    for (column, value) in &parts {
-        let bytes = match value {
-            Value::Text(text) => text.len(),
-            Value::Blob(bytes) => bytes.len(),
-            _ => continue,
-        };
-        if bytes == 0 && parts.len() == 1 {
-            return Err((
-                Reason::NullKey,
-                format!("{} is empty, which no partition key may be", column.name),
-            ));
-        }
-        length += bytes;
-    }
-    if length > KEY_BYTES_MAX {
-        return Err((
-            Reason::NullKey,
-            format!("the partition key has {length} bytes, {KEY_BYTES_MAX} are possible"),
-        ));
-    }
-    Ok(())
 }
 
 struct Statements<'c> {
@@ -238,21 +178,21 @@ impl<'c> Statements<'c> {
         })
     }
 
-    fn write(&mut self, table: &Table, nulls: Nulls, row: &Row<'_>) -> rusqlite::Result<()> {
+    fn write(&mut self, table: &Table, row: &Row<'_>) -> rusqlite::Result<()> {
         let has_nulls = row.values.iter().any(Option::is_none);
         let statement = if has_nulls { &mut self.insert } else { &mut self.put };
-        let deletes = has_nulls && nulls == Nulls::Delete;
+        let deletes = row.values.iter().zip(row.deletes).any(|(value, deletes)| value.is_none() && *deletes);
         for (at, value) in row.values.iter().enumerate() {
             statement.raw_bind_parameter(at + 1, stored(value))?;
         }
         statement.raw_bind_parameter(row.values.len() + 1, row.time)?;
         // A deletion has a write time of its own, which only `merge` knows to keep.
         let is_there = statement.raw_execute()? == 0;
-        if is_there || deletes { self.merge(table, nulls, row) } else { Ok(()) }
+        if is_there || deletes { self.merge(table, row) } else { Ok(()) }
     }
 
     /// Compares cell by cell with the row that is there.
-    fn merge(&mut self, table: &Table, nulls: Nulls, row: &Row<'_>) -> rusqlite::Result<()> {
+    fn merge(&mut self, table: &Table, row: &Row<'_>) -> rusqlite::Result<()> {
         let keys = table.key().count();
         let (key, new) = row.values.split_at(keys);
         let columns = &table.columns[keys..];
@@ -273,12 +213,12 @@ impl<'c> Statements<'c> {
             times(old_time, old_cells.as_deref(), |at| matches!(kept[at], Owned::Null), new.len());
         let mut changed = false;
         for (at, value) in new.iter().enumerate() {
-            if value.is_none() && nulls == Nulls::Keep {
+            if value.is_none() && !row.deletes[keys + at] {
                 continue;
             }
             let bytes = value.as_ref().map(|value| value.serialized(columns[at].kind));
-            let old = cell::restored(ValueRef::from(&kept[at]), columns[at].kind)
-                .map(|value| value.serialized(columns[at].kind));
+            let old = cell::restored(ValueRef::from(&kept[at]), columns[at].kind);
+            let old = old.as_ref().map(|value| value.serialized(columns[at].kind));
             let old = Cell { bytes: old.as_deref(), time: cell_times[at] };
             if replaces(Cell { bytes: bytes.as_deref(), time: row.time }, old) {
                 cell_times[at] = row.time;

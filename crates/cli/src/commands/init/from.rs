@@ -120,7 +120,7 @@ fn topic(source: &str, address: &str) -> Outcome<Sampled> {
             .into());
     };
     let (mut samples, mut keys) = (Vec::new(), Vec::new());
-    let connection = Connection { brokers: brokers.to_owned() };
+    let connection = Connection::to(brokers);
     let exists = block_in_place(|| {
         read_all(&connection, topic, |records| {
             for record in records.iter() {
@@ -259,7 +259,12 @@ fn listed(items: &[String]) -> impl Iterator<Item = String> {
 
 /// Adds a test of the first sample, with the row that it becomes.
 fn add_test(text: &mut String, sampled: &Sampled) -> Outcome {
-    let plan = Plan::load(&sampled.name, text, &Values::default(), &bind::registry(Path::new("")))?;
+    let plan = Plan::load(
+        &sampled.name,
+        text,
+        &Values::default(),
+        &bind::registry(&bind::table_store(Path::new(""))),
+    )?;
     let (Some(flow), Some(sample)) =
         (plan.flow(sampled.flow), sampled.samples.iter().find(|sample| sample.is_object()))
     else {

@@ -74,16 +74,13 @@ fn list_offset(
     })
 }
 
-pub(in crate::broker) fn offset_commit(
-    state: &State,
-    request: OffsetCommitRequest,
-) -> io::Result<OffsetCommitResponse> {
+pub(in crate::broker) fn offset_commit(state: &State, request: OffsetCommitRequest) -> OffsetCommitResponse {
     let (group, member) = (request.group_id.to_string(), request.member_id.to_string());
     let generation = request.generation_id_or_member_epoch;
     let now = Instant::now();
     let allowed = state.groups.lock().entry(&group, now).may_commit(&member, generation, now);
     let mut commits = Vec::new();
-    let mut topics = Vec::new();
+    let mut topics: Vec<OffsetCommitResponseTopic> = Vec::new();
     for topic in request.topics {
         let known = state.topics.get(&topic.name).map_or(0, |found| found.partitions.len());
         let mut partitions = Vec::new();
@@ -109,8 +106,13 @@ pub(in crate::broker) fn offset_commit(
         }
         topics.push(OffsetCommitResponseTopic::default().with_name(topic.name).with_partitions(partitions));
     }
-    block_in_place(|| state.offsets.lock().commit(commits))?;
-    Ok(OffsetCommitResponse::default().with_topics(topics))
+    if let Err(error) = block_in_place(|| state.offsets.lock().commit(commits)) {
+        state.say_disk_failed(&error);
+        for partition in topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+            partition.error_code = ResponseError::KafkaStorageError.code();
+        }
+    }
+    OffsetCommitResponse::default().with_topics(topics)
 }
 
 pub(in crate::broker) fn offset_fetch(state: &State, request: OffsetFetchRequest) -> OffsetFetchResponse {

@@ -1,0 +1,116 @@
+//! The driver's errors in our words: whose fault, whether waiting helps, what to do next.
+
+use millstream_core::{Error, TableConnection};
+use scylla::errors::{
+    ConnectionError, ConnectionPoolError, ConnectionSetupRequestErrorKind, DbError, ExecutionError,
+    MetadataError, NewSessionError, PrepareError, RequestAttemptError,
+};
+
+/// What a failed request means for who asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Meaning {
+    /// The service is down or overloaded, or the answer was lost.
+    Passing,
+    /// The server refuses what it was sent.
+    Refused,
+    /// The server refuses who sent it, or has no such table.
+    Lasting,
+}
+
+/// What an error of a request means.
+pub(super) fn meaning(error: &ExecutionError) -> Meaning {
+    match db_error(error) {
+        Some((DbError::Invalid | DbError::SyntaxError | DbError::FunctionFailure { .. }, _)) => {
+            Meaning::Refused
+        }
+        Some((DbError::Unauthorized | DbError::AuthenticationError | DbError::ConfigError, _)) => {
+            Meaning::Lasting
+        }
+        Some(_) => Meaning::Passing,
+        None => match error {
+            // The row cannot be put into a request at all.
+            ExecutionError::BadQuery(_) => Meaning::Refused,
+            _ => Meaning::Passing,
+        },
+    }
+}
+
+fn db_error(error: &ExecutionError) -> Option<(&DbError, &str)> {
+    let attempt = match error {
+        ExecutionError::LastAttemptError(attempt) => attempt,
+        ExecutionError::PrepareError(PrepareError::AllAttemptsFailed { first_attempt, .. }) => first_attempt,
+        _ => return None,
+    };
+    match attempt {
+        RequestAttemptError::DbError(error, message) => Some((error, message)),
+        _ => None,
+    }
+}
+
+/// What the server says, without what the driver says about it.
+pub(super) fn words(error: &ExecutionError) -> String {
+    match db_error(error) {
+        Some((_, message)) => message.to_owned(),
+        None => error.to_string(),
+    }
+}
+
+/// `what` was attempted when `error` came.
+pub(super) fn explain(what: &str, error: &ExecutionError) -> Error {
+    let message = format!("{what}: {}", words(error));
+    match meaning(error) {
+        Meaning::Passing => Error::passing(message).help(help_in_passing(error)),
+        Meaning::Refused => Error::lasting(message),
+        Meaning::Lasting => Error::lasting(message).help("may the user of `cassandra.username` do that?"),
+    }
+}
+
+fn help_in_passing(error: &ExecutionError) -> &'static str {
+    match db_error(error) {
+        Some((DbError::Unavailable { .. }, _)) => {
+            "too few copies are reachable for the consistency that `consistency:` asks"
+        }
+        Some((DbError::Overloaded | DbError::WriteTimeout { .. }, _)) => "Cassandra has too much to do",
+        _ => "is Cassandra running, and reachable from here?",
+    }
+}
+
+/// Why there is no session.
+pub(super) fn of_connecting(connection: &TableConnection, error: &NewSessionError) -> Error {
+    let hosts = &connection.hosts;
+    let NewSessionError::MetadataError(MetadataError::ConnectionPoolError(ConnectionPoolError::Broken {
+        last_connection_error,
+        ..
+    })) = error
+    else {
+        let message = format!("Cassandra at {hosts} does not answer: {error}");
+        return match error {
+            NewSessionError::FailedToResolveAnyHostname(names) => {
+                Error::passing(format!("there is no host {}", names.join(" or ")))
+                    .help("is `cassandra.hosts` written right?")
+            }
+            NewSessionError::EmptyKnownNodesList | NewSessionError::IllegalConfig(_) => Error::user(message),
+            _ => Error::passing(message).help("is Cassandra running, and reachable from here?"),
+        };
+    };
+    match last_connection_error {
+        ConnectionError::ConnectionSetupRequestError(setup) => match &setup.error {
+            ConnectionSetupRequestErrorKind::DbError(DbError::AuthenticationError, message) => {
+                Error::lasting(format!("Cassandra at {hosts} does not let us in: {message}"))
+                    .help("are `cassandra.username` and `cassandra.password` right?")
+            }
+            ConnectionSetupRequestErrorKind::MissingAuthentication => {
+                Error::lasting(format!("Cassandra at {hosts} asks for a password"))
+                    .help("set `cassandra.username` and `cassandra.password`")
+            }
+            other => Error::passing(format!("Cassandra at {hosts} does not take the connection: {other}"))
+                .help("is that a CQL port, and does it speak TLS exactly where `cassandra.tls` is set?"),
+        },
+        ConnectionError::IoError(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+            Error::lasting(format!("no TLS with Cassandra at {hosts}: {error}"))
+                .help("is `cassandra.tls.ca` the authority that signed the server's certificate?")
+        }
+        other => Error::passing(format!("Cassandra at {hosts} does not answer: {other}"))
+            .help("is Cassandra running, and reachable from here?"),
+    }
+}

@@ -1,0 +1,228 @@
+//! Writes rows: many at a time, small batches for those that live on the same nodes. A row counts as
+//! written when the cluster has acknowledged it; what it did not is tried again.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use millstream_core::cql::{RowReader, Table};
+use millstream_core::{Error, Nulls, Reason, Result, RowSink, Rows, TableConnection, TableSettings, Written};
+use scylla::client::session::Session;
+use scylla::errors::ExecutionError;
+use scylla::statement::batch::{Batch, BatchType};
+use scylla::statement::prepared::PreparedStatement;
+
+use super::connect::connect;
+use super::errors::{self, Meaning, explain};
+use super::row::BoundRow;
+use super::schema;
+
+/// Requests under way at once.
+const REQUESTS_MAX: usize = 128;
+/// Rows of one batch, and their bytes: below what Cassandra warns of (5 KiB).
+const BATCH_ROWS_MAX: usize = 10;
+const BATCH_BYTES_MAX: usize = 4 << 10;
+/// How long to wait before rows that were not acknowledged are tried again, while others are.
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
+/// Rows of one table.
+pub(super) struct CassandraSink {
+    connection: TableConnection,
+    settings: TableSettings,
+    table: Table,
+    open: Option<Open>,
+}
+
+/// A session with everything prepared.
+struct Open {
+    session: Session,
+    insert: PreparedStatement,
+    /// Batches of the statement, by how many rows they take.
+    batches: Vec<Batch>,
+}
+
+impl CassandraSink {
+    pub(super) fn new(connection: TableConnection, settings: TableSettings, table: Table) -> Self {
+        Self { connection, settings, table, open: None }
+    }
+
+    /// The statement that writes a row, every value and then the write time as parameters.
+    fn insert(&self) -> String {
+        let columns: Vec<_> = self.table.columns.iter().map(|column| schema::quoted(&column.name)).collect();
+        let ttl = self.settings.ttl.map(|ttl| format!(" AND TTL {}", ttl.0.as_secs().max(1)));
+        format!(
+            "INSERT INTO {}.{} ({}) VALUES ({}) USING TIMESTAMP ?{}",
+            schema::quoted(&self.table.keyspace),
+            schema::quoted(&self.table.name),
+            columns.join(", "),
+            vec!["?"; columns.len()].join(", "),
+            ttl.unwrap_or_default(),
+        )
+    }
+}
+
+#[async_trait]
+impl RowSink for CassandraSink {
+    async fn prepare(&mut self) -> Result<()> {
+        let session = connect(&self.connection, self.settings.consistency).await?;
+        schema::ensure(&session, &self.connection, &self.table).await?;
+        let prepared = session.prepare(self.insert()).await;
+        let mut insert =
+            prepared.map_err(|e| explain(&format!("preparing to write table {}", self.table), &e.into()))?;
+        // The write time makes a row that is written twice the same row.
+        insert.set_is_idempotent(true);
+        let batches = (0..=BATCH_ROWS_MAX).map(|rows| {
+            let statements = vec![insert.clone().into(); rows];
+            let mut batch = Batch::new_with_statements(BatchType::Unlogged, statements);
+            batch.set_is_idempotent(true);
+            batch
+        });
+        self.open = Some(Open { session, batches: batches.collect(), insert });
+        Ok(())
+    }
+
+    async fn write(&mut self, rows: &Rows<'_>) -> Result<Written> {
+        let open =
+            self.open.as_ref().ok_or_else(|| Error::ours("a table is written before it is prepared"))?;
+        let writer = Writer {
+            open,
+            table: &self.table,
+            reader: RowReader::new(&self.table, rows.batch),
+            nulls: self.settings.nulls,
+            rows,
+        };
+        writer.write().await
+    }
+}
+
+/// Rows that go out in one request.
+type Unit = Vec<u32>;
+
+/// A batch of rows on its way.
+struct Writer<'a> {
+    open: &'a Open,
+    table: &'a Table,
+    reader: RowReader<'a>,
+    nulls: Nulls,
+    rows: &'a Rows<'a>,
+}
+
+impl Writer<'_> {
+    async fn write(&self) -> Result<Written> {
+        let mut written = Written::default();
+        let mut waiting = self.units(&mut written);
+        let mut wait = FIRST_WAIT;
+        let mut refused = Vec::new();
+        while !waiting.is_empty() {
+            let mut passing = None;
+            let mut again = Vec::new();
+            let mut acknowledged = 0;
+            let requests = waiting.into_iter().map(|unit| async {
+                let sent = self.send(&unit).await;
+                (unit, sent)
+            });
+            let mut requests = futures::stream::iter(requests).buffer_unordered(REQUESTS_MAX);
+            while let Some((unit, sent)) = requests.next().await {
+                match sent {
+                    Ok(()) => acknowledged += unit.len() as u64,
+                    Err(error) => match errors::meaning(&error) {
+                        Meaning::Passing => {
+                            passing = Some(error);
+                            again.push(unit);
+                        }
+                        Meaning::Refused if unit.len() > 1 => again.extend(unit.iter().map(|row| vec![*row])),
+                        Meaning::Refused => refused.push((unit[0], errors::words(&error))),
+                        Meaning::Lasting => return Err(explain(&self.what(), &error)),
+                    },
+                }
+            }
+            written.written += acknowledged;
+            waiting = again;
+            if let Some(error) = passing {
+                // Where nothing at all gets through it is the engine's turn to wait, and to say so.
+                if acknowledged == 0 {
+                    return Err(explain(&self.what(), &error));
+                }
+                tracing::debug!("{} rows of {} are tried again: {error}", waiting.len(), self.table);
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(LONGEST_WAIT);
+            }
+        }
+        if !refused.is_empty() {
+            // Is it the row, or has the table changed under us?
+            schema::compare(&self.open.session, self.table).await?;
+            let reasons = refused.into_iter().map(|(row, words)| (row, reason(&words), words));
+            written.refused.extend(reasons);
+        }
+        Ok(written)
+    }
+
+    fn what(&self) -> String {
+        format!("writing table {}", self.table)
+    }
+
+    /// The rows as requests; those that no table takes are refused at once.
+    fn units(&self, written: &mut Written) -> Vec<Unit> {
+        let cluster = self.open.session.get_cluster_state();
+        let is_alone = cluster.get_nodes_info().len() <= 1;
+        // By the nodes that they live on: the batch that is open and its bytes.
+        let mut open: BTreeMap<Vec<uuid::Uuid>, (Unit, usize)> = BTreeMap::new();
+        let mut units = Vec::new();
+        for at in 0..self.rows.write_times.len() as u32 {
+            let row = match self.row(at) {
+                Ok(row) => row,
+                Err((reason, detail)) => {
+                    written.refused.push((at, reason, detail));
+                    continue;
+                }
+            };
+            let mut nodes = Vec::new();
+            if !is_alone && let Ok(Some(token)) = self.open.insert.calculate_token(&row) {
+                let (keyspace, table) = (&self.table.keyspace, &self.table.name);
+                nodes.extend(
+                    cluster.get_token_endpoints(keyspace, table, token).iter().map(|(n, _)| n.host_id),
+                );
+                nodes.sort_unstable();
+            }
+            let size = row.size_bytes();
+            let (unit, bytes) = open.entry(nodes).or_default();
+            if !unit.is_empty() && (unit.len() == BATCH_ROWS_MAX || *bytes + size > BATCH_BYTES_MAX) {
+                units.push(std::mem::take(unit));
+                *bytes = 0;
+            }
+            unit.push(at);
+            *bytes += size;
+        }
+        units.extend(open.into_values().map(|(unit, _)| unit));
+        units
+    }
+
+    fn row(&self, at: u32) -> Result<BoundRow<'_>, (Reason, String)> {
+        let at = at as usize;
+        let values = self.reader.row(at)?;
+        Ok(BoundRow {
+            table: self.table,
+            reader: &self.reader,
+            values,
+            nulls: self.nulls,
+            write_time: self.rows.write_times[at],
+        })
+    }
+
+    async fn send(&self, unit: &Unit) -> Result<(), ExecutionError> {
+        let session = &self.open.session;
+        let mut rows: Vec<_> = unit.iter().filter_map(|at| self.row(*at).ok()).collect();
+        match rows.len() {
+            1 => session.execute_unpaged(&self.open.insert, rows.remove(0)).await.map(|_| ()),
+            count => session.batch(&self.open.batches[count], rows).await.map(|_| ()),
+        }
+    }
+}
+
+/// What the server's words mean for a dead letter.
+fn reason(words: &str) -> Reason {
+    let words = words.to_lowercase();
+    if words.contains("too large") || words.contains("too big") { Reason::TooLarge } else { Reason::BadValue }
+}

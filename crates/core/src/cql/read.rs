@@ -1,0 +1,174 @@
+//! Rows read from a table as Arrow batches, in the types in which Spark reads it.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Float32Builder,
+    Float64Builder, Int8Builder, Int16Builder, Int32Builder, Int64Builder, RecordBatch, StringBuilder,
+    TimestampMicrosecondBuilder,
+};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+
+use super::{Table, Type, Value};
+
+/// The type in which Spark reads a column.
+fn spark_type(kind: Type) -> DataType {
+    match kind {
+        Type::Ascii | Type::Text | Type::Inet | Type::Timeuuid | Type::Uuid => DataType::Utf8,
+        Type::Bigint | Type::Time => DataType::Int64,
+        Type::Blob => DataType::Binary,
+        Type::Boolean => DataType::Boolean,
+        Type::Date => DataType::Date32,
+        Type::Decimal => DataType::Decimal128(38, 18),
+        Type::Double => DataType::Float64,
+        Type::Float => DataType::Float32,
+        Type::Int => DataType::Int32,
+        Type::Smallint => DataType::Int16,
+        Type::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        Type::Tinyint => DataType::Int8,
+        Type::Varint => DataType::Decimal128(38, 0),
+    }
+}
+
+/// The columns in which `table` is read.
+pub fn schema_of(table: &Table) -> SchemaRef {
+    let fields = table
+        .columns
+        .iter()
+        .map(|column| Field::new(&column.name, spark_type(column.kind), column.key.is_none()));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// Rows on their way into a batch.
+pub struct RowsBuilder {
+    schema: SchemaRef,
+    columns: Vec<Builder>,
+    count: usize,
+}
+
+impl RowsBuilder {
+    /// No rows yet of `table`.
+    pub fn new(table: &Table) -> Self {
+        let columns = table.columns.iter().map(|column| Builder::new(column.kind)).collect();
+        Self { schema: schema_of(table), columns, count: 0 }
+    }
+
+    /// Adds a row: its values in the table's order.
+    pub fn push<'a>(&mut self, values: impl IntoIterator<Item = Option<Value<'a>>>) {
+        let mut values = values.into_iter();
+        for column in &mut self.columns {
+            column.append(values.next().flatten());
+        }
+        self.count += 1;
+    }
+
+    /// The rows; none where there are none.
+    pub fn finish(self) -> Option<RecordBatch> {
+        let arrays = self.columns.into_iter().map(Builder::finish).collect();
+        let batch = RecordBatch::try_new(self.schema, arrays).expect("arrays of the schema's types");
+        (self.count > 0).then_some(batch)
+    }
+}
+
+enum Builder {
+    Text(StringBuilder),
+    Blob(BinaryBuilder),
+    Boolean(BooleanBuilder),
+    Tiny(Int8Builder),
+    Small(Int16Builder),
+    Int(Int32Builder),
+    Big(Int64Builder),
+    Float(Float32Builder),
+    Double(Float64Builder),
+    Date(Date32Builder),
+    Timestamp(TimestampMicrosecondBuilder),
+    Decimal(Decimal128Builder, i8),
+}
+
+impl Builder {
+    fn new(kind: Type) -> Self {
+        match spark_type(kind) {
+            DataType::Binary => Self::Blob(BinaryBuilder::new()),
+            DataType::Boolean => Self::Boolean(BooleanBuilder::new()),
+            DataType::Int8 => Self::Tiny(Int8Builder::new()),
+            DataType::Int16 => Self::Small(Int16Builder::new()),
+            DataType::Int32 => Self::Int(Int32Builder::new()),
+            DataType::Int64 => Self::Big(Int64Builder::new()),
+            DataType::Float32 => Self::Float(Float32Builder::new()),
+            DataType::Float64 => Self::Double(Float64Builder::new()),
+            DataType::Date32 => Self::Date(Date32Builder::new()),
+            DataType::Timestamp(..) => {
+                Self::Timestamp(TimestampMicrosecondBuilder::new().with_timezone("UTC"))
+            }
+            DataType::Decimal128(precision, scale) => {
+                let builder = Decimal128Builder::new().with_precision_and_scale(precision, scale);
+                Self::Decimal(builder.expect("a precision that Arrow has"), scale)
+            }
+            _ => Self::Text(StringBuilder::new()),
+        }
+    }
+
+    fn append(&mut self, value: Option<Value<'_>>) {
+        let number = match &value {
+            Some(Value::Integer(number)) => Some(*number),
+            _ => None,
+        };
+        let double = match &value {
+            Some(Value::Double(number)) => Some(*number),
+            _ => None,
+        };
+        match self {
+            Self::Text(builder) => match value {
+                Some(Value::Text(text)) => builder.append_value(text),
+                Some(Value::Uuid(uuid)) => builder.append_value(uuid.to_string()),
+                Some(Value::Inet(address)) => builder.append_value(address.to_string()),
+                _ => builder.append_null(),
+            },
+            Self::Blob(builder) => match value {
+                Some(Value::Blob(bytes)) => builder.append_value(bytes),
+                _ => builder.append_null(),
+            },
+            Self::Boolean(builder) => match value {
+                Some(Value::Boolean(value)) => builder.append_value(value),
+                _ => builder.append_null(),
+            },
+            Self::Decimal(builder, scale) => match value {
+                Some(Value::Decimal { unscaled, scale: from }) => {
+                    builder.append_option(rescale(unscaled, from, *scale))
+                }
+                _ => builder.append_null(),
+            },
+            Self::Tiny(builder) => builder.append_option(number.map(|n| n as i8)),
+            Self::Small(builder) => builder.append_option(number.map(|n| n as i16)),
+            Self::Int(builder) => builder.append_option(number.map(|n| n as i32)),
+            Self::Big(builder) => builder.append_option(number),
+            Self::Date(builder) => builder.append_option(number.map(|n| n as i32)),
+            Self::Timestamp(builder) => builder.append_option(number.and_then(|ms| ms.checked_mul(1000))),
+            Self::Float(builder) => builder.append_option(double.map(|n| n as f32)),
+            Self::Double(builder) => builder.append_option(double),
+        }
+    }
+
+    fn finish(self) -> ArrayRef {
+        match self {
+            Self::Text(mut builder) => Arc::new(builder.finish()),
+            Self::Blob(mut builder) => Arc::new(builder.finish()),
+            Self::Boolean(mut builder) => Arc::new(builder.finish()),
+            Self::Tiny(mut builder) => Arc::new(builder.finish()),
+            Self::Small(mut builder) => Arc::new(builder.finish()),
+            Self::Int(mut builder) => Arc::new(builder.finish()),
+            Self::Big(mut builder) => Arc::new(builder.finish()),
+            Self::Float(mut builder) => Arc::new(builder.finish()),
+            Self::Double(mut builder) => Arc::new(builder.finish()),
+            Self::Date(mut builder) => Arc::new(builder.finish()),
+            Self::Timestamp(mut builder) => Arc::new(builder.finish()),
+            Self::Decimal(mut builder, _) => Arc::new(builder.finish()),
+        }
+    }
+}
+
+/// The number with `to` digits behind the point; null where that loses digits, as in Spark.
+fn rescale(unscaled: i128, from: i8, to: i8) -> Option<i128> {
+    let shift = 10_i128.checked_pow(u32::from(from.abs_diff(to)))?;
+    if from <= to { unscaled.checked_mul(shift) } else { (unscaled % shift == 0).then(|| unscaled / shift) }
+}
