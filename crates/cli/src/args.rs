@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use chrono::{DateTime, NaiveDate};
 use clap::{Parser, Subcommand, ValueEnum};
 use millstream_core::RunValues;
+use millstream_engine::Runner;
 
 /// One file describes a pipeline: API → topic → SQL → table. Run it with everything embedded, or
 /// on real services.
@@ -240,6 +241,9 @@ pub(crate) struct FileArgs {
     /// Refuses to start anything embedded.
     #[arg(long)]
     pub(crate) no_embedded: bool,
+    /// What runs a flow this once, FLOW=native or FLOW=spark.
+    #[arg(long, value_name = "FLOW=RUNNER", value_parser = runner)]
+    pub(crate) runner: Vec<(String, Runner)>,
 }
 
 /// What a run is told beside the file.
@@ -292,6 +296,14 @@ pub(crate) enum BenchKind {
 fn period(text: &str) -> Result<std::time::Duration, String> {
     let period = millstream_core::settings::Period::parse(text);
     period.map(|period| period.0).ok_or_else(|| "write a number and ms, s, m, h or d".to_owned())
+}
+
+fn runner(text: &str) -> Result<(String, Runner), String> {
+    match text.split_once('=') {
+        Some((flow, "native")) => Ok((flow.to_owned(), Runner::Native)),
+        Some((flow, "spark")) => Ok((flow.to_owned(), Runner::Spark)),
+        _ => Err("write FLOW=native or FLOW=spark".to_owned()),
+    }
 }
 
 fn interval(text: &str) -> Result<(String, String), String> {

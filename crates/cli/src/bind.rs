@@ -11,9 +11,12 @@ use millstream_connectors::file::FileKind;
 use millstream_connectors::http::HttpKind;
 use millstream_connectors::kafka::{Connection, KafkaCursors, TopicKind};
 use millstream_connectors::stdout::StdoutKind;
-use millstream_core::{Error, Result, Scope, Sink, SinkKind, SinkPlan, TableConnection, cql, settings};
+use millstream_core::{
+    Error, RemoteFlow, Result, Scope, Sink, SinkKind, SinkPlan, TableConnection, cql, settings,
+};
 use millstream_embedded::{Broker, TableKind, TableStore};
-use millstream_engine::{Backends, Pipeline, Registry};
+use millstream_engine::{Backends, Component, Flow, Pipeline, Registry, Runner};
+use millstream_spark::{Reached, Spark};
 use schemars::{Schema, schema_for};
 use serde_json::{Map, Value, json};
 
@@ -26,9 +29,20 @@ pub(crate) fn registry(tables: &TableStore) -> Registry {
     Registry {
         sources: vec![Arc::new(HttpKind), Arc::new(TopicKind), Arc::new(FileKind)],
         sinks: vec![Arc::new(TopicKind), Arc::new(TableSinks::new(tables)), Arc::new(StdoutKind)],
-        services: vec![("kafka", schema_for!(Connection)), ("cassandra", schema_for!(TableConnection))],
+        services: vec![
+            ("kafka", schema_for!(Connection)),
+            ("cassandra", schema_for!(TableConnection)),
+            ("spark", schema_for!(millstream_spark::Connection)),
+        ],
+        spark: Some(Arc::new(Spark::new(Arc::new(reach_from_spark)))),
         cursors: Some(Arc::new(KafkaCursors::default())),
     }
+}
+
+/// How Spark's own client reaches the topic of a flow, and which topic it is.
+fn reach_from_spark(flow: &RemoteFlow) -> Result<Reached> {
+    let connection: Connection = settings::read(flow.services.get("kafka").unwrap_or(&Value::Null))?;
+    Ok(Reached { kafka: connection.java_properties()?, topic_id: connection.topic_id(&flow.topic)? })
 }
 
 /// The embedded tables of a state directory.
@@ -75,6 +89,17 @@ pub(crate) fn tables_of(services: &Map<String, Value>) -> Result<TableConnection
     match services.get("cassandra") {
         None | Some(Value::Null) => Ok(TableConnection::embedded()),
         Some(set) => settings::read(set),
+    }
+}
+
+/// The Spark that flows of a pipeline run on; none where all run natively.
+pub(crate) fn spark_of(pipeline: &Pipeline) -> Result<Option<millstream_spark::Connection>> {
+    let runner = |(name, flow, ..): &(String, Flow, Component, Component)| {
+        pipeline.runners.get(name).copied().unwrap_or(flow.runner) == Runner::Spark
+    };
+    match pipeline.services.get("spark") {
+        Some(set) if !set.is_null() && pipeline.flows.iter().any(runner) => settings::read(set).map(Some),
+        _ => Ok(None),
     }
 }
 
@@ -212,6 +237,9 @@ impl Services {
             false => tables.hosts,
         };
         backends.insert("cassandra".into(), address);
+        if let Some(spark) = spark_of(pipeline)? {
+            backends.insert("spark".into(), spark.address().to_owned());
+        }
         Ok(Self { broker, backends, settings })
     }
 

@@ -40,6 +40,7 @@ pub(crate) fn load(args: &FileArgs) -> Outcome<Loaded> {
     let folder = args.file.parent().map(Path::to_owned).unwrap_or_default();
     let state = args.state.clone().unwrap_or_else(|| folder.join(".millstream"));
     values.folder = folder;
+    values.runners = args.runner.iter().cloned().collect();
     let denied = values.variables.get("MILLSTREAM_EMBEDDED").is_some_and(|value| value == "deny");
     let start = StartOptions { no_embedded: args.no_embedded || denied, any_port: false };
     finish(&args.file.display().to_string(), &text, &values, state, start)
@@ -63,6 +64,9 @@ fn finish(path: &str, text: &str, values: &Values, state: PathBuf, start: StartO
     let tables = bind::table_store(&state);
     let registry = bind::registry(&tables);
     let plan = Plan::load(path, text, values, &registry)?;
+    for flow in values.runners.keys() {
+        plan.find_flow(flow)?;
+    }
     bind::check_services(&plan.pipeline, start)?;
     Ok(Loaded { plan, registry, tables, state, start })
 }

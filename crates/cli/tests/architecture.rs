@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use support::{millstream, output, stdout};
 
 /// Each crate and those of ours that it may use: dependencies point inwards.
-const ARROWS: [(&str, &[&str]); 6] = [
+const ARROWS: [(&str, &[&str]); 7] = [
     ("core", &[]),
     ("connectors", &["core"]),
     ("embedded", &["core"]),
     ("sql", &["core"]),
+    ("spark", &["core"]),
     ("engine", &["core", "sql"]),
-    ("cli", &["core", "connectors", "embedded", "engine", "sql"]),
+    ("cli", &["core", "connectors", "embedded", "engine", "spark", "sql"]),
 ];
 
 fn root() -> PathBuf {

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use support::numbers::{compare, numbers, page_of_numbers, write_pipeline};
 use support::{Api, millstream, output, stderr, stdout};
 

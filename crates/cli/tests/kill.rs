@@ -8,7 +8,7 @@ mod support;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use serde_json::json;
 use support::numbers::{PAGE, PAGES, compare, numbers, write_pipeline};
 use support::{millstream, output, spawn, stderr, summary};

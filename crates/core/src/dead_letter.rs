@@ -64,6 +64,8 @@ pub struct DeadLetter {
     pub reason: Reason,
     /// More for people: the column, the value, the position.
     pub detail: String,
+    /// When the original was sent, in milliseconds since 1970, where the message itself does not say.
+    pub sent_ms: Option<i64>,
     /// Where it came from, where that was no topic; part of its identity then.
     pub origin: Option<Origin>,
     /// What the whole value was, where only its beginning could be kept.
@@ -79,18 +81,27 @@ pub struct Cut {
     pub sha256: String,
 }
 
-const FLOW: &str = "millstream.flow";
-const TOPIC: &str = "millstream.topic";
-const PARTITION: &str = "millstream.partition";
-const OFFSET: &str = "millstream.offset";
-const REASON: &str = "millstream.reason";
-const DETAIL: &str = "millstream.detail";
-const URL: &str = "millstream.url";
-const RUN: &str = "millstream.run";
-const LENGTH: &str = "millstream.length";
-const SHA256: &str = "millstream.sha256";
-
 impl DeadLetter {
+    /// The header with the flow's name.
+    pub const FLOW: &str = "millstream.flow";
+    /// The header with the topic's name.
+    pub const TOPIC: &str = "millstream.topic";
+    /// The header with the partition.
+    pub const PARTITION: &str = "millstream.partition";
+    /// The header with the offset.
+    pub const OFFSET: &str = "millstream.offset";
+    /// The header with the reason.
+    pub const REASON: &str = "millstream.reason";
+    /// The header with the detail.
+    pub const DETAIL: &str = "millstream.detail";
+    /// The header with the original's timestamp in milliseconds, where the message itself could not
+    /// be given it.
+    pub const TIMESTAMP: &str = "millstream.timestamp";
+    const URL: &str = "millstream.url";
+    const RUN: &str = "millstream.run";
+    const LENGTH: &str = "millstream.length";
+    const SHA256: &str = "millstream.sha256";
+
     /// Whether a header is one of ours and not the original's.
     pub fn is_ours(name: &str) -> bool {
         name.starts_with("millstream.")
@@ -100,21 +111,24 @@ impl DeadLetter {
     pub fn headers(&self, original: &[Header]) -> Vec<Header> {
         let mut headers = original.to_vec();
         let mut add = |name: &str, value: String| headers.push((name.to_owned(), value.into_bytes()));
-        add(FLOW, self.flow.clone());
-        add(TOPIC, self.topic.clone());
-        add(PARTITION, self.partition.to_string());
-        add(OFFSET, self.offset.to_string());
-        add(REASON, self.reason.to_string());
-        add(DETAIL, self.detail.clone());
+        add(Self::FLOW, self.flow.clone());
+        add(Self::TOPIC, self.topic.clone());
+        add(Self::PARTITION, self.partition.to_string());
+        add(Self::OFFSET, self.offset.to_string());
+        add(Self::REASON, self.reason.to_string());
+        add(Self::DETAIL, self.detail.clone());
+        if let Some(sent_ms) = self.sent_ms {
+            add(Self::TIMESTAMP, sent_ms.to_string());
+        }
         if let Some(origin) = &self.origin {
-            add(URL, origin.address.clone());
+            add(Self::URL, origin.address.clone());
             if let Some(run_ms) = origin.run_ms {
-                add(RUN, run_ms.to_string());
+                add(Self::RUN, run_ms.to_string());
             }
         }
         if let Some(cut) = &self.cut {
-            add(LENGTH, cut.length_bytes.to_string());
-            add(SHA256, cut.sha256.clone());
+            add(Self::LENGTH, cut.length_bytes.to_string());
+            add(Self::SHA256, cut.sha256.clone());
         }
         headers
     }
@@ -138,16 +152,18 @@ impl DeadLetter {
             Some(String::from_utf8_lossy(value).into_owned())
         };
         Some(Self {
-            flow: text(FLOW)?,
-            topic: text(TOPIC)?,
-            partition: text(PARTITION)?.parse().ok()?,
-            offset: text(OFFSET)?.parse().ok()?,
-            reason: Reason::from_name(&text(REASON)?)?,
-            detail: text(DETAIL)?,
-            origin: text(URL)
-                .map(|address| Origin { address, run_ms: text(RUN).and_then(|run| run.parse().ok()) }),
-            cut: text(LENGTH)
-                .and_then(|length| Some(Cut { length_bytes: length.parse().ok()?, sha256: text(SHA256)? })),
+            flow: text(Self::FLOW)?,
+            topic: text(Self::TOPIC)?,
+            partition: text(Self::PARTITION)?.parse().ok()?,
+            offset: text(Self::OFFSET)?.parse().ok()?,
+            reason: Reason::from_name(&text(Self::REASON)?)?,
+            detail: text(Self::DETAIL)?,
+            sent_ms: text(Self::TIMESTAMP).and_then(|sent| sent.parse().ok()),
+            origin: text(Self::URL)
+                .map(|address| Origin { address, run_ms: text(Self::RUN).and_then(|run| run.parse().ok()) }),
+            cut: text(Self::LENGTH).and_then(|length| {
+                Some(Cut { length_bytes: length.parse().ok()?, sha256: text(Self::SHA256)? })
+            }),
         })
     }
 }
@@ -243,6 +259,7 @@ mod tests {
             offset: 41,
             reason: Reason::BadValue,
             detail: "id: 'x' is no UUID".into(),
+            sent_ms: Some(5),
             origin: Some(Origin { address: "https://example.com/users".into(), run_ms: Some(7) }),
             cut: Some(Cut { length_bytes: 9, sha256: "ab".into() }),
         };

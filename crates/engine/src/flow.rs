@@ -6,7 +6,7 @@ use millstream_core::{
     Checkpoint, Counts, Cut, DeadLetter, EachKeyLater, Error, MessageSink, Progress, Reason, Record, Records,
     Result, Rows, Sink, SinkPlan, Source, write_time,
 };
-use millstream_sql::{Decoder, encode_rows};
+use millstream_sql::{Decoder, FlowQuery, encode_rows};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
@@ -71,7 +71,7 @@ impl RunningFlow {
         stop: CancellationToken,
         drain: oneshot::Receiver<()>,
     ) -> Result<Counts> {
-        let mut worker = Worker::new(&self.planned, self.dating);
+        let mut worker = Worker::new(&self.planned, self.dating)?;
         let mut drain = std::pin::pin!(drain);
         let mut draining = false;
         let patience = self.patience.clone();
@@ -131,21 +131,28 @@ impl RunningFlow {
         Ok(counts)
     }
 
-    /// Whether too many records are dead.
     fn check_share(&self, counts: Counts) -> Result<()> {
-        match self.planned.fail_above {
-            Some(share) if share.is_exceeded(counts.dead, counts.read) => Err(Error::lasting(format!(
-                "{} of {} records are dead letters, more than {share}",
-                counts.dead, counts.read
-            ))
-            .help("`dead-letters list` says why; once the cause is mended, `dead-letters replay` sends them again")),
-            _ => Ok(()),
-        }
+        check_share(&self.planned, counts)
+    }
+}
+
+/// Whether too many records are dead.
+pub(crate) fn check_share(planned: &PlannedFlow, counts: Counts) -> Result<()> {
+    match planned.fail_above {
+        Some(share) if share.is_exceeded(counts.dead, counts.read) => Err(Error::lasting(format!(
+            "{} of {} records are dead letters, more than {share}",
+            counts.dead, counts.read
+        ))
+        .help(
+            "`dead-letters list` says why; once the cause is mended, `dead-letters replay` sends them again",
+        )),
+        _ => Ok(()),
     }
 }
 
 /// What turns records into output; it keeps nothing between batches but the last timestamps.
 struct Worker {
+    query: Arc<FlowQuery>,
     flow: String,
     topic: String,
     decoder: Decoder,
@@ -166,8 +173,9 @@ struct Batch<'r> {
 }
 
 impl Worker {
-    fn new(planned: &PlannedFlow, dating: Dating) -> Self {
-        Self {
+    fn new(planned: &PlannedFlow, dating: Dating) -> Result<Self> {
+        Ok(Self {
+            query: planned.native_query()?.clone(),
             flow: planned.name.clone(),
             topic: planned.topic(),
             decoder: Decoder::new(&planned.input),
@@ -175,13 +183,13 @@ impl Worker {
             clock: EachKeyLater::default(),
             dating,
             dead_letters_prepared: false,
-        }
+        })
     }
 
     /// Decodes, queries, and makes the messages of a topic.
     fn prepare<'r>(&mut self, records: &'r Records, now_ms: i64) -> Result<Batch<'r>> {
         let nulls_ignored = self.planned.origin.plan.nulls_ignored;
-        let (decoder, query) = (&mut self.decoder, &self.planned.query);
+        let (decoder, query) = (&mut self.decoder, &self.query);
         let processed = tokio::task::block_in_place(|| process(decoder, query, records, nulls_ignored))?;
         let mut batch =
             Batch { records, rows: processed.rows, messages: None, dead: processed.dead, written: None };
@@ -313,6 +321,7 @@ impl Worker {
                 offset: original.offset,
                 reason: *reason,
                 detail: detail.clone(),
+                sent_ms: None,
                 origin: batch.records.origin.as_deref().cloned(),
                 cut: is_cut.then(|| Cut { length_bytes: whole.len() as u64, sha256: sha256(whole) }),
             };

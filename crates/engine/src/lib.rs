@@ -15,6 +15,7 @@ mod keys;
 mod pipeline;
 mod plan;
 mod registry;
+mod remote;
 mod replay;
 mod retry;
 mod run;

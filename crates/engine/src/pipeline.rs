@@ -38,21 +38,13 @@ pub(crate) struct PipelineFile {
     cassandra: Option<Value>,
     /// The Spark that flows with `runner: spark` run on.
     #[serde(default)]
-    spark: Option<SparkConnection>,
+    spark: Option<Value>,
     /// The flows by name, in any order: a flow that reads a topic waits for those that write it.
     #[schemars(with = "BTreeMap<String, Flow>")]
     flows: Map<String, Value>,
     /// Tests of single flows, run by `millstream test`.
     #[serde(default)]
     tests: Vec<Test>,
-}
-
-/// The Spark that flows run on.
-#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct SparkConnection {
-    /// The address of its Connect server, like `sc://localhost:15002`.
-    connect: String,
 }
 
 /// A flow: one source, one query, one sink.
@@ -65,7 +57,7 @@ pub struct Flow {
     pub sql: String,
     /// Where the rows go; the first key names the kind.
     pub to: Map<String, Value>,
-    /// What runs the flow: `native`, or `spark`.
+    /// What runs the flow: `native`, or `spark` for a flow from a topic to a table.
     #[serde(default)]
     pub runner: Runner,
     /// Where records go that cannot be processed.
@@ -140,6 +132,8 @@ pub struct Pipeline {
     pub services: Map<String, Value>,
     /// The flows, in the order of the file.
     pub flows: Vec<(String, Flow, Component, Component)>,
+    /// What runs a flow this once, whatever the file says.
+    pub runners: BTreeMap<String, Runner>,
     /// The tests.
     pub tests: Vec<Test>,
     /// The file it came from.
@@ -194,11 +188,12 @@ impl Pipeline {
             }
         }
         let tests = json["tests"].as_array().into_iter().flatten();
-        let services = ["kafka", "cassandra"].map(|name| (name.to_owned(), json[name].clone()));
+        let services = ["kafka", "cassandra", "spark"].map(|name| (name.to_owned(), json[name].clone()));
         let pipeline = Self {
             name: json["name"].as_str().unwrap_or_default().to_owned(),
             services: services.into_iter().collect(),
             flows,
+            runners: values.runners.clone(),
             tests: tests.filter_map(|test| serde_json::from_value(test.clone()).ok()).collect(),
             document,
             secrets,

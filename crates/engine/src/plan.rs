@@ -8,12 +8,13 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use millstream_core::settings::Share;
 use millstream_core::{Error, SinkKind, SinkPlan, SourceKind, SourcePlan, cql};
-use millstream_sql::{FlowQuery, SqlError, parse_schema, simple_string};
+use millstream_sql::{ErrorKind, FlowQuery, SqlError, parse_schema, simple_string};
 
 use crate::diagnostic::{Diagnostic, Report};
 use crate::document::{Kind, Node};
 use crate::pipeline::{Component, Flow, Pipeline, Runner};
 use crate::registry::Registry;
+use crate::remote::RemoteMistake;
 use crate::shape::suggestion;
 use crate::values::Values;
 
@@ -48,8 +49,12 @@ pub struct PlannedFlow {
     pub origin: Origin,
     /// What they look like.
     pub input: SchemaRef,
-    /// What is done with them.
-    pub query: Arc<FlowQuery>,
+    /// What runs it.
+    pub runner: Runner,
+    /// What is done with them; none where only Spark can answer it.
+    pub query: Option<Arc<FlowQuery>>,
+    /// The query as it is written.
+    pub sql: String,
     /// Where the rows go.
     pub target: Target,
     /// Where records go that cannot be processed.
@@ -69,6 +74,14 @@ impl PlannedFlow {
             (None, SinkPlan::Table(table)) => table.to_string(),
             (None, SinkPlan::Lines(_)) => self.name.clone(),
         }
+    }
+
+    /// The query as this process runs it.
+    pub fn native_query(&self) -> millstream_core::Result<&Arc<FlowQuery>> {
+        self.query.as_ref().ok_or_else(|| {
+            Error::user(format!("flow {} has a query that only Spark answers", self.name))
+                .help("`run` and `up` have it answered there")
+        })
     }
 }
 
@@ -165,55 +178,95 @@ impl Planner<'_> {
     }
 
     fn flow(&mut self, name: &str, flow: &Flow, from: &Component, to: &Component) -> Option<PlannedFlow> {
-        let document = &self.pipeline.document;
         let (source, sink) =
             (self.registry.source(&from.kind)?.clone(), self.registry.sink(&to.kind)?.clone());
         let origin = source.plan(&from.settings).map_err(|e| self.component(&["flows", name, "from"], &e));
         let target = sink.plan(&to.settings).map_err(|e| self.component(&["flows", name, "to"], &e));
-        if flow.runner == Runner::Spark {
-            let span = document.nearest(&["flows", name, "runner"]).span.clone();
-            let message = "this version runs flows natively only";
-            self.mistakes.push(Diagnostic::error(message, span).help("take `runner: spark` away"));
-        }
         let Ok(origin) = origin else {
             self.query_alone(name, flow, from);
             return None;
         };
         let (input, upstream) = self.input(name, &origin)?;
-        let query = self.query(name, flow, &input)?;
-        self.unread(name, &origin, &query);
+        let runner = self.pipeline.runners.get(name).copied().unwrap_or(flow.runner);
+        let query = self.query(name, flow, &input, runner)?;
         let target = target.ok()?;
-        match &target {
-            SinkPlan::Topic { topic, key, timestamp } => {
-                self.topic_sink(name, topic, key, timestamp.as_deref(), query.schema());
-                if origin.is_dated && timestamp.is_none() {
-                    let message = "the newest message of a key is the one that is sent last, not the one that \
-                                   was true last";
-                    let warning = Diagnostic::warning(message, document.name_span(&["flows", name, "to"]));
-                    self.mistakes
-                        .push(warning.help("write timestamp: with the column that says when a row was true"));
-                }
-            }
-            SinkPlan::Table(table) => self.table_sink(name, table, query.schema(), &origin),
-            SinkPlan::Lines(_) => {}
+        if let Some(query) = &query {
+            self.unread(name, &origin, query);
+            self.sink(name, &origin, &target, query.schema());
         }
         let topic = origin.topic.clone().or_else(|| topic_of(to)).unwrap_or_else(|| name.to_owned());
         let dead_letter_topic =
             flow.dead_letters.topic.clone().unwrap_or_else(|| format!("{topic}.dead-letters"));
-        Some(PlannedFlow {
+        let planned = PlannedFlow {
             name: name.to_owned(),
             origin: Origin { kind: source, component: from.clone(), plan: origin },
             input,
-            query: Arc::new(query),
+            runner,
+            sql: flow.sql.clone(),
+            query: query.map(Arc::new),
             target: Target { kind: sink, component: to.clone(), plan: target },
             dead_letter_topic,
             fail_above: flow.dead_letters.fail_above,
             upstream,
-        })
+        };
+        if runner == Runner::Spark {
+            self.check_spark(&planned);
+        }
+        Some(planned)
     }
 
-    fn query(&mut self, name: &str, flow: &Flow, input: &SchemaRef) -> Option<FlowQuery> {
-        FlowQuery::new(&flow.sql, input).map_err(|error| self.sql(name, &error)).ok()
+    /// The query as this process runs it; what it cannot answer as Spark does is a mistake, unless Spark
+    /// runs it.
+    fn query(
+        &mut self,
+        name: &str,
+        flow: &Flow,
+        input: &SchemaRef,
+        runner: Runner,
+    ) -> Option<Option<FlowQuery>> {
+        match FlowQuery::new(&flow.sql, input) {
+            Ok(query) => Some(Some(query)),
+            Err(error) if runner == Runner::Spark && error.kind == ErrorKind::Unsupported => Some(None),
+            Err(error) => {
+                self.sql(name, &error);
+                None
+            }
+        }
+    }
+
+    /// Whether Spark can run the flow.
+    fn check_spark(&mut self, planned: &PlannedFlow) {
+        let name = planned.name.as_str();
+        let runner = match &self.registry.spark {
+            Some(runner) => runner.clone(),
+            None => return,
+        };
+        match planned.remote(self.pipeline) {
+            Ok(flow) => {
+                if let Err(error) = runner.check(&flow) {
+                    self.component(&["flows", name, "runner"], &error);
+                }
+            }
+            Err(RemoteMistake::Query(error)) => self.sql(name, &error),
+            Err(RemoteMistake::Flow(error)) => self.component(&["flows", name, "runner"], &error),
+        }
+    }
+
+    fn sink(&mut self, name: &str, origin: &SourcePlan, target: &SinkPlan, columns: &SchemaRef) {
+        match target {
+            SinkPlan::Topic { topic, key, timestamp } => {
+                self.topic_sink(name, topic, key, timestamp.as_deref(), columns);
+                if origin.is_dated && timestamp.is_none() {
+                    let message = "the newest message of a key is the one that is sent last, not the one that \
+                                   was true last";
+                    let span = self.pipeline.document.name_span(&["flows", name, "to"]);
+                    let help = "write timestamp: with the column that says when a row was true";
+                    self.mistakes.push(Diagnostic::warning(message, span).help(help));
+                }
+            }
+            SinkPlan::Table(table) => self.table_sink(name, table, columns, origin),
+            SinkPlan::Lines(_) => {}
+        }
     }
 
     /// The mistakes of a query whose source has mistakes of its own, where its records are known.
@@ -223,7 +276,7 @@ impl Planner<'_> {
         if (origin.schema.is_some() || origin.topic.is_some())
             && let Some((input, _)) = self.input(name, &origin)
         {
-            self.query(name, flow, &input);
+            self.query(name, flow, &input, flow.runner);
         }
     }
 

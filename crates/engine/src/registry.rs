@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use millstream_core::{Cursors, SinkKind, SourceKind};
+use millstream_core::{Cursors, FlowRunner, SinkKind, SourceKind};
 use schemars::{Schema, schema_for};
 use serde_json::{Map, Value, json};
 
@@ -18,6 +18,8 @@ pub struct Registry {
     pub sinks: Vec<Arc<dyn SinkKind>>,
     /// Services by the name under which a file sets them up, with the schema of their settings.
     pub services: Vec<(&'static str, Schema)>,
+    /// What runs the flows with `runner: spark`.
+    pub spark: Option<Arc<dyn FlowRunner>>,
     /// Where incremental sources keep how far they have come.
     pub cursors: Option<Arc<dyn Cursors>>,
 }

@@ -14,8 +14,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::flow::{Dating, FlowState, RunningFlow};
+use crate::pipeline::Runner;
 use crate::plan::{Plan, PlannedFlow};
 use crate::registry::Registry;
+use crate::remote::{RemoteMistake, WatchedFlow};
 use crate::retry::Patience;
 
 /// The services that a run uses, by name, each with its address for people.
@@ -119,8 +121,6 @@ pub async fn run(
     let mut work = Work { tasks: JoinSet::new(), waiting: BTreeMap::new() };
     for (planned, sink, patience) in opened {
         let failed = |e: Error| e.at(format!("flow {}", planned.name));
-        let source = open_source(&scope(planned), planned, &patience).await.map_err(failed)?;
-        let dead_letters = open_dead_letters(&scope(planned), planned, registry).await.map_err(failed)?;
         let (drain, drained) = oneshot::channel();
         let upstream: Vec<_> = planned
             .upstream
@@ -132,6 +132,16 @@ pub async fn run(
             Until::Stopped => drop(drain),
             Until::Drained => work.wait(&planned.name, upstream, drain),
         }
+        if planned.runner == Runner::Spark {
+            let scope = scope(planned);
+            let watched = watch(plan, planned, registry, &scope, options.until, patience).await;
+            let watched = watched.map_err(failed)?;
+            let (name, stop) = (planned.name.clone(), options.stop.clone());
+            work.tasks.spawn(async move { (name, watched.run(stop, drained).await) });
+            continue;
+        }
+        let source = open_source(&scope(planned), planned, &patience).await.map_err(failed)?;
+        let dead_letters = open_dead_letters(&scope(planned), planned, registry).await.map_err(failed)?;
         let flow = RunningFlow {
             planned: planned.clone(),
             source,
@@ -164,6 +174,29 @@ pub async fn run(
         (planned.name.clone(), FlowSummary { counts: state.counts, error })
     });
     Ok(summaries.collect())
+}
+
+/// Makes what a flow on Spark needs and cannot make itself, its table and the topic of its dead letters.
+async fn watch(
+    plan: &Plan,
+    planned: &PlannedFlow,
+    registry: &Registry,
+    scope: &Scope,
+    until: Until,
+    patience: Patience,
+) -> Result<WatchedFlow> {
+    let runner = registry.spark.clone().ok_or_else(|| Error::ours("nothing runs flows on Spark"))?;
+    let flow = planned.remote(&plan.pipeline).map_err(|mistake| match mistake {
+        RemoteMistake::Query(error) => Error::user(error.to_string()),
+        RemoteMistake::Flow(error) => error,
+    })?;
+    let mut dead_letters = open_dead_letters(scope, planned, registry).await?;
+    let mut attempts = patience.begin();
+    while let Err(error) = dead_letters.prepare().await {
+        attempts.wait(error).await?;
+    }
+    drop(attempts);
+    Ok(WatchedFlow { planned: planned.clone(), flow, runner, until, patience })
 }
 
 /// The flows at work, and those that wait for others to end before they drain.

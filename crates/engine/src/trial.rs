@@ -25,7 +25,7 @@ pub fn preview(flow: &PlannedFlow, values: &[Vec<u8>]) -> Result<Preview> {
         records.push(Record::of_value(value, offset as i64));
     }
     let mut decoder = Decoder::new(&flow.input);
-    let processed = process(&mut decoder, &flow.query, &records, flow.origin.plan.nulls_ignored)?;
+    let processed = process(&mut decoder, flow.native_query()?, &records, flow.origin.plan.nulls_ignored)?;
     let dead = processed.dead.into_iter();
     let mut dead: Vec<_> =
         dead.map(|(at, reason, detail)| (at as usize, reason.to_string(), detail)).collect();

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use crate::diagnostic::Diagnostic;
 use crate::document::{Kind, Node};
+use crate::pipeline::Runner;
 
 /// Where values come from.
 #[derive(Debug, Clone, Default)]
@@ -14,6 +15,8 @@ pub struct Values {
     pub variables: BTreeMap<String, String>,
     /// The folder that `${file:…}` is looked up from.
     pub folder: PathBuf,
+    /// What runs a flow this once instead of what the file says, by the flow's name.
+    pub runners: BTreeMap<String, Runner>,
 }
 
 /// Texts that are shown nowhere.
@@ -55,7 +58,7 @@ impl Values {
                 variables.insert(name.trim().to_owned(), quoted.unwrap_or(value).to_owned());
             }
         }
-        Self { variables, folder: PathBuf::new() }
+        Self { variables, ..Self::default() }
     }
 
     /// Puts values into every text of the tree.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use millstream_core::{Counts, RunValues};
 use millstream_engine::{Observer, Plan, Registry, RunOptions, Until, Values, run};
-use rand::Rng;
+use rand::RngExt;
 use support::faults::Faults;
 use support::log::{Log, LogKind};
 use support::stores::{LedgerKind, Letters, LettersKind, Table};

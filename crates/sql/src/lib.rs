@@ -9,6 +9,7 @@
 
 mod answer;
 mod bind;
+mod carry;
 mod cast;
 mod error;
 mod flow;
@@ -21,9 +22,10 @@ mod syntax;
 mod types;
 
 pub use answer::{Answer, answer};
+pub use carry::carry;
 pub use cast::cell_text;
 pub use error::{ErrorKind, SqlError};
 pub use flow::{FlowQuery, Transformed};
-pub use json::{Decoded, Decoder, encode_rows};
+pub use json::{Decoded, Decoder, FROM_JSON, encode_rows};
 pub use query::{QueryError, TableQuery, TableReader};
-pub use types::{parse_schema, simple_string};
+pub use types::{parse_schema, schema_ddl, simple_string};

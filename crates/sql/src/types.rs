@@ -54,6 +54,35 @@ pub fn simple_string(kind: &DataType) -> String {
     }
 }
 
+/// A schema in Spark's DDL form, each name in backticks.
+pub fn schema_ddl(schema: &Schema) -> String {
+    let fields =
+        schema.fields().iter().map(|field| format!("{} {}", quoted(field.name()), ddl(field.data_type())));
+    fields.collect::<Vec<_>>().join(", ")
+}
+
+fn quoted(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
+}
+
+fn ddl(kind: &DataType) -> String {
+    match kind {
+        DataType::List(item) => format!("array<{}>", ddl(item.data_type())),
+        DataType::Struct(fields) => {
+            let fields =
+                fields.iter().map(|field| format!("{}: {}", quoted(field.name()), ddl(field.data_type())));
+            format!("struct<{}>", fields.collect::<Vec<_>>().join(", "))
+        }
+        DataType::Map(entries, _) => match entries.data_type() {
+            DataType::Struct(fields) => {
+                format!("map<{}, {}>", ddl(fields[0].data_type()), ddl(fields[1].data_type()))
+            }
+            _ => "map".into(),
+        },
+        other => simple_string(other),
+    }
+}
+
 /// Spark's timestamp: microseconds, a moment on the time line.
 pub(crate) fn timestamp() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
@@ -63,4 +92,16 @@ pub(crate) fn timestamp() -> DataType {
 pub(crate) fn map_of(key: DataType, value: DataType) -> DataType {
     let entries = Fields::from(vec![Field::new("key", key, false), Field::new("value", value, true)]);
     DataType::Map(Arc::new(Field::new("entries", DataType::Struct(entries), false)), false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_schema_is_written_as_it_is_read() {
+        let text =
+            "`a b` decimal(10,2), `s` struct<`x``y`: array<string>, `T`: timestamp>, `m` map<string, int>";
+        assert_eq!(schema_ddl(&parse_schema(text).expect("a schema")), text);
+    }
 }

@@ -93,7 +93,7 @@ fn query(records: u64) -> Outcome {
     let mut done = 0;
     while done < records {
         let decoded = decoder.decode(messages.iter().map(|message| Some(message.as_bytes())));
-        done += flow.query.run(&decoded.batch)?.batch.num_rows() as u64;
+        done += flow.native_query()?.run(&decoded.batch)?.batch.num_rows() as u64;
     }
     say("JSON bytes to the query's columns", done, bytes * (done / BATCH) as usize, began, cpu)?;
     Ok(())

@@ -22,14 +22,17 @@ pub(super) fn run(args: &FileArgs) -> Outcome {
             Some(topic) => format!("topic {topic}"),
             None => flow.origin.plan.address.clone(),
         };
-        let columns = flow.query.schema().fields().len();
+        let columns = match &flow.query {
+            Some(query) => format!("{} columns", query.schema().fields().len()),
+            None => "columns that only Spark knows".to_owned(),
+        };
         let may_be_null = match &flow.target.plan {
             SinkPlan::Topic { key, .. } => key.as_slice(),
             SinkPlan::Table(_) | SinkPlan::Lines(_) => &[],
         };
         let may_be_null: Vec<_> =
             may_be_null.iter().filter(|name| is_nullable(flow, name)).cloned().collect();
-        sayln!("{}: {from} → {columns} columns → {to}", flow.name);
+        sayln!("{}: {from} → {columns} → {to}", flow.name);
         if !may_be_null.is_empty() {
             sayln!("  its key {} may be null: such records become dead letters", may_be_null.join(", "));
         }
@@ -41,5 +44,7 @@ pub(super) fn run(args: &FileArgs) -> Outcome {
 }
 
 fn is_nullable(flow: &PlannedFlow, column: &str) -> bool {
-    flow.query.schema().field_with_name(column).is_ok_and(|field| field.is_nullable())
+    flow.query
+        .as_ref()
+        .is_some_and(|query| query.schema().field_with_name(column).is_ok_and(|field| field.is_nullable()))
 }

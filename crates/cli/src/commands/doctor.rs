@@ -44,6 +44,9 @@ pub(super) async fn run(args: &FileArgs) -> Outcome {
         }
     };
     say("cassandra", findings);
+    if let Some(spark) = bind::spark_of(&loaded.plan.pipeline)? {
+        say("spark", millstream_spark::examine(&spark).await);
+    }
     match worst {
         Level::Wrong => Err(Failure::Code(FAILED)),
         Level::Fine | Level::Doubtful => Ok(()),

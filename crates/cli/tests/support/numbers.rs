@@ -70,6 +70,7 @@ fn pipeline(api: &str, pages: usize) -> String {
 name: kill
 kafka: {{ brokers: "${{BROKERS:-embedded:0}}" }}
 cassandra: {{ hosts: "${{HOSTS:-embedded}}" }}
+spark: {{ connect: "${{SPARK:-sc://localhost:15002}}", checkpoints: "${{CHECKPOINTS:-}}" }}
 flows:
   fetch:
     from: {{ http: "{api}", every: 0ms, times: {pages}, schema: "id STRING, n BIGINT, a STRING, b STRING" }}

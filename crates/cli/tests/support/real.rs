@@ -1,6 +1,8 @@
 //! Real services, started by `dev/services`, that a test may kill, pause and cut off.
 
-use std::collections::BTreeMap;
+#![allow(dead_code, reason = "each test uses its part of it")]
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard};
@@ -38,6 +40,26 @@ pub(crate) fn cassandra_port() -> u16 {
     port("CASSANDRA_PORT", 9042)
 }
 
+pub(crate) fn spark_port() -> u16 {
+    port("SPARK_CONNECT_PORT", 15002)
+}
+
+/// The rows that Cassandra gives, each as a line.
+pub(crate) fn cells(sql: &str) -> BTreeSet<String> {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let address = format!("localhost:{}", cassandra_port());
+        let session = SessionBuilder::new().known_node(address).build().await.expect("a session");
+        let rows = session.query_iter(sql, ()).await.expect("answers");
+        let mut rows = rows.rows_stream::<scylla::value::Row>().expect("rows");
+        let mut lines = BTreeSet::new();
+        while let Some(row) = rows.try_next().await.expect("a row") {
+            lines.insert(format!("{:?}", row.columns));
+        }
+        lines
+    })
+}
+
 /// Where the certificates of the services are.
 pub(crate) fn certificates() -> PathBuf {
     let root = std::env::var("MILLSTREAM_SERVICES_DATA").unwrap_or_else(|_| {
@@ -47,10 +69,19 @@ pub(crate) fn certificates() -> PathBuf {
     Path::new(&root).join("tls")
 }
 
+pub(crate) fn spark_master_port() -> u16 {
+    port("SPARK_MASTER_PORT", 7077)
+}
+
 /// `dev/services` with these words.
 pub(crate) fn services(words: &[&str]) -> String {
+    services_with(words, &[])
+}
+
+/// The same with more in its environment.
+pub(crate) fn services_with(words: &[&str], variables: &[(&str, &str)]) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../dev/services");
-    let said = output(Command::new(script).args(words));
+    let said = output(Command::new(script).args(words).envs(variables.iter().copied()));
     assert!(said.status.success(), "dev/services {words:?}: {}", stderr(&said));
     stdout(&said)
 }
@@ -84,6 +115,8 @@ impl Real {
         let mut command = millstream(self.path());
         command.args(words).env("BROKERS", &self.brokers).env("HOSTS", &self.hosts);
         command.env("TOPIC", &self.name).env("MILLSTREAM_EMBEDDED", "deny");
+        command.env("SPARK", format!("sc://localhost:{}", spark_port()));
+        command.env("CHECKPOINTS", self.path().join("checkpoints"));
         command
     }
 
@@ -136,6 +169,18 @@ impl Real {
         let address = format!("localhost:{}", kafka_port());
         let group = format!("{}.store", self.name);
         let (oracle, totals) = look_at_topic(&address, &self.name, &group);
+        self.compare_rows(&oracle);
+        let passed = oracle.messages - oracle.filtered - oracle.dead;
+        let counts = json!({
+            "read": oracle.messages, "passed": passed, "filtered": oracle.filtered, "dead": oracle.dead,
+            "written": passed,
+        });
+        assert_eq!(totals, counts, "every message is counted once");
+        oracle
+    }
+
+    /// Compares table and dead letters with what the topic says: each cell with its write time.
+    pub(crate) fn compare_rows(&self, oracle: &Oracle) {
         let table = self.table();
         let expected = oracle.rows.iter().map(|(id, cells)| {
             let mut cells = cells.clone();
@@ -149,13 +194,6 @@ impl Real {
         assert_eq!(different.len(), 0, "rows differ from the topic; first: {first:?}");
         let letters = self.run(&["dead-letters", "list", "kill.yaml", "--flow", "store"]);
         assert_eq!(stdout(&letters).lines().count() as u64, oracle.dead, "{}", stderr(&letters));
-        let passed = oracle.messages - oracle.filtered - oracle.dead;
-        let counts = json!({
-            "read": oracle.messages, "passed": passed, "filtered": oracle.filtered, "dead": oracle.dead,
-            "written": passed,
-        });
-        assert_eq!(totals, counts, "every message is counted once");
-        oracle
     }
 }
 

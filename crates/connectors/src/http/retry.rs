@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use rand::Rng;
+use rand::RngExt;
 
 /// The wait before the first repetition; it doubles from one to the next.
 const FIRST: Duration = Duration::from_millis(500);
@@ -12,7 +12,7 @@ const ASKED_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// The wait before repetition number `attempt` (from 0), between a half and the whole of what
 /// doubling gives, so that many clients do not come back at once.
-pub(super) fn backoff(attempt: u32, random: &mut impl Rng) -> Duration {
+pub(super) fn backoff(attempt: u32, random: &mut impl RngExt) -> Duration {
     let whole = FIRST.saturating_mul(1 << attempt.min(16)).min(LONGEST);
     whole.mul_f64(random.random_range(0.5..=1.0))
 }

@@ -128,6 +128,12 @@ fn unreachable(what: &str, code: Code, connection: Option<&Connection>, complain
         ))
         .help("set `kafka.tls` and `kafka.sasl` for what the listener at this port asks, or take them away");
     }
+    // It took the connection and gave it up, which may be seen while we are still sending.
+    if lower.contains("broken pipe") || lower.contains("connection reset") {
+        return Error::passing(format!("{what}: {} hangs up: {reason}", complaint.broker)).help(
+            "if the listener at this port speaks another protocol than we do, set `kafka.tls` and `kafka.sasl` for it; else it may just have been restarted",
+        );
+    }
     if lower.contains("failed to resolve") {
         return Error::passing(format!("{what}: {reason}")).help("is `kafka.brokers` written right?");
     }
@@ -164,5 +170,8 @@ mod tests {
             "a:1/bootstrap: Disconnected while requesting ApiVersion: might be caused by incorrect security.protocol configuration",
         );
         assert!(plain.message.contains("another protocol"), "{plain}");
+        let hung_up = said("a:1/bootstrap: Send failed: Broken pipe (after 1ms in state APIVERSION_QUERY)");
+        assert!(hung_up.message.contains("a:1 hangs up: Send failed: Broken pipe"), "{hung_up}");
+        assert!(hung_up.help.is_some_and(|help| help.contains("another protocol")));
     }
 }

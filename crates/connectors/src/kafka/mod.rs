@@ -5,6 +5,7 @@ mod connection;
 mod cursors;
 mod doctor;
 mod errors;
+mod java;
 mod reset;
 mod sink;
 mod source;

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Datelike, Utc};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use std::hash::{DefaultHasher, Hash, Hasher};
 

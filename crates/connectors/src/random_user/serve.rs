@@ -12,7 +12,7 @@ use axum::routing::get;
 use chrono::Utc;
 use millstream_core::{Error, Result};
 use parking_lot::Mutex;
-use rand::Rng;
+use rand::RngExt;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;

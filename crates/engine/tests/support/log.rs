@@ -11,7 +11,7 @@ use millstream_core::{
 };
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use schemars::{Schema, json_schema};
 use serde_json::{Value, json};
 

@@ -135,6 +135,8 @@ pub(crate) struct Query {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Select {
     pub(crate) distinct: Option<Range<usize>>,
+    /// Where the list of items begins.
+    pub(crate) items_start: usize,
     pub(crate) items: Vec<Item>,
     pub(crate) from: Option<Relation>,
     pub(crate) filter: Option<Expr>,

@@ -262,6 +262,7 @@ impl Cursor {
         if distinct.is_some() || self.is_word(0, "ALL") {
             self.advance();
         }
+        let items_start = self.span().start;
         let mut items = Vec::new();
         loop {
             items.push(self.item()?);
@@ -285,7 +286,7 @@ impl Cursor {
             }
         }
         let having = if self.word("HAVING") { Some(self.expr()?) } else { None };
-        Ok(Select { distinct, items, from, filter, group_by, having, span: self.since(start) })
+        Ok(Select { distinct, items_start, items, from, filter, group_by, having, span: self.since(start) })
     }
 
     fn item(&mut self) -> Parsed<Item> {

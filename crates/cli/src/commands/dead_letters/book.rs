@@ -76,11 +76,11 @@ impl Book {
 impl Found {
     fn new(letter: DeadLetter, record: &Record<'_>, topic: &str) -> Self {
         Self {
-            letter,
             key: record.key.map(<[u8]>::to_vec),
             value: record.value.map(<[u8]>::to_vec),
             headers: record.headers.iter().filter(|(name, _)| !DeadLetter::is_ours(name)).cloned().collect(),
-            timestamp: record.timestamp,
+            timestamp: letter.sent_ms.unwrap_or(record.timestamp),
+            letter,
             topic: topic.to_owned(),
             copies: [(record.partition, record.offset)].into_iter().collect(),
         }
@@ -112,7 +112,7 @@ pub(super) async fn settle(
         let nothing = Record { value: None, headers: &headers, partition: -1, ..Record::of_value(b"", 0) };
         topics.entry(&found.topic).or_default().push(nothing);
     }
-    let services = [("kafka".to_owned(), json!({ "brokers": connection.brokers }))].into_iter().collect();
+    let services = [("kafka".to_owned(), json!(connection))].into_iter().collect();
     let scope = Scope { services, ..Scope::default() };
     for (topic, markers) in topics {
         let settings = json!({ "topic": topic, "key": [] });

@@ -1,0 +1,113 @@
+//! How Kafka's own client, in Java, reaches a broker: a pipeline's `kafka:` in its words, for what
+//! reads topics by itself.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use millstream_core::{Error, Result};
+use rdkafka::consumer::Consumer;
+use tokio::task::block_in_place;
+
+use super::admin::ANSWER_TIMEOUT;
+use super::connection::Reached;
+use super::topic_id::topic_id;
+use super::{Connection, Mechanism, Sasl};
+
+impl Connection {
+    /// The client's properties. Certificates are read here and go along as text.
+    pub fn java_properties(&self) -> Result<BTreeMap<String, String>> {
+        if let Some(name) = self.client.keys().next() {
+            return Err(Error::user(format!(
+                "`{name}` is a setting of librdkafka, and here another client is at work"
+            ))
+            .help("take `kafka.client:` away, or run the flow natively"));
+        }
+        let mut properties = BTreeMap::new();
+        let mut set = |name: &str, value: String| properties.insert(name.to_owned(), value);
+        set("bootstrap.servers", self.brokers.clone());
+        let protocol = match (&self.sasl, &self.tls) {
+            (None, None) => "PLAINTEXT",
+            (None, Some(_)) => "SSL",
+            (Some(_), None) => "SASL_PLAINTEXT",
+            (Some(_), Some(_)) => "SASL_SSL",
+        };
+        set("security.protocol", protocol.to_owned());
+        if let Some(tls) = &self.tls {
+            if let Some(ca) = &tls.ca {
+                set("ssl.truststore.type", "PEM".to_owned());
+                set("ssl.truststore.certificates", read(ca)?);
+            }
+            if let (Some(certificate), Some(key)) = (&tls.certificate, &tls.key) {
+                set("ssl.keystore.type", "PEM".to_owned());
+                set("ssl.keystore.certificate.chain", read(certificate)?);
+                set("ssl.keystore.key", read(key)?);
+            }
+        }
+        if let Some(sasl) = &self.sasl {
+            set("sasl.mechanism", sasl.mechanism.name().to_owned());
+            set("sasl.jaas.config", login(sasl)?);
+        }
+        Ok(properties)
+    }
+
+    /// Which of several topics that had the name it is, where the broker says; none where there is no
+    /// such topic. Blocks.
+    pub fn topic_id(&self, topic: &str) -> Result<Option<String>> {
+        let mut config = self.client("millstream-look")?;
+        config.set("group.id", "millstream-look");
+        let what = format!("looking at topic {topic} on {}", self.brokers);
+        let reached = block_in_place(|| Reached::open(self, &config, topic, what))?;
+        Ok(block_in_place(|| topic_id(reached.consumer.client(), topic, ANSWER_TIMEOUT)))
+    }
+}
+
+fn login(sasl: &Sasl) -> Result<String> {
+    let class = match sasl.mechanism {
+        Mechanism::Plain => "org.apache.kafka.common.security.plain.PlainLoginModule",
+        Mechanism::ScramSha256 | Mechanism::ScramSha512 => {
+            "org.apache.kafka.common.security.scram.ScramLoginModule"
+        }
+        Mechanism::Oauthbearer => {
+            return Err(Error::user("OAUTHBEARER needs settings of the Java machines that read the topic")
+                .help("take PLAIN or SCRAM over TLS, or run the flow natively"));
+        }
+    };
+    let quoted = |text: &Option<String>| {
+        let text = text.as_deref().unwrap_or_default();
+        format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+    };
+    Ok(format!("{class} required username={} password={};", quoted(&sasl.username), quoted(&sasl.password)))
+}
+
+fn read(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).map_err(|e| {
+        Error::user(format!("cannot read {}: {e}", path.display())).help("it must be a PEM file")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_ends_nothing() {
+        let sasl = Sasl {
+            mechanism: Mechanism::Plain,
+            username: Some("alice".into()),
+            password: Some(r#"a"b\c"#.into()),
+            oauth2: None,
+        };
+        let connection = Connection { sasl: Some(sasl), ..Connection::to("a:1") };
+        let properties = connection.java_properties().expect("properties");
+        assert_eq!(properties["security.protocol"], "SASL_PLAINTEXT");
+        let login = &properties["sasl.jaas.config"];
+        assert!(login.ends_with(r#"required username="alice" password="a\"b\\c";"#), "{login}");
+    }
+
+    #[test]
+    fn settings_of_another_client_are_refused() {
+        let mut connection = Connection::to("a:1");
+        connection.client.insert("socket.keepalive.enable".into(), "true".into());
+        assert!(connection.java_properties().is_err());
+    }
+}

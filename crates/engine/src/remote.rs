@@ -1,0 +1,112 @@
+//! Flows that a cluster runs: what it is told of them, and how they are watched from here.
+
+use std::sync::Arc;
+
+use millstream_core::{Counts, Error, FlowRunner, RemoteFlow, RemoteRun, RemoteUntil, Result, SinkPlan};
+use millstream_sql::{FROM_JSON, SqlError, carry, schema_ddl};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use crate::flow::check_share;
+use crate::pipeline::Pipeline;
+use crate::plan::PlannedFlow;
+use crate::retry::Patience;
+use crate::run::Until;
+
+/// Why a flow cannot be handed to a cluster.
+pub(crate) enum RemoteMistake {
+    /// Its query.
+    Query(SqlError),
+    /// Anything else of it.
+    Flow(Error),
+}
+
+impl PlannedFlow {
+    /// What a cluster is told of the flow.
+    pub(crate) fn remote(&self, pipeline: &Pipeline) -> Result<RemoteFlow, RemoteMistake> {
+        let refused = |what: &str| {
+            let error = Error::user(format!("on Spark a flow reads a topic and writes a table: {what}"));
+            Err(RemoteMistake::Flow(error.help("take `runner: spark` away: it runs natively")))
+        };
+        let Some(topic) = self.origin.plan.topic.clone() else {
+            return refused("this one reads no topic");
+        };
+        let SinkPlan::Table(table) = self.target.plan.clone() else {
+            return refused("Spark cannot date the messages that it sends");
+        };
+        Ok(RemoteFlow {
+            pipeline: pipeline.name.clone(),
+            flow: self.name.clone(),
+            services: pipeline.services.clone(),
+            topic,
+            schema: schema_ddl(&self.input),
+            reading: FROM_JSON,
+            nulls_ignored: self.origin.plan.nulls_ignored,
+            sql: carry(&self.sql, RemoteFlow::PLACE).map_err(RemoteMistake::Query)?,
+            table,
+            sink: self.target.component.settings.clone(),
+            dead_letter_topic: self.dead_letter_topic.clone(),
+        })
+    }
+}
+
+/// A flow that a cluster runs, watched from here.
+pub(crate) struct WatchedFlow {
+    pub(crate) planned: PlannedFlow,
+    pub(crate) flow: RemoteFlow,
+    pub(crate) runner: Arc<dyn FlowRunner>,
+    pub(crate) until: Until,
+    pub(crate) patience: Patience,
+}
+
+impl WatchedFlow {
+    /// Starts the flow there and watches it until it ends or `stop` is set. One that drains waits for
+    /// `drain`, which fires when the flows that write its topic have ended.
+    pub(crate) async fn run(self, stop: CancellationToken, drain: oneshot::Receiver<()>) -> Result<Counts> {
+        let until = match self.until {
+            Until::Drained => {
+                tokio::select! {
+                    () = stop.cancelled() => return Ok(Counts::default()),
+                    _ = drain => RemoteUntil::Drained,
+                }
+            }
+            Until::Stopped => RemoteUntil::Stopped,
+        };
+        let mut attempts = self.patience.begin();
+        loop {
+            let before = self.read();
+            let watched = match self.runner.start(&self.flow, until).await {
+                Ok(mut run) => self.watch(run.as_mut(), &stop).await,
+                Err(error) => Err(error),
+            };
+            let Err(error) = watched else { break };
+            // What it has done is done: the next start goes on behind it.
+            if self.read() > before {
+                attempts = self.patience.begin();
+            }
+            attempts.wait(error).await?;
+        }
+        drop(attempts);
+        let counts = self.patience.state.lock().counts;
+        check_share(&self.planned, counts)?;
+        Ok(counts)
+    }
+
+    fn read(&self) -> u64 {
+        self.patience.state.lock().counts.read
+    }
+
+    async fn watch(&self, run: &mut dyn RemoteRun, stop: &CancellationToken) -> Result<()> {
+        loop {
+            let next = tokio::select! {
+                biased;
+                () = stop.cancelled() => return run.stop().await,
+                next = run.next() => next?,
+            };
+            match next {
+                Some(counts) => self.patience.state.lock().counts += counts,
+                None => return Ok(()),
+            }
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! A streaming query on the server: started, found again, watched, stopped.
+
+use std::collections::HashMap;
+
+use millstream_core::{Error, Result};
+use serde::Deserialize;
+use spark_connect_proto::execute_plan_response::ResponseType;
+use spark_connect_proto::streaming_query_command::Command;
+use spark_connect_proto::streaming_query_command_result::ResultType;
+use spark_connect_proto::streaming_query_manager_command_result::ResultType as ManagerResult;
+use spark_connect_proto::write_stream_operation_start::Trigger;
+use spark_connect_proto::{self as proto, command};
+
+use crate::session::Session;
+
+/// What a query is to do.
+pub(crate) struct Start {
+    pub(crate) name: String,
+    pub(crate) input: proto::Relation,
+    pub(crate) format: &'static str,
+    pub(crate) options: HashMap<String, String>,
+    /// Whether it ends when it has read what is there now.
+    pub(crate) drains: bool,
+}
+
+/// A query by its name on the server.
+#[derive(Debug, Clone)]
+pub(crate) struct Query {
+    name: String,
+    id: proto::StreamingQueryInstanceId,
+}
+
+impl Query {
+    /// Starts it; what its checkpoint says is done is not done again.
+    pub(crate) async fn start(session: &Session, start: Start) -> Result<Self> {
+        let what = format!("starting the query {}", start.name);
+        let operation = proto::WriteStreamOperationStart {
+            input: Some(start.input),
+            format: start.format.to_owned(),
+            options: start.options,
+            output_mode: "append".to_owned(),
+            query_name: start.name.clone(),
+            trigger: Some(match start.drains {
+                true => Trigger::AvailableNow(true),
+                false => Trigger::ProcessingTimeInterval("0 seconds".to_owned()),
+            }),
+            ..proto::WriteStreamOperationStart::default()
+        };
+        let command = command::CommandType::WriteStreamOperationStart(operation);
+        for answer in session.execute(&what, command).await? {
+            if let ResponseType::WriteStreamOperationStartResult(started) = answer
+                && let Some(id) = started.query_id
+            {
+                return Ok(Self { name: start.name, id });
+            }
+        }
+        Err(Error::ours(format!("{what}: Spark does not name the query")))
+    }
+
+    /// The queries of the session that are at work.
+    pub(crate) async fn active(session: &Session) -> Result<Vec<Self>> {
+        let command = proto::StreamingQueryManagerCommand {
+            command: Some(proto::streaming_query_manager_command::Command::Active(true)),
+        };
+        let command = command::CommandType::StreamingQueryManagerCommand(command);
+        let mut found = Vec::new();
+        for answer in session.execute("looking for queries", command).await? {
+            let ResponseType::StreamingQueryManagerCommandResult(answer) = answer else { continue };
+            if let Some(ManagerResult::Active(active)) = answer.result_type {
+                let queries = active.active_queries.into_iter();
+                found.extend(queries.filter_map(|query| Some(Self { name: query.name?, id: query.id? })));
+            }
+        }
+        Ok(found)
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it is still at work.
+    pub(crate) async fn is_active(&self, session: &Session) -> Result<bool> {
+        match self.ask(session, Command::Status(true)).await? {
+            Some(ResultType::Status(status)) => Ok(status.is_active),
+            _ => Err(Error::ours(format!("Spark says nothing of the query {}", self.name))),
+        }
+    }
+
+    /// Why it has ended, where that was no end in order.
+    pub(crate) async fn exception(&self, session: &Session) -> Result<Option<String>> {
+        match self.ask(session, Command::Exception(true)).await? {
+            Some(ResultType::Exception(exception)) => {
+                Ok(exception.exception_message.map(|message| match exception.stack_trace {
+                    Some(trace) => format!("{message}\n{trace}"),
+                    None => message,
+                }))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// What it did in the batches that it remembers, oldest first.
+    pub(crate) async fn progress(&self, session: &Session) -> Result<Vec<Progress>> {
+        match self.ask(session, Command::RecentProgress(true)).await? {
+            Some(ResultType::RecentProgress(recent)) => recent
+                .recent_progress_json
+                .iter()
+                .map(|json| {
+                    serde_json::from_str(json)
+                        .map_err(|e| Error::ours(format!("cannot read the progress of Spark: {e}: {json}")))
+                })
+                .collect(),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Ends it at once; the batch in hand is done again by the next start.
+    pub(crate) async fn stop(&self, session: &Session) -> Result<()> {
+        self.ask(session, Command::Stop(true)).await.map(|_| ())
+    }
+
+    async fn ask(&self, session: &Session, command: Command) -> Result<Option<ResultType>> {
+        let command =
+            proto::StreamingQueryCommand { query_id: Some(self.id.clone()), command: Some(command) };
+        let command = command::CommandType::StreamingQueryCommand(command);
+        let what = format!("asking for the query {}", self.name);
+        for answer in session.execute(&what, command).await? {
+            if let ResponseType::StreamingQueryCommandResult(answer) = answer {
+                return Ok(answer.result_type);
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// What a query did in one batch, as Spark reports it.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Progress {
+    pub(crate) batch_id: i64,
+    /// What was counted, by the name under which it was.
+    pub(crate) observed_metrics: HashMap<String, Observed>,
+}
+
+/// Numbers, and beside them what each is called.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(crate) struct Observed {
+    pub(crate) values: Vec<u64>,
+    pub(crate) schema: ObservedSchema,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(crate) struct ObservedSchema {
+    pub(crate) fields: Vec<ObservedField>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(crate) struct ObservedField {
+    pub(crate) name: String,
+}
+
+impl Progress {
+    /// A number that was counted; 0 where nothing was.
+    pub(crate) fn metric(&self, of: &str, name: &str) -> u64 {
+        let Some(observed) = self.observed_metrics.get(of) else { return 0 };
+        let named = observed.schema.fields.iter().zip(&observed.values);
+        named.into_iter().find(|(field, _)| field.name == name).map_or(0, |(_, value)| *value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_is_read_as_spark_writes_it() {
+        let json = r#"{"id":"a","batchId":3,"numInputRows":5,"sources":[],"observedMetrics":{"read":{"values":[5,4],"schema":{"type":"struct","fields":[{"name":"read","type":"long"},{"name":"readable","type":"long"}]}}}}"#;
+        let progress: Progress = serde_json::from_str(json).expect("progress");
+        assert_eq!((progress.batch_id, progress.metric("read", "readable")), (3, 4));
+        assert_eq!(progress.metric("checked", "rows"), 0);
+    }
+}

@@ -1,0 +1,268 @@
+//! A flow at work on Spark: two queries over one plan, one that writes rows and one that writes dead
+//! letters, started, counted and stopped as one.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use millstream_core::{Counts, Error, RemoteFlow, RemoteRun, RemoteUntil, Result, TableConnection, settings};
+
+use crate::connection::Connection;
+use crate::query::{Progress, Query, Start};
+use crate::session::{Session, counted, sql, stream};
+use crate::{Reached, cassandra, errors, statements};
+
+/// How often Spark is asked how far it is.
+const ASK_EVERY: Duration = Duration::from_millis(500);
+/// Messages of one batch, where the file does not say: some seconds of work.
+const BATCH_MESSAGES_MAX: u64 = 200_000;
+
+/// A flow's two queries.
+pub(crate) struct SparkRun {
+    session: Session,
+    rows: Query,
+    dead: Query,
+    /// The last batch of the rows' query that is counted.
+    counted: Option<i64>,
+}
+
+impl SparkRun {
+    /// Starts the queries of a flow, or finds those that are at work.
+    pub(crate) async fn start(flow: &RemoteFlow, reached: &Reached, until: RemoteUntil) -> Result<Self> {
+        let connection = Connection::of(flow)?;
+        let name = format!("{}.{}", flow.pipeline, flow.flow);
+        let session = Session::open(&connection, &name).await?;
+        session.set_up().await?;
+        let active = Query::active(&session).await?;
+        let find = |name: &str| active.iter().find(|query| query.name() == name).cloned();
+        let (rows_name, dead_name) = (name.clone(), format!("{name} dead letters"));
+        let plan = Planned { flow, connection: &connection, reached, drains: until == RemoteUntil::Drained };
+        let (rows, dead) = match (find(&rows_name), find(&dead_name)) {
+            (Some(rows), Some(dead)) if until == RemoteUntil::Stopped => (rows, dead),
+            (rows, dead) => {
+                // One alone is left of a start that was cut off, and one that streams never drains.
+                for query in rows.iter().chain(&dead) {
+                    query.stop(&session).await?;
+                }
+                plan.make_views(&session, Metrics::Counted).await?;
+                let columns = plan.columns(&session).await?;
+                let rows = Query::start(&session, plan.rows(&rows_name, &columns)?).await?;
+                plan.make_views(&session, Metrics::None).await?;
+                plan.columns(&session).await?;
+                let dead = Query::start(&session, plan.dead_letters(&dead_name)?).await?;
+                (rows, dead)
+            }
+        };
+        Ok(Self { session, rows, dead, counted: None })
+    }
+
+    /// What became of records in batches that are not counted yet.
+    async fn count(&mut self) -> Result<Counts> {
+        let mut counts = Counts::default();
+        for progress in self.rows.progress(&self.session).await? {
+            if self.counted.is_some_and(|counted| progress.batch_id <= counted) {
+                continue;
+            }
+            counts += counts_of(&progress);
+            // A batch that reads nothing is reported with the number of the next one.
+            if progress.metric(READ, "read") > 0 {
+                self.counted = Some(progress.batch_id);
+            }
+        }
+        Ok(counts)
+    }
+
+    /// Whether both queries have ended; an error where one could not go on.
+    async fn have_ended(&self) -> Result<bool> {
+        let mut ended = true;
+        for query in [&self.rows, &self.dead] {
+            if query.is_active(&self.session).await? {
+                ended = false;
+            } else if let Some(message) = query.exception(&self.session).await? {
+                return Err(errors::of_query(&message));
+            }
+        }
+        Ok(ended)
+    }
+}
+
+/// The names of what is counted.
+const READ: &str = "millstream_read";
+const CHECKED: &str = "millstream_checked";
+
+fn counts_of(progress: &Progress) -> Counts {
+    let read = progress.metric(READ, "read");
+    let (readable, ignored) = (progress.metric(READ, "readable"), progress.metric(READ, "ignored"));
+    let (rows, passed) = (progress.metric(CHECKED, "rows"), progress.metric(CHECKED, "passed"));
+    let filtered = readable.saturating_sub(rows) + ignored;
+    Counts { read, passed, filtered, dead: read.saturating_sub(filtered + passed), written: passed }
+}
+
+#[async_trait]
+impl RemoteRun for SparkRun {
+    async fn next(&mut self) -> Result<Option<Counts>> {
+        // Asked before the counts are: what a query does last is counted, too.
+        let ended = self.have_ended().await?;
+        let counts = self.count().await?;
+        if ended && counts == Counts::default() {
+            return Ok(None);
+        }
+        if counts == Counts::default() {
+            tokio::time::sleep(ASK_EVERY).await;
+        }
+        Ok(Some(counts))
+    }
+
+    async fn stop(&mut self) -> Result<()> {
+        self.rows.stop(&self.session).await?;
+        self.dead.stop(&self.session).await
+    }
+}
+
+/// Whether a query counts what it works on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Metrics {
+    Counted,
+    None,
+}
+
+/// What is started.
+struct Planned<'a> {
+    flow: &'a RemoteFlow,
+    connection: &'a Connection,
+    reached: &'a Reached,
+    drains: bool,
+}
+
+impl Planned<'_> {
+    /// The views that the queries are made of. A query keeps what it was started with, so that the next
+    /// one may have views of the same names.
+    async fn make_views(&self, session: &Session, metrics: Metrics) -> Result<()> {
+        let flow = self.flow;
+        session.make_view(statements::MESSAGES, stream("kafka", self.source())).await?;
+        let mut read = sql(statements::read(flow));
+        if metrics == Metrics::Counted {
+            read = counted(READ, read, &statements::read_metrics());
+        }
+        session.make_view(statements::READ, read).await?;
+        session.make_view(statements::INPUT, sql(statements::input())).await?;
+        let columns = self.written(session).await?;
+        let mut checked = sql(statements::checked(flow, &columns));
+        if metrics == Metrics::Counted {
+            checked = counted(CHECKED, checked, &statements::checked_metrics());
+        }
+        session.make_view(statements::CHECKED, checked).await
+    }
+
+    /// The columns of the flow's query, as Spark finds them.
+    async fn written(&self, session: &Session) -> Result<Vec<String>> {
+        let columns = session.columns("checking the flow's query", sql(self.flow.sql.clone())).await?;
+        Ok(statements::user_columns(columns))
+    }
+
+    /// The same, each of which the table must have.
+    async fn columns(&self, session: &Session) -> Result<Vec<String>> {
+        let columns = self.written(session).await?;
+        let table = &self.flow.table;
+        if let Some(unknown) = columns.iter().find(|column| table.column(column).is_none()) {
+            return Err(Error::user(format!("the query's column `{unknown}` is in no column of {table}")));
+        }
+        if let Some(key) = table.key().find(|key| !columns.contains(&key.name)) {
+            return Err(Error::user(format!(
+                "nothing fills `{}`, which is part of the primary key of {table}",
+                key.name
+            )));
+        }
+        Ok(columns)
+    }
+
+    /// The topic from its beginning; a checkpoint goes on where it was.
+    fn source(&self) -> HashMap<String, String> {
+        let batch = self.connection.batch_messages_max.unwrap_or(BATCH_MESSAGES_MAX);
+        let mut options = self.kafka_options();
+        let own = [
+            ("subscribe", self.flow.topic.clone()),
+            ("startingOffsets", "earliest".to_owned()),
+            ("includeHeaders", "true".to_owned()),
+            ("failOnDataLoss", "true".to_owned()),
+            ("groupIdPrefix", format!("{}.{}", self.flow.pipeline, self.flow.flow)),
+            ("maxOffsetsPerTrigger", batch.to_string()),
+            ("kafka.isolation.level", "read_committed".to_owned()),
+        ];
+        options.extend(own.map(|(key, value)| (key.to_owned(), value)));
+        options
+    }
+
+    fn kafka_options(&self) -> HashMap<String, String> {
+        self.reached.kafka.iter().map(|(key, value)| (format!("kafka.{key}"), value.clone())).collect()
+    }
+
+    /// A topic of the same name that was made anew is another one: its offsets mean something else.
+    fn checkpoint(&self, query: &str) -> Result<String> {
+        let folder = self.connection.checkpoints()?;
+        let (pipeline, flow, topic) = (&self.flow.pipeline, &self.flow.flow, &self.flow.topic);
+        let id = self.reached.topic_id.as_ref().map_or_else(String::new, |id| format!("@{id}"));
+        Ok(format!("{folder}/{pipeline}.{flow}/{topic}{id}/{query}"))
+    }
+
+    fn rows(&self, name: &str, columns: &[String]) -> Result<Start> {
+        let mut options: HashMap<_, _> = cassandra::options(&tables_of(self.flow)?)?.into_iter().collect();
+        options.extend(statements::table_options(self.flow)?);
+        options.insert("checkpointLocation".to_owned(), self.checkpoint("rows")?);
+        Ok(Start {
+            name: name.to_owned(),
+            input: sql(statements::rows(self.flow, columns)),
+            format: "org.apache.spark.sql.cassandra",
+            options,
+            drains: self.drains,
+        })
+    }
+
+    fn dead_letters(&self, name: &str) -> Result<Start> {
+        let mut options = self.kafka_options();
+        options.insert("topic".to_owned(), self.flow.dead_letter_topic.clone());
+        options.insert("kafka.acks".to_owned(), "all".to_owned());
+        options.insert("kafka.max.request.size".to_owned(), DEAD_LETTER_BYTES_MAX.to_string());
+        options.insert("checkpointLocation".to_owned(), self.checkpoint("dead-letters")?);
+        Ok(Start {
+            name: name.to_owned(),
+            input: sql(statements::dead_letters(self.flow)),
+            format: "kafka",
+            options,
+            drains: self.drains,
+        })
+    }
+}
+
+/// Where the flow's table lives.
+pub(crate) fn tables_of(flow: &RemoteFlow) -> Result<TableConnection> {
+    match flow.services.get("cassandra") {
+        Some(set) if !set.is_null() => settings::read(set),
+        _ => Ok(TableConnection::embedded()),
+    }
+}
+
+/// The largest message that the topic of dead letters takes.
+const DEAD_LETTER_BYTES_MAX: u32 = 20 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::query::{Observed, ObservedField, ObservedSchema};
+
+    #[test]
+    fn the_counts_of_a_batch_add_up() {
+        let metrics = |pairs: &[(&str, u64)]| Observed {
+            values: pairs.iter().map(|(_, n)| *n).collect(),
+            schema: ObservedSchema {
+                fields: pairs.iter().map(|(name, _)| ObservedField { name: (*name).to_owned() }).collect(),
+            },
+        };
+        let observed_metrics = HashMap::from([
+            (READ.to_owned(), metrics(&[("read", 20), ("readable", 15), ("ignored", 2)])),
+            (CHECKED.to_owned(), metrics(&[("rows", 11), ("passed", 9)])),
+        ]);
+        let counts = counts_of(&Progress { batch_id: 0, observed_metrics });
+        assert_eq!(counts, Counts { read: 20, passed: 9, filtered: 6, dead: 5, written: 9 });
+    }
+}

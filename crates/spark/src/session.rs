@@ -1,0 +1,240 @@
+//! A session with a Spark Connect server: its settings, its views, its commands. Streaming queries
+//! belong to a session, not to a connection, so that whoever names the same session finds them again.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use millstream_core::{Error, Result};
+use sha2::{Digest, Sha256};
+use spark_connect_core::{ChannelBuilder, RetryPolicy, SparkConnectClient, SparkError};
+use spark_connect_proto::{self as proto, command, execute_plan_response::ResponseType, plan, relation};
+use uuid::Uuid;
+
+use crate::connection::Connection;
+use crate::errors;
+
+/// How long a server may take for anything but the end of a query.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// What every query runs with, whatever the server's own settings are: what the portable dialect means.
+const SETTINGS: [(&str, &str); 5] = [
+    ("spark.sql.ansi.enabled", "false"),
+    ("spark.sql.session.timeZone", "UTC"),
+    ("spark.sql.caseSensitive", "false"),
+    ("spark.sql.streaming.metricsEnabled", "true"),
+    // Every batch is counted, however long nobody has asked.
+    ("spark.sql.streaming.numRecentProgressUpdates", "1000"),
+];
+
+/// A session.
+pub(crate) struct Session {
+    client: SparkConnectClient,
+    address: String,
+}
+
+impl Session {
+    /// The session of that name on the server; it is made where it does not exist.
+    pub(crate) async fn open(connection: &Connection, name: &str) -> Result<Self> {
+        let invalid = |e: SparkError| {
+            Error::user(format!(
+                "`{}` is no address of a Spark Connect server: {}",
+                connection.address(),
+                e.message()
+            ))
+            .help("write it like sc://localhost:15002")
+        };
+        let mut builder = ChannelBuilder::parse(&connection.connect).map_err(invalid)?;
+        if builder.user_id().is_none() {
+            builder.set("user_id", "millstream");
+        }
+        if builder.session_id().map_err(invalid)?.is_none() {
+            builder.set("session_id", &id_of(name).to_string());
+        }
+        let mut client = SparkConnectClient::connect(&builder).await.map_err(invalid)?;
+        // Who waits, and for how long, is decided by the flow.
+        client.set_retry_policy(RetryPolicy::no_retries());
+        Ok(Self { client, address: connection.address().to_owned() })
+    }
+
+    /// Sets what every query depends on.
+    pub(crate) async fn set_up(&self) -> Result<()> {
+        for (key, value) in SETTINGS {
+            self.answered("setting up the session", self.client.set_config(key, value)).await?;
+        }
+        Ok(())
+    }
+
+    /// A setting of the server.
+    pub(crate) async fn setting(&self, key: &str) -> Result<Option<String>> {
+        let pairs = [(key, None)];
+        let found = self.answered("asking for a setting", self.client.get_config_with_defaults(&pairs)).await;
+        Ok(found?.into_iter().next().flatten())
+    }
+
+    /// The version of the server.
+    pub(crate) async fn version(&self) -> Result<String> {
+        use proto::analyze_plan_request::{Analyze, SparkVersion};
+        use proto::analyze_plan_response::Result as Answer;
+        match self.analyze("asking for the version", Analyze::SparkVersion(SparkVersion {})).await? {
+            Answer::SparkVersion(found) => Ok(found.version),
+            _ => Err(Error::ours("Spark answers something else than its version")),
+        }
+    }
+
+    /// The columns of a relation: name and type, as Spark finds them.
+    pub(crate) async fn columns(&self, what: &str, input: proto::Relation) -> Result<Vec<String>> {
+        use proto::analyze_plan_request::{Analyze, Schema};
+        use proto::analyze_plan_response::Result as Answer;
+        use proto::data_type::Kind;
+        let schema = Schema { plan: Some(proto::Plan { op_type: Some(plan::OpType::Root(input)) }) };
+        let Answer::Schema(found) = self.analyze(what, Analyze::Schema(schema)).await? else {
+            return Err(Error::ours("Spark answers something else than a schema"));
+        };
+        match found.schema.and_then(|schema| schema.kind) {
+            Some(Kind::Struct(found)) => Ok(found.fields.into_iter().map(|field| field.name).collect()),
+            _ => Err(Error::ours("the schema that Spark answers has no columns")),
+        }
+    }
+
+    async fn analyze(
+        &self,
+        what: &str,
+        analyze: proto::analyze_plan_request::Analyze,
+    ) -> Result<proto::analyze_plan_response::Result> {
+        let request = proto::AnalyzePlanRequest {
+            session_id: self.client.session_id().to_owned(),
+            user_context: Some(self.user()),
+            client_type: Some(CLIENT.to_owned()),
+            analyze: Some(analyze),
+            ..proto::AnalyzePlanRequest::default()
+        };
+        let answer = self.answered(what, self.client.analyze_plan(request)).await?;
+        answer.result.ok_or_else(|| Error::ours(format!("{what}: Spark answers nothing")))
+    }
+
+    /// Makes a view for this session, or another one of its name.
+    pub(crate) async fn make_view(&self, name: &str, input: proto::Relation) -> Result<()> {
+        let view = proto::CreateDataFrameViewCommand {
+            input: Some(input),
+            name: name.to_owned(),
+            is_global: false,
+            replace: true,
+        };
+        let command = command::CommandType::CreateDataframeView(view);
+        self.execute(&format!("making the view {name}"), command).await.map(|_| ())
+    }
+
+    /// Runs a command and gives its answers.
+    pub(crate) async fn execute(
+        &self,
+        what: &str,
+        command: command::CommandType,
+    ) -> Result<Vec<ResponseType>> {
+        let command = proto::Command { command_type: Some(command) };
+        let request = proto::ExecutePlanRequest {
+            session_id: self.client.session_id().to_owned(),
+            user_context: Some(self.user()),
+            client_type: Some(CLIENT.to_owned()),
+            plan: Some(proto::Plan { op_type: Some(plan::OpType::Command(command)) }),
+            ..proto::ExecutePlanRequest::default()
+        };
+        let answers = async {
+            let mut stream = self.client.execute_plan(request).await?;
+            let mut answers = Vec::new();
+            while let Some(answer) = stream.message().await.map_err(SparkError::from_grpc_status)? {
+                answers.extend(answer.response_type);
+            }
+            Ok(answers)
+        };
+        self.answered(what, answers).await
+    }
+
+    fn user(&self) -> proto::UserContext {
+        proto::UserContext {
+            user_id: self.client.user_id().unwrap_or_default().to_owned(),
+            ..proto::UserContext::default()
+        }
+    }
+
+    async fn answered<T>(&self, what: &str, asked: impl Future<Output = Result<T, SparkError>>) -> Result<T> {
+        match tokio::time::timeout(ANSWER_TIMEOUT, asked).await {
+            Ok(answer) => answer.map_err(|e| errors::explain(&self.address, what, &e)),
+            Err(_) => Err(Error::passing(format!(
+                "{what}: Spark at {} has not answered for {} s",
+                self.address,
+                ANSWER_TIMEOUT.as_secs()
+            ))
+            .help("has it too much to do?")),
+        }
+    }
+}
+
+const CLIENT: &str = concat!("millstream/", env!("CARGO_PKG_VERSION"));
+
+/// The same id for the same name; Spark asks for one of version 4.
+fn id_of(name: &str) -> Uuid {
+    let digest = Sha256::digest(name.as_bytes());
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    uuid::Builder::from_random_bytes(bytes).into_uuid()
+}
+
+/// A query in SQL.
+pub(crate) fn sql(query: String) -> proto::Relation {
+    relation_of(relation::RelType::Sql(proto::Sql { query, ..proto::Sql::default() }))
+}
+
+/// A stream of a format with options.
+pub(crate) fn stream(format: &str, options: HashMap<String, String>) -> proto::Relation {
+    let source = proto::read::DataSource {
+        format: Some(format.to_owned()),
+        options,
+        ..proto::read::DataSource::default()
+    };
+    let read_type = Some(proto::read::ReadType::DataSource(source));
+    relation_of(relation::RelType::Read(proto::Read { read_type, is_streaming: true }))
+}
+
+/// A relation of which numbers are counted while it is worked on.
+pub(crate) fn counted(name: &str, input: proto::Relation, metrics: &[(&str, String)]) -> proto::Relation {
+    let metrics =
+        metrics.iter().map(|(metric, expression)| expression_of(&format!("{expression} AS {metric}")));
+    let counted = proto::CollectMetrics {
+        input: Some(Box::new(input)),
+        name: name.to_owned(),
+        metrics: metrics.collect(),
+    };
+    relation_of(relation::RelType::CollectMetrics(Box::new(counted)))
+}
+
+fn expression_of(text: &str) -> proto::Expression {
+    let text = proto::expression::ExpressionString { expression: text.to_owned() };
+    proto::Expression {
+        expr_type: Some(proto::expression::ExprType::ExpressionString(text)),
+        ..proto::Expression::default()
+    }
+}
+
+fn relation_of(rel_type: relation::RelType) -> proto::Relation {
+    proto::Relation { rel_type: Some(rel_type), ..proto::Relation::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_name_is_the_same_session() {
+        assert_eq!(id_of("a/b"), id_of("a/b"));
+        assert_ne!(id_of("a/b"), id_of("a/c"));
+        assert_eq!(id_of("a/b").get_version_num(), 4);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_address_is_explained() {
+        let connection =
+            Connection { connect: "localhost:15002".into(), checkpoints: None, batch_messages_max: None };
+        let Err(error) = Session::open(&connection, "a").await else { panic!("it is no address") };
+        assert!(error.message.starts_with("`localhost:15002` is no address"), "{error}");
+    }
+}

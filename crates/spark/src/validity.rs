@@ -1,0 +1,159 @@
+//! Which values of a column can be stored: what the native sink finds by trying, as conditions of
+//! Spark SQL. A type whose values no condition tells apart is refused.
+
+use millstream_core::cql::{Key, Table, Type};
+use millstream_core::{Error, Reason, Result};
+
+use crate::text::{literal, name};
+
+/// Characters of a value that a detail shows.
+const EXCERPT_CHARS: usize = 60;
+/// The longest partition key that Cassandra takes, in bytes.
+const KEY_BYTES_MAX: usize = 65_535;
+
+/// What a column needs beside the query's own.
+struct Rule {
+    /// Holds for a value that is none of the type.
+    bad: Option<String>,
+    /// The value as the connector takes it.
+    cast: Option<&'static str>,
+}
+
+fn rule(column: &str, kind: Type) -> Option<Rule> {
+    let text = |bad: String| Rule { bad: Some(bad), cast: None };
+    let between = |low: &str, high: &str, cast: Option<&'static str>| Rule {
+        bad: Some(format!("{column} NOT BETWEEN {low} AND {high}")),
+        cast,
+    };
+    const UUID: &str = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}";
+    const TIMEUUID: &str = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-1[0-9a-fA-F]{3}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}";
+    Some(match kind {
+        Type::Uuid => text(format!("{column} NOT RLIKE {}", literal(&format!(r"\A{UUID}\z")))),
+        Type::Timeuuid => text(format!("{column} NOT RLIKE {}", literal(&format!(r"\A{TIMEUUID}\z")))),
+        Type::Ascii => text(format!("{column} RLIKE {}", literal(r"[^\x00-\x7F]"))),
+        Type::Tinyint => between("-128", "127", Some("TINYINT")),
+        Type::Smallint => between("-32768", "32767", Some("SMALLINT")),
+        Type::Int => between("-2147483648", "2147483647", Some("INT")),
+        Type::Bigint => Rule { bad: None, cast: Some("BIGINT") },
+        Type::Time => between("0", "86399999999999", Some("BIGINT")),
+        Type::Double => Rule { bad: None, cast: Some("DOUBLE") },
+        Type::Blob
+        | Type::Boolean
+        | Type::Date
+        | Type::Decimal
+        | Type::Float
+        | Type::Text
+        | Type::Timestamp
+        | Type::Varint => Rule { bad: None, cast: None },
+        Type::Inet => return None,
+    })
+}
+
+/// Refuses a table with columns whose validity Spark cannot tell.
+pub(crate) fn check(table: &Table) -> Result<()> {
+    match table.columns.iter().find(|column| rule(&column.name, column.kind).is_none()) {
+        None => Ok(()),
+        Some(column) => Err(Error::user(format!(
+            "{} is {}: which texts are one, Spark cannot tell, and a single wrong one would stop it",
+            column.name, column.kind
+        ))
+        .help("run the flow natively, or make the column TEXT")),
+    }
+}
+
+/// A column as it is handed to the connector.
+pub(crate) fn stored(column: &str, kind: Type) -> String {
+    let column = name(column);
+    match rule(&column, kind).and_then(|rule| rule.cast) {
+        Some(cast) => format!("CAST({column} AS {cast}) AS {column}"),
+        None => column,
+    }
+}
+
+/// Why a row can never be written, as expressions of its columns: the reason and a detail for people,
+/// both null where it can. `written` are the columns that the query has.
+pub(crate) fn reason_and_detail(table: &Table, written: &[String]) -> (String, String) {
+    let mut cases = Vec::new();
+    for column in table.columns.iter().filter(|column| written.contains(&column.name)) {
+        let value = name(&column.name);
+        if let Some(bad) = rule(&value, column.kind).and_then(|rule| rule.bad) {
+            let text = format!("CAST({value} AS STRING)");
+            let more = format!("if(length({text}) > {EXCERPT_CHARS}, '…', '')");
+            let detail = format!(
+                "concat({}, substring({text}, 1, {EXCERPT_CHARS}), {more}, {})",
+                literal(&format!("{}: '", column.name)),
+                literal(&format!("' is no {}", column.kind)),
+            );
+            cases.push((bad, Reason::BadValue, detail));
+        }
+        if column.key.is_some() {
+            let detail = literal(&format!("{} is null", column.name));
+            cases.push((format!("{value} IS NULL"), Reason::NullKey, detail));
+        }
+    }
+    cases.extend(partition_key(table));
+    let case = |then: &dyn Fn(&(String, Reason, String)) -> String| {
+        let branches = cases.iter().map(|case| format!(" WHEN {} THEN {}", case.0, then(case)));
+        match cases.is_empty() {
+            true => "CAST(NULL AS STRING)".to_owned(),
+            false => format!("CASE{} END", branches.collect::<String>()),
+        }
+    };
+    (case(&|(_, reason, _)| literal(reason.name())), case(&|(_, _, detail)| detail.clone()))
+}
+
+/// What makes a partition key impossible: that it is empty, or too long.
+fn partition_key(table: &Table) -> Vec<(String, Reason, String)> {
+    let parts: Vec<_> = table.key().filter(|column| column.key == Some(Key::Partition)).collect();
+    let texts: Vec<_> = parts
+        .iter()
+        .filter(|column| matches!(column.kind, Type::Ascii | Type::Text | Type::Blob))
+        .map(|column| format!("octet_length({})", name(&column.name)))
+        .collect();
+    let mut cases = Vec::new();
+    if let ([part], [length]) = (parts.as_slice(), texts.as_slice()) {
+        let detail = literal(&format!("{} is empty, which no partition key may be", part.name));
+        cases.push((format!("{length} = 0"), Reason::NullKey, detail));
+    }
+    if !texts.is_empty() {
+        let length = texts.join(" + ");
+        let detail = format!(
+            "concat('the partition key has ', {length}, {})",
+            literal(&format!(" bytes, {KEY_BYTES_MAX} are possible"))
+        );
+        cases.push((format!("{length} > {KEY_BYTES_MAX}"), Reason::NullKey, detail));
+    }
+    cases
+}
+
+#[cfg(test)]
+mod tests {
+    use millstream_core::cql;
+
+    use super::*;
+
+    fn table(columns: &str) -> Table {
+        cql::parse(&format!("CREATE TABLE k.t ({columns})"), "k", "t").expect("a table")
+    }
+
+    #[test]
+    fn the_first_column_that_is_wrong_gives_the_reason() {
+        let table = table("id TEXT, n INT, v TEXT, PRIMARY KEY (id, n)");
+        let written = ["id", "n", "v"].map(str::to_owned);
+        let (reason, detail) = reason_and_detail(&table, &written);
+        assert_eq!(
+            reason,
+            "CASE WHEN `id` IS NULL THEN 'null-key' WHEN `n` NOT BETWEEN -2147483648 AND 2147483647 THEN \
+             'bad-value' WHEN `n` IS NULL THEN 'null-key' WHEN octet_length(`id`) = 0 THEN 'null-key' WHEN \
+             octet_length(`id`) > 65535 THEN 'null-key' END"
+        );
+        assert!(detail.starts_with("CASE WHEN `id` IS NULL THEN 'id is null' WHEN"), "{detail}");
+    }
+
+    #[test]
+    fn a_type_that_no_condition_tells_is_refused() {
+        let error = check(&table("id TEXT PRIMARY KEY, ip INET")).expect_err("is refused");
+        assert!(error.message.starts_with("ip is inet"), "{error}");
+        check(&table("id UUID PRIMARY KEY, a TEXT, b DECIMAL")).expect("is taken");
+    }
+}

@@ -1,0 +1,127 @@
+//! Writes a column of `input` into a query, so that each of its rows carries the column to the end:
+//! which message a row came from is known then, whoever runs the query.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use crate::error::SqlError;
+use crate::syntax::{self, Item, Kind, Query, Relation};
+
+/// The relation that a flow's query reads.
+const INPUT: &str = "input";
+
+/// The query with `column` of `input` in each of its rows. A query whose rows come from more than one
+/// record is refused: nobody could say then what the write time of a row is.
+pub fn carry(sql: &str, column: &str) -> Result<String, SqlError> {
+    let query = syntax::parse_query(sql)?;
+    let mut places = BTreeSet::new();
+    look(&query, &mut places)?;
+    let mut carried = sql.to_owned();
+    for place in places.into_iter().rev() {
+        carried.insert_str(place, &format!("{column}, "));
+    }
+    Ok(carried)
+}
+
+/// Notes where the column is to be written.
+fn look(query: &Query, places: &mut BTreeSet<usize>) -> Result<(), SqlError> {
+    let select = &query.select;
+    let refused = |what: &str, span: Range<usize>| {
+        let message =
+            format!("{what} makes one row of several records: which write time it has cannot be said");
+        Err(SqlError::unsupported(message, span))
+    };
+    if let Some(span) = &select.distinct {
+        return refused("DISTINCT", span.clone());
+    }
+    if let Some(expr) = select.group_by.first().or(select.having.as_ref()) {
+        return refused("grouping", expr.span.clone());
+    }
+    if let Some(order) = query.order_by.first() {
+        return refused("ORDER BY", order.expr.span.clone());
+    }
+    if query.limit.is_some() || query.offset.is_some() {
+        return refused("LIMIT", select.span.clone());
+    }
+    let reads = match &select.from {
+        None => None,
+        Some(Relation::Subquery { query: inner, alias }) => {
+            let with = [query.with.clone(), inner.with.clone()].concat();
+            look(&Query { with, ..(**inner).clone() }, places)?;
+            alias.clone()
+        }
+        Some(Relation::Named { name, alias, span }) => {
+            let last = name.last().cloned().unwrap_or_default();
+            let defined = query.with.iter().rposition(|(known, _)| known.eq_ignore_ascii_case(&last));
+            if let Some(at) = defined {
+                let (before, inner) = (&query.with[..at], &query.with[at].1);
+                look(
+                    &Query { with: [before.to_vec(), inner.with.clone()].concat(), ..inner.clone() },
+                    places,
+                )?;
+            } else if !last.eq_ignore_ascii_case(INPUT) {
+                let message = format!("there is no table `{}` here", name.join("."));
+                return Err(SqlError::invalid(message, span.clone()).help(format!("write FROM {INPUT}")));
+            }
+            Some(alias.clone().unwrap_or(last))
+        }
+    };
+    let Some(reads) = reads.or_else(|| select.from.is_some().then(String::new)) else {
+        return Err(SqlError::invalid("the query reads nothing", select.span.clone())
+            .help(format!("write FROM {INPUT}")));
+    };
+    if !select.items.iter().any(|item| is_everything(item, &reads)) {
+        places.insert(select.items_start);
+    }
+    Ok(())
+}
+
+/// Whether an item of the list is all columns of the relation, and so the carried one, too.
+fn is_everything(item: &Item, relation: &str) -> bool {
+    match &item.expr.kind {
+        Kind::Star(parts) => match parts.as_slice() {
+            [] => true,
+            [name] => name.eq_ignore_ascii_case(relation),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_select_on_the_way_carries_the_column() {
+        for (sql, carried) in [
+            ("SELECT * FROM input", "SELECT * FROM input"),
+            ("SELECT id FROM input WHERE n > 0", "SELECT p, id FROM input WHERE n > 0"),
+            ("select all (a) + 1 AS b from INPUT", "select all p, (a) + 1 AS b from INPUT"),
+            ("SELECT i.* FROM input i", "SELECT i.* FROM input i"),
+            ("SELECT s.* FROM input i", "SELECT p, s.* FROM input i"),
+            ("SELECT x.id FROM (SELECT id FROM input) x", "SELECT p, x.id FROM (SELECT p, id FROM input) x"),
+            (
+                "WITH a AS (SELECT *, 1 AS one FROM input), b AS (SELECT id FROM a) SELECT id FROM b",
+                "WITH a AS (SELECT *, 1 AS one FROM input), b AS (SELECT p, id FROM a) SELECT p, id FROM b",
+            ),
+            ("SELECT 'FROM é' AS t, `select` FROM input", "SELECT p, 'FROM é' AS t, `select` FROM input"),
+        ] {
+            assert_eq!(carry(sql, "p").as_deref(), Ok(carried), "{sql}");
+        }
+    }
+
+    #[test]
+    fn what_makes_one_row_of_several_records_is_refused() {
+        for sql in [
+            "SELECT DISTINCT id FROM input",
+            "SELECT n FROM input GROUP BY n",
+            "SELECT id FROM input ORDER BY id",
+            "SELECT id FROM (SELECT id FROM input LIMIT 1) x",
+            "SELECT id FROM other",
+            "SELECT 1 AS one",
+        ] {
+            assert!(carry(sql, "p").is_err(), "{sql}");
+        }
+    }
+}
