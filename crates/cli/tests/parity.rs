@@ -117,7 +117,8 @@ fn an_adversarial_topic_gives_the_same_table_natively_and_on_spark() {
                 .map(|value| String::from_utf8_lossy(&value[..value.len().min(400)]).into_owned());
             let place = (letter.0, letter.1);
             let by = (native_dead.get(&place).map(|l| &l.2), dead.get(&place).map(|l| &l.2));
-            format!("{place:?} native and spark say {by:?}: {value:?}")
+            let sent = (native_dead.get(&place).map(|l| (l.5, &l.6)), dead.get(&place).map(|l| (l.5, &l.6)));
+            format!("{place:?} native and spark say {by:?}, sent {sent:?}: {value:?}")
         })
         .collect();
     assert!(differing.is_empty(), "{} dead letters differ:\n{}", differing.len(), shown.join("\n"));

@@ -321,7 +321,8 @@ impl Worker {
                 offset: original.offset,
                 reason: *reason,
                 detail: detail.clone(),
-                sent_ms: None,
+                // To the producer these stand for the time of sending.
+                sent_ms: (original.timestamp <= 0).then_some(original.timestamp),
                 origin: batch.records.origin.as_deref().cloned(),
                 cut: is_cut.then(|| Cut { length_bytes: whole.len() as u64, sha256: sha256(whole) }),
             };
