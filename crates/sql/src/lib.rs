@@ -14,6 +14,8 @@ mod cast;
 mod error;
 mod flow;
 mod functions;
+mod java_regex;
+mod java_time;
 mod json;
 mod operation;
 mod plan;

@@ -67,7 +67,8 @@ pub(crate) fn flatten(query: &Query, base: Option<&Base<'_>>, used: &Used) -> Bi
 fn read_from(query: &Query, base: Option<&Base<'_>>, used: &Used) -> Bind<(Scope, Option<Bound>)> {
     let from_query = |inner: &Query, alias: Option<&String>| {
         let flat = flatten(inner, base, used)?;
-        Ok((Scope::of_columns(alias.cloned(), flat.columns), flat.filter))
+        let scope = Scope::of_columns(alias.cloned(), flat.columns);
+        Ok((if let Some(base) = base { scope.over(base.schema) } else { scope }, flat.filter))
     };
     match &query.select.from {
         None => Ok((Scope::default(), None)),
@@ -189,10 +190,7 @@ impl Evaluator {
     pub(crate) fn new(flat: &Flat, input: &Schema) -> Result<Self, DataFusionError> {
         let declared = input;
         let input = Arc::new(internal_schema(input));
-        let known = DFSchema::try_from(input.as_ref().clone())?;
-        let physical = |expr: &Expr| {
-            create_physical_expr(expr, &known, &ExecutionProps::new(), &PhysicalPlanningContext::default())
-        };
+        let physical = |expr: &Expr| physical(expr, &input);
         let filter = flat.filter.as_ref().map(|filter| physical(&filter.expr)).transpose()?;
         let columns =
             flat.columns.iter().map(|column| physical(&column.value.expr)).collect::<Result<_, _>>()?;
@@ -242,6 +240,12 @@ impl Evaluator {
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         Ok(RecordBatch::try_new_with_options(self.input.clone(), batch.columns().to_vec(), &options)?)
     }
+}
+
+/// An expression over columns of `schema`, ready to be evaluated.
+pub(crate) fn physical(expr: &Expr, schema: &Schema) -> Result<Arc<dyn PhysicalExpr>, DataFusionError> {
+    let known = DFSchema::try_from(schema.clone())?;
+    create_physical_expr(expr, &known, &ExecutionProps::new(), &PhysicalPlanningContext::default())
 }
 
 /// The schema with names that are unique whatever the user calls the columns.

@@ -377,7 +377,7 @@ impl Aggregates {
         if calls.is_empty() && groups.is_empty() {
             return Err(SqlError::invalid("nothing to group", select.span.clone()).into());
         }
-        Ok((Scope { relation: None, columns }, plan.aggregate(groups, calls)?))
+        Ok((Scope::of_columns(None, columns), plan.aggregate(groups, calls)?))
     }
 }
 

@@ -11,12 +11,12 @@ use datafusion::common::ScalarValue;
 use datafusion::logical_expr::expr::Case;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 
-pub(crate) use operators::normalised;
-pub(crate) use scope::{Column, Scope, field, internal_name};
+pub(crate) use operators::{binary, like, normalised, unary};
+pub(crate) use scope::{Column, Scope, field, internal_column, internal_name};
 
 use crate::cast;
 use crate::error::SqlError;
-use crate::functions::{self, Call};
+use crate::functions::{self, Call, Lambda};
 use crate::operation::Bound;
 use crate::syntax::{self, CastKind, Kind, Literal, Predicate, Unary};
 use crate::types::simple_string;
@@ -61,7 +61,7 @@ pub(crate) fn bind(expr: &syntax::Expr, scope: &Scope) -> Bind {
             let (value, index) = (bind(value, scope)?, bind(index, scope)?);
             functions::index(value, index, span())
         }
-        Kind::Lambda(..) => Err(SqlError::unsupported("a lambda function", span())),
+        Kind::Lambda(..) => Err(SqlError::invalid("a function with -> stands only where a function takes one", span())),
     }
 }
 
@@ -118,9 +118,25 @@ fn bind_call(name: &str, args: &[syntax::Expr], scope: &Scope, expr: &syntax::Ex
     let Some(function) = functions::find(name) else {
         return Err(functions::unknown(name, expr.span.clone()));
     };
-    let bound = args.iter().map(|arg| bind(arg, scope)).collect::<Bind<Vec<_>>>()?;
+    let mut bound = Vec::new();
+    let mut lambdas = Vec::new();
+    for arg in args {
+        let lambda = match &arg.kind {
+            Kind::Lambda(names, body) if function.group == functions::LAMBDAS => Some(Lambda {
+                names: names.clone(),
+                body: (**body).clone(),
+                scope: scope.clone(),
+                span: arg.span.clone(),
+            }),
+            _ => None,
+        };
+        // A function has no value of its own.
+        bound.push(if lambda.is_some() { Bound::null(&DataType::Null) } else { bind(arg, scope)? });
+        lambdas.push(lambda);
+    }
     let spans = args.iter().map(|arg| arg.span.clone()).collect();
-    (function.bind)(Call { name: function.name, args: bound, spans, span: expr.span.clone() })
+    let call = Call { lambdas, ..Call::new(function.name, bound, spans, expr.span.clone()) };
+    (function.bind)(call)
 }
 
 fn bind_unary(operator: Unary, operand: &syntax::Expr, scope: &Scope, expr: &syntax::Expr) -> Bind {
@@ -131,7 +147,7 @@ fn bind_unary(operator: Unary, operand: &syntax::Expr, scope: &Scope, expr: &syn
 }
 
 /// `NOT value`: null stays null.
-fn not(value: Bound) -> Bound {
+pub(crate) fn not(value: Bound) -> Bound {
     Bound { expr: Expr::Not(Box::new(value.expr)), kind: DataType::Boolean }
 }
 
@@ -183,9 +199,10 @@ fn bind_predicate(
             let pattern = bind(pattern, scope)?;
             operators::like(bound, &pattern, *escape, *ignore_case, span())?
         }
-        Predicate::Rlike(_) => {
-            return Err(SqlError::unsupported("RLIKE", span())
-                .help("LIKE, startswith, endswith and contains are answered"));
+        Predicate::Rlike(pattern) => {
+            let args = vec![bound, bind(pattern, scope)?];
+            let spans = vec![value.span.clone(), pattern.span.clone()];
+            functions::rlike(Call::new("rlike", args, spans, span()))?
         }
     };
     Ok(if negated { not(result) } else { result })

@@ -25,7 +25,7 @@ use crate::types::simple_string;
 
 type Computed = Result<ArrayRef, DataFusionError>;
 
-pub(super) fn binary(operator: Binary, left: Bound, right: Bound, span: Range<usize>) -> Bind {
+pub(crate) fn binary(operator: Binary, left: Bound, right: Bound, span: Range<usize>) -> Bind {
     match operator {
         Binary::And => logical(Operator::And, left, right, span),
         Binary::Or => logical(Operator::Or, left, right, span),
@@ -38,14 +38,14 @@ pub(super) fn binary(operator: Binary, left: Bound, right: Bound, span: Range<us
         Binary::EqualNullSafe => compare(Operator::IsNotDistinctFrom, left, right, span),
         Binary::Concat => {
             let spans = vec![span.clone(), span.clone()];
-            functions::concat(Call { name: "concat", args: vec![left, right], spans, span })
+            functions::concat(Call::new("concat", vec![left, right], spans, span))
         }
         Binary::BitAnd | Binary::BitOr | Binary::BitXor => bitwise(operator, left, right, span),
         _ => arithmetic(operator, left, right, span),
     }
 }
 
-pub(super) fn unary(operator: Unary, operand: Bound, span: Range<usize>) -> Bind {
+pub(crate) fn unary(operator: Unary, operand: Bound, span: Range<usize>) -> Bind {
     let operand = match operand.kind {
         DataType::Utf8 => coerce::to(operand, &DataType::Float64, &span)?,
         DataType::Null => return Err(no_meaning("an operator on NULL", &[&operand], span)),
@@ -143,15 +143,15 @@ pub(super) fn is_in(value: Bound, values: Vec<Bound>, span: Range<usize>) -> Bin
     Ok(Bound { expr, kind: DataType::Boolean })
 }
 
-pub(super) fn like(
+pub(crate) fn like(
     value: Bound,
     pattern: &Bound,
     escape: Option<char>,
     ignore_case: bool,
     span: Range<usize>,
 ) -> Bind {
-    if ignore_case {
-        return Err(SqlError::unsupported("ILIKE", span).help("write lower(…) LIKE …"));
+    if pattern.is_null_constant() {
+        return Ok(Bound::null(&DataType::Boolean));
     }
     let Some(text) = pattern.constant_text() else {
         return Err(SqlError::unsupported("LIKE with a pattern that is no constant text", span));
@@ -175,7 +175,11 @@ pub(super) fn like(
             rewritten.push(c);
         }
     }
-    let value = coerce::to(value, &DataType::Utf8, &span)?;
+    let mut value = coerce::to(value, &DataType::Utf8, &span)?;
+    if ignore_case {
+        rewritten = rewritten.to_lowercase();
+        value = functions::lower(Call::new("lower", vec![value], vec![span.clone()], span))?;
+    }
     let pattern = Expr::Literal(ScalarValue::Utf8(Some(rewritten)), None);
     let expr = Expr::Like(Like::new(false, Box::new(value.expr), Box::new(pattern), None, false));
     Ok(Bound { expr, kind: DataType::Boolean })

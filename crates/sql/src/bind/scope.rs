@@ -27,25 +27,63 @@ pub(crate) struct Scope {
     /// The relation's name or alias.
     pub(crate) relation: Option<String>,
     pub(crate) columns: Vec<Column>,
+    /// The parameters of the functions around, the innermost last.
+    variables: Vec<Vec<Column>>,
+    /// The columns that plans know by these names: the schema's and the parameters.
+    leaves: Vec<Bound>,
+}
+
+impl Column {
+    /// A column that plans know as `internal`.
+    pub(crate) fn internal(name: &str, internal: String, kind: DataType) -> Self {
+        Self { name: name.to_owned(), value: Bound { expr: internal_column(&internal), kind } }
+    }
+}
+
+/// The expression of the column that plans know by that name.
+pub(crate) fn internal_column(name: &str) -> Expr {
+    Expr::Column(PlanColumn::new_unqualified(name))
 }
 
 impl Scope {
     /// The columns of `schema`, under names that are unique whatever the schema calls them
     /// ([`internal_name`]).
     pub(crate) fn of_schema(relation: Option<String>, schema: &Schema) -> Self {
-        let columns = schema.fields().iter().enumerate().map(|(at, field)| Column {
-            name: field.name().clone(),
-            value: Bound {
-                expr: Expr::Column(PlanColumn::new_unqualified(internal_name(at))),
-                kind: field.data_type().clone(),
-            },
-        });
-        Self { relation, columns: columns.collect() }
+        let fields = schema.fields().iter().enumerate();
+        let columns: Vec<_> = fields
+            .map(|(at, field)| Column::internal(field.name(), internal_name(at), field.data_type().clone()))
+            .collect();
+        let leaves = columns.iter().map(|column| column.value.clone()).collect();
+        Self { relation, columns, variables: Vec::new(), leaves }
     }
 
     /// The columns of a query in FROM.
     pub(crate) fn of_columns(relation: Option<String>, columns: Vec<Column>) -> Self {
-        Self { relation, columns }
+        Self { relation, columns, ..Self::default() }
+    }
+
+    /// With the columns of the schema that all others are computed from.
+    #[must_use]
+    pub(crate) fn over(mut self, schema: &Schema) -> Self {
+        self.leaves = Self::of_schema(None, schema).leaves;
+        self
+    }
+
+    /// With the parameters of one more function.
+    pub(crate) fn with_variables(mut self, variables: Vec<Column>) -> Self {
+        self.leaves.extend(variables.iter().map(|variable| variable.value.clone()));
+        self.variables.push(variables);
+        self
+    }
+
+    /// How many functions are around.
+    pub(crate) fn depth(&self) -> usize {
+        self.variables.len()
+    }
+
+    /// The column that plans know by that name.
+    pub(crate) fn leaf(&self, name: &str) -> Option<Bound> {
+        self.leaves.iter().find(|leaf| leaf.expr == internal_column(name)).cloned()
     }
 
     /// Whether `name` is the relation's.
@@ -55,6 +93,14 @@ impl Scope {
 
     /// The column, or the field in a column, that `parts` name.
     pub(crate) fn resolve(&self, parts: &[String], span: Range<usize>) -> Bind {
+        if let [name, fields @ ..] = parts {
+            let mut variables = self.variables.iter().rev().flatten();
+            if let Some(variable) = variables.find(|variable| same_name(&variable.name, name)) {
+                return fields
+                    .iter()
+                    .try_fold(variable.value.clone(), |value, name| field(value, name, span.clone()));
+            }
+        }
         let (column, fields) = match parts {
             [relation, name, fields @ ..] if self.is_relation(relation) && self.has(name) => (name, fields),
             [name, fields @ ..] => (name, fields),

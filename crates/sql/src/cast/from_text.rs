@@ -175,7 +175,7 @@ pub(crate) fn big_decimal(text: &str) -> Option<(String, i64)> {
 }
 
 /// A digit of any script, as `Character.isDigit` has it, as one of 0 to 9.
-fn digit(c: char) -> Option<char> {
+pub(crate) fn digit(c: char) -> Option<char> {
     /// The zeros of the scripts within the first 65,536 characters.
     const ZEROS: [u32; 37] = [
         0x30, 0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xde6,

@@ -12,9 +12,12 @@ use std::ops::Range;
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 
-pub(crate) use from_text::big_decimal;
+pub(crate) use from_text::{big_decimal, digit};
 pub(crate) use java_floating::java_double;
-pub(crate) use times::{civil_from_days, parse_date, parse_timestamp};
+pub(crate) use java_floating::java_float;
+pub(crate) use times::{
+    civil_from_days, days_from_civil, days_in_month, offset_at, offset_of, parse_date, parse_timestamp,
+};
 pub(crate) use to_text::Formatter;
 
 use crate::bind::coerce::{is_atomic, is_numeric};

@@ -27,7 +27,7 @@ const DAYS_TO_EPOCH: i64 = 719_468;
 
 /// Days since 1970-01-01; `None` where there is no such day.
 /// The arithmetic: <https://howardhinnant.github.io/date_algorithms.html#days_from_civil>
-fn days_from_civil(year: i64, month: i64, day: i64) -> Option<i64> {
+pub(crate) fn days_from_civil(year: i64, month: i64, day: i64) -> Option<i64> {
     if !(1..=12).contains(&month) || day < 1 || day > days_in_month(year, month) {
         return None;
     }
@@ -40,7 +40,7 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> Option<i64> {
     )
 }
 
-fn days_in_month(year: i64, month: i64) -> i64 {
+pub(crate) fn days_in_month(year: i64, month: i64) -> i64 {
     let leap = year.rem_euclid(4) == 0 && (year.rem_euclid(100) != 0 || year.rem_euclid(400) == 0);
     match month {
         2 if leap => 29,
@@ -123,7 +123,7 @@ pub(crate) fn parse_timestamp(text: &str) -> Option<i64> {
     let local = days.checked_mul(MICROS_PER_DAY)?.checked_add(micros)?;
     let offset_seconds = match zone {
         None => 0,
-        Some(zone) => fixed_offset(zone).or_else(|| region_offset(zone, local))?,
+        Some(zone) => offset_at(zone, local)?,
     };
     local.checked_sub(i64::from(offset_seconds) * MICROS_PER_SECOND)
 }
@@ -173,10 +173,57 @@ fn parse_time(text: &str) -> Option<(i64, Option<&str>)> {
     Some((((hours * 60 + minutes) * 60 + seconds) * MICROS_PER_SECOND + micros, zone))
 }
 
+/// Seconds ahead of UTC that a zone is at a local time; `None` where there is no such zone.
+pub(crate) fn offset_at(zone: &str, local_micros: i64) -> Option<i32> {
+    fixed_offset(zone).or_else(|| region_offset(zone, local_micros))
+}
+
+/// Seconds ahead of UTC that a zone is at a moment.
+pub(crate) fn offset_of(zone: &str, micros: i64) -> Option<i32> {
+    let region = || {
+        let zone: Tz = long_name(zone).parse().ok()?;
+        let utc = DateTime::from_timestamp_micros(micros)?.naive_utc();
+        Some(zone.offset_from_utc_datetime(&utc).fix().local_minus_utc())
+    };
+    fixed_offset(zone).or_else(region)
+}
+
+/// Java's short names of zones (`ZoneId.SHORT_IDS`) that are regions of another name.
+fn long_name(zone: &str) -> &str {
+    match zone {
+        "ACT" => "Australia/Darwin",
+        "AET" => "Australia/Sydney",
+        "AGT" => "America/Argentina/Buenos_Aires",
+        "ART" => "Africa/Cairo",
+        "AST" => "America/Anchorage",
+        "BET" => "America/Sao_Paulo",
+        "BST" => "Asia/Dhaka",
+        "CAT" => "Africa/Harare",
+        "CNT" => "America/St_Johns",
+        "CST" => "America/Chicago",
+        "CTT" => "Asia/Shanghai",
+        "EAT" => "Africa/Addis_Ababa",
+        "ECT" => "Europe/Paris",
+        "IET" => "America/Indiana/Indianapolis",
+        "IST" => "Asia/Kolkata",
+        "JST" => "Asia/Tokyo",
+        "MIT" => "Pacific/Apia",
+        "NET" => "Asia/Yerevan",
+        "NST" => "Pacific/Auckland",
+        "PLT" => "Asia/Karachi",
+        "PNT" => "America/Phoenix",
+        "PRT" => "America/Puerto_Rico",
+        "PST" => "America/Los_Angeles",
+        "SST" => "Pacific/Guadalcanal",
+        "VST" => "Asia/Ho_Chi_Minh",
+        zone => zone,
+    }
+}
+
 /// Seconds ahead of UTC of a region like `Europe/Paris` at a local time. An hour that a clock
 /// change skips or repeats is read with the offset before the change, as Java does.
 fn region_offset(zone: &str, local_micros: i64) -> Option<i32> {
-    let zone: Tz = zone.parse().ok()?;
+    let zone: Tz = long_name(zone).parse().ok()?;
     let local = DateTime::from_timestamp_micros(local_micros)?.naive_utc();
     let offset = match zone.offset_from_local_datetime(&local) {
         MappedLocalTime::Single(offset) | MappedLocalTime::Ambiguous(offset, _) => offset,
@@ -189,6 +236,9 @@ fn region_offset(zone: &str, local_micros: i64) -> Option<i32> {
 fn fixed_offset(zone: &str) -> Option<i32> {
     let rest = match zone {
         "Z" | "UTC" | "GMT" | "UT" => return Some(0),
+        "EST" => return Some(-5 * 3600),
+        "MST" => return Some(-7 * 3600),
+        "HST" => return Some(-10 * 3600),
         _ => ["UTC", "GMT", "UT"].into_iter().find_map(|prefix| zone.strip_prefix(prefix)).unwrap_or(zone),
     };
     let (sign, digits) = match rest.as_bytes().first()? {
@@ -196,6 +246,9 @@ fn fixed_offset(zone: &str) -> Option<i32> {
         b'+' => (1, &rest[1..]),
         _ => return None,
     };
+    if !digits.is_ascii() {
+        return None;
+    }
     let parts: Vec<&str> = if digits.contains(':') {
         digits.split(':').collect()
     } else {

@@ -69,6 +69,13 @@ pub(super) fn is_not_null(call: Call) -> Bind {
     Ok(not_null(&call.args[0]))
 }
 
+/// `NOT` as a function.
+pub(super) fn not(mut call: Call) -> Bind {
+    call.arity(1..=1)?;
+    call.cast_condition()?;
+    Ok(bind::not(call.args.remove(0)))
+}
+
 pub(super) fn equal_null(mut call: Call) -> Bind {
     call.arity(2..=2)?;
     let (right, left) = (call.args.pop().expect("two"), call.args.pop().expect("two"));

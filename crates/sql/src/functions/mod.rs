@@ -1,9 +1,30 @@
-//! The functions that are answered: one table, each entry with where its meaning comes from.
-//! To add one, write it in the file of its group and put its line into [`FUNCTIONS`].
+//! The functions that are answered: one table ([`table::FUNCTIONS`]), each entry with where its
+//! meaning comes from. To add one, write it in the file of its group and put its line into the table.
 
+mod arrays;
+mod compare;
 mod conditional;
+mod dates;
 pub(crate) mod decimal;
+mod digest;
+mod encode;
+mod fdlibm;
+mod hash;
+mod lambdas;
+mod letters;
+mod lists;
+mod maps;
+mod math;
+mod moments;
 mod nested;
+mod order;
+mod pattern;
+mod refused;
+mod rounding;
+mod rows;
+mod search;
+mod sets;
+mod table;
 mod text;
 mod types;
 
@@ -11,8 +32,13 @@ use std::ops::Range;
 
 use arrow::datatypes::DataType;
 
+pub(crate) use dates::{date_add, date_diff, date_plus, date_sub, moment_plus};
+pub(crate) use lambdas::Lambda;
 pub(crate) use nested::index;
-pub(crate) use text::concat;
+pub(crate) use order::{compare_values, is_orderable};
+pub(crate) use pattern::rlike;
+pub(crate) use table::{FUNCTIONS, LAMBDAS};
+pub(crate) use text::{concat, lower};
 
 use crate::bind::Bind;
 use crate::bind::coerce;
@@ -23,6 +49,10 @@ use crate::types::simple_string;
 /// A function by its name.
 pub(crate) struct Function {
     pub(crate) name: &'static str,
+    /// Functions of one kind stand together.
+    pub(crate) group: &'static str,
+    /// Where its meaning comes from.
+    pub(crate) source: &'static str,
     pub(crate) bind: fn(Call) -> Bind,
 }
 
@@ -30,74 +60,11 @@ pub(crate) struct Function {
 pub(crate) struct Call {
     pub(crate) name: &'static str,
     pub(crate) args: Vec<Bound>,
+    /// Arguments that are functions, by their places; in `args` a null stands for each.
+    pub(crate) lambdas: Vec<Option<Lambda>>,
     pub(crate) spans: Vec<Range<usize>>,
     pub(crate) span: Range<usize>,
 }
-
-macro_rules! functions {
-    ($($name:literal => $bind:path,)*) => {
-        &[$(Function { name: $name, bind: $bind }),*]
-    };
-}
-
-/// Every function, by the name under which Spark knows it. Where no source is given in the
-/// function's file, it is the description in Spark's function reference.
-const FUNCTIONS: &[Function] = functions![
-    "coalesce" => conditional::coalesce,
-    "nvl" => conditional::nvl,
-    "ifnull" => conditional::nvl,
-    "nvl2" => conditional::nvl2,
-    "nullif" => conditional::nullif,
-    "if" => conditional::r#if,
-    "isnull" => conditional::is_null,
-    "isnotnull" => conditional::is_not_null,
-    "equal_null" => conditional::equal_null,
-    "concat" => text::concat,
-    "concat_ws" => text::concat_ws,
-    "lower" => text::lower,
-    "lcase" => text::lower,
-    "upper" => text::upper,
-    "ucase" => text::upper,
-    "length" => text::length,
-    "len" => text::length,
-    "char_length" => text::length,
-    "character_length" => text::length,
-    "octet_length" => text::octet_length,
-    "bit_length" => text::bit_length,
-    "trim" => text::trim,
-    "btrim" => text::btrim,
-    "ltrim" => text::ltrim,
-    "rtrim" => text::rtrim,
-    "reverse" => text::reverse,
-    "repeat" => text::repeat,
-    "replace" => text::replace,
-    "substring" => text::substring,
-    "substr" => text::substring,
-    "left" => text::left,
-    "right" => text::right,
-    "startswith" => text::starts_with,
-    "endswith" => text::ends_with,
-    "contains" => text::contains,
-    "instr" => text::instr,
-    "locate" => text::locate,
-    "position" => text::locate,
-    "array" => nested::array,
-    "struct" => nested::r#struct,
-    "named_struct" => nested::named_struct,
-    "boolean" => types::boolean,
-    "tinyint" => types::tinyint,
-    "smallint" => types::smallint,
-    "int" => types::int,
-    "bigint" => types::bigint,
-    "float" => types::float,
-    "double" => types::double,
-    "decimal" => types::decimal,
-    "string" => types::string,
-    "binary" => types::binary,
-    "date" => types::date,
-    "timestamp" => types::timestamp,
-    "typeof" => types::type_of,
-];
 
 /// The function of that name (in lower case).
 pub(crate) fn find(name: &str) -> Option<&'static Function> {
@@ -106,6 +73,10 @@ pub(crate) fn find(name: &str) -> Option<&'static Function> {
 
 /// What to say of a name that is not in the table.
 pub(crate) fn unknown(name: &str, span: Range<usize>) -> SqlError {
+    if let Some(refused) = refused::REFUSED.iter().find(|refused| refused.name == name) {
+        let message = format!("the function {name} is not answered natively: {}", refused.why);
+        return SqlError::unsupported(message, span).help(refused.instead);
+    }
     let near = FUNCTIONS.iter().map(|function| function.name).find(|known| is_near(known, name));
     let error = SqlError::unsupported(format!("the function {name} is not answered natively"), span);
     match near {
@@ -128,6 +99,10 @@ fn is_near(a: &str, b: &str) -> bool {
 }
 
 impl Call {
+    pub(crate) fn new(name: &'static str, args: Vec<Bound>, spans: Vec<Range<usize>>, span: Range<usize>) -> Self {
+        Self { name, args, lambdas: Vec::new(), spans, span }
+    }
+
     /// Refuses a call with another number of arguments.
     pub(crate) fn arity(&self, counts: std::ops::RangeInclusive<usize>) -> Bind<()> {
         if counts.contains(&self.args.len()) {

@@ -8,6 +8,8 @@ use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::compute::{cast, interleave, take};
 use arrow::datatypes::{DataType, Field, Fields, Int64Type};
 
+use datafusion::common::ScalarValue;
+
 use super::Call;
 use crate::bind::coerce;
 use crate::bind::{Bind, failed};
@@ -17,6 +19,10 @@ use crate::types::simple_string;
 
 /// `value[index]`: an array's element, from 0; null where there is none.
 pub(crate) fn index(value: Bound, index: Bound, span: Range<usize>) -> Bind {
+    if super::lists::entry_of(&value.kind).is_some() {
+        let spans = vec![span.clone(), span.clone()];
+        return super::arrays::element_at(Call::new("element_at", vec![value, index], spans, span));
+    }
     let DataType::List(element) = &value.kind else {
         let message = format!("[…] on {} is not answered natively", simple_string(&value.kind));
         return Err(SqlError::unsupported(message, span));
@@ -47,11 +53,10 @@ pub(crate) fn index(value: Bound, index: Bound, span: Range<usize>) -> Bind {
 }
 
 pub(super) fn array(call: Call) -> Bind {
-    call.arity(1..=usize::MAX)?;
-    let (kind, values) = coerce::all_alike(call.args, call.span.clone())?;
-    if kind == DataType::Null {
-        return Err(SqlError::unsupported("an array of nothing but NULL", call.span));
+    if call.args.is_empty() {
+        return Ok(Bound::literal(ScalarValue::List(ScalarValue::new_list(&[], &DataType::Null, true))));
     }
+    let (kind, values) = coerce::all_alike(call.args, call.span.clone())?;
     let field = Arc::new(Field::new("element", kind, true));
     let returns = DataType::List(field.clone());
     let kernel = on_arrays(move |args| {
@@ -63,11 +68,7 @@ pub(super) fn array(call: Call) -> Bind {
         let offsets = OffsetBuffer::new(ScalarBuffer::from(ends));
         Ok(Arc::new(ListArray::try_new(field.clone(), offsets, values, None)?) as ArrayRef)
     });
-    Call { args: values, ..call_of("array", call.span) }.apply(returns, kernel)
-}
-
-fn call_of(name: &'static str, span: Range<usize>) -> Call {
-    Call { name, args: Vec::new(), spans: Vec::new(), span }
+    Call::new("array", values, Vec::new(), call.span).apply(returns, kernel)
 }
 
 /// Fields named `col1`, `col2`, … where the argument has no name of its own.

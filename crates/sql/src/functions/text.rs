@@ -69,6 +69,9 @@ fn one_text(mut call: Call, kernel: Kernel) -> Bind {
 /// All texts side by side, null where any of them is.
 pub(crate) fn concat(mut call: Call) -> Bind {
     call.arity(1..=usize::MAX)?;
+    if call.args.iter().any(|arg| matches!(arg.kind, DataType::List(_))) {
+        return super::arrays::concat(call);
+    }
     let nested = call.args.iter().any(|arg| !crate::bind::coerce::is_atomic(&arg.kind));
     if nested || call.args.iter().all(|arg| arg.kind == DataType::Binary) {
         return Err(call.refuse());
@@ -91,6 +94,9 @@ pub(crate) fn concat(mut call: Call) -> Bind {
 /// The texts that are not null with the first between them.
 pub(super) fn concat_ws(mut call: Call) -> Bind {
     call.arity(1..=usize::MAX)?;
+    if call.args[1..].iter().any(|arg| matches!(arg.kind, DataType::List(_))) {
+        return super::search::concat_ws_arrays(call);
+    }
     if call.args.iter().any(|arg| !crate::bind::coerce::is_atomic(&arg.kind)) {
         return Err(call.refuse());
     }
@@ -137,7 +143,7 @@ fn join(
     })
 }
 
-pub(super) fn lower(call: Call) -> Bind {
+pub(crate) fn lower(call: Call) -> Bind {
     one_text(call, map_text(|text, out| out.push_str(&text.to_lowercase())))
 }
 
@@ -147,7 +153,7 @@ pub(super) fn upper(call: Call) -> Bind {
 
 pub(super) fn reverse(call: Call) -> Bind {
     if matches!(call.args.first().map(|arg| &arg.kind), Some(DataType::List(_))) {
-        return Err(call.refuse());
+        return super::arrays::reverse(call);
     }
     one_text(call, map_text(|text, out| out.extend(text.chars().rev())))
 }
@@ -355,7 +361,7 @@ pub(super) fn substring(mut call: Call) -> Bind {
 }
 
 /// `substringSQL`: from 1 on, below 0 from the end; a start before the text still counts.
-fn part(text: &str, start: i32, length: i32) -> &str {
+pub(super) fn part(text: &str, start: i32, length: i32) -> &str {
     let start = match start {
         1.. => i64::from(start) - 1,
         0 => 0,
@@ -370,6 +376,19 @@ fn part(text: &str, start: i32, length: i32) -> &str {
         text.char_indices().nth(at).map_or(text.len(), |(byte, _)| byte)
     };
     &text[byte(start)..byte(end.max(0))]
+}
+
+/// As [`part`], of bytes.
+pub(super) fn byte_part(bytes: &[u8], start: i32, length: i32) -> &[u8] {
+    let size = bytes.len() as i64;
+    let start = match start {
+        1.. => i64::from(start) - 1,
+        0 => 0,
+        _ => size + i64::from(start),
+    };
+    let end = if size - start < i64::from(length) { size } else { start + i64::from(length) };
+    let start = start.max(0);
+    if start >= end { &[] } else { &bytes[start as usize..end as usize] }
 }
 
 /// The first letters: `substring(text, 1, count)`.
@@ -397,11 +416,4 @@ fn letters(mut call: Call, take: for<'a> fn(&'a str, i32) -> &'a str) -> Bind {
         Ok(Arc::new(parts) as ArrayRef)
     });
     call.apply(DataType::Utf8, kernel)
-}
-
-impl Call {
-    /// As [`Call::apply`], for a kernel made from more than the arguments: `name` says of what.
-    fn apply_as(self, name: String, returns: DataType, kernel: Kernel) -> Bind {
-        crate::operation::apply(name, returns, kernel, self.args).map_err(crate::bind::failed(&self.span))
-    }
 }

@@ -195,17 +195,24 @@ fn timestamp(micros: i64, zoned: bool, out: &mut Vec<u8>) {
 }
 
 fn base64(bytes: &[u8], out: &mut Vec<u8>) {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     out.push(b'"');
+    out.extend_from_slice(to_base64(bytes).as_bytes());
+    out.push(b'"');
+}
+
+/// Bytes in base64, filled up with `=`, on one line.
+pub(crate) fn to_base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for group in bytes.chunks(3) {
         let bits =
             group.iter().fold(0_u32, |bits, byte| (bits << 8) | u32::from(*byte)) << (8 * (3 - group.len()));
         for at in 0..4 {
             let digit = (bits >> (18 - 6 * at)) & 63;
-            out.push(if at <= group.len() { DIGITS[digit as usize] } else { b'=' });
+            out.push(if at <= group.len() { DIGITS[digit as usize].into() } else { '=' });
         }
     }
-    out.push(b'"');
+    out
 }
 
 #[cfg(test)]

@@ -22,3 +22,5 @@ pub const FROM_JSON: &[(&str, &str)] = &[
 
 pub use decode::{Decoded, Decoder};
 pub use encode::encode_rows;
+pub(crate) use encode::to_base64;
+pub(crate) use read::base64;

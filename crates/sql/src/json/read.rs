@@ -101,7 +101,7 @@ fn decimal(text: &str, precision: u8, scale: i8) -> Option<i128> {
 }
 
 /// Standard base64 in padded groups of four, white space between them.
-fn base64(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn base64(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
     let mut rest = text.trim_start_matches(|c: char| c <= ' ');
     while !rest.is_empty() {

@@ -1,0 +1,466 @@
+//! Mathematics on numbers. What Spark computes with `StrictMath` is in `fdlibm`.
+//! Source: Spark's `mathExpressions`, `bitwiseExpressions` and `NumberConverter`.
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
+use arrow::datatypes::{DataType, Int8Type, Int16Type, Int32Type, Int64Type};
+use datafusion::common::ScalarValue;
+use std::sync::Arc;
+
+use super::rows::{Bytes, Double, Int, Long, Text, rows2};
+use super::{Call, fdlibm};
+use crate::bind::coerce::{self, is_integer, is_numeric};
+use crate::bind::{self, Bind};
+use crate::error::SqlError;
+use crate::operation::{Bound, on_arrays};
+use crate::syntax::{Binary, Unary};
+
+fn real(call: Call, compute: fn(f64) -> f64) -> Bind {
+    call.one::<Double, Double>(move |x| Some(compute(x)))
+}
+
+macro_rules! reals {
+    ($($name:ident => $compute:expr;)*) => {
+        $(pub(super) fn $name(call: Call) -> Bind {
+            real(call, $compute)
+        })*
+    };
+}
+
+reals! {
+    acos => libm::acos;
+    acosh => |x| fdlibm::log(x + (x * x - 1.0).sqrt());
+    asin => libm::asin;
+    asinh => |x| if x == f64::NEG_INFINITY { x } else { fdlibm::log(x + (x * x + 1.0).sqrt()) };
+    atan => libm::atan;
+    atanh => |x| 0.5 * (fdlibm::log1p(x) - fdlibm::log1p(-x));
+    cbrt => fdlibm::cbrt;
+    cos => f64::cos;
+    cosh => fdlibm::cosh;
+    cot => |x| 1.0 / x.tan();
+    csc => |x| 1.0 / x.sin();
+    degrees => |x| x * 57.295_779_513_082_32;
+    exp => fdlibm::exp;
+    expm1 => fdlibm::expm1;
+    radians => |x| x * 0.017_453_292_519_943_295;
+    rint => f64::round_ties_even;
+    sec => |x| 1.0 / x.cos();
+    sin => f64::sin;
+    sinh => fdlibm::sinh;
+    sqrt => f64::sqrt;
+    tan => f64::tan;
+    tanh => fdlibm::tanh;
+    signum => |x| if x == 0.0 || x.is_nan() { x } else { x.signum() };
+}
+
+/// Logarithms are null where there is none.
+fn logarithm(call: Call, above: f64, compute: fn(f64) -> f64) -> Bind {
+    call.one::<Double, Double>(move |x| (x.is_nan() || x > above).then(|| compute(x)))
+}
+
+pub(super) fn ln(call: Call) -> Bind {
+    logarithm(call, 0.0, fdlibm::log)
+}
+
+pub(super) fn log10(call: Call) -> Bind {
+    logarithm(call, 0.0, fdlibm::log10)
+}
+
+pub(super) fn log2(call: Call) -> Bind {
+    logarithm(call, 0.0, |x| fdlibm::log(x) / fdlibm::log(2.0))
+}
+
+pub(super) fn log1p(call: Call) -> Bind {
+    logarithm(call, -1.0, fdlibm::log1p)
+}
+
+/// `log(base, number)`, or the natural logarithm.
+pub(super) fn log(call: Call) -> Bind {
+    if call.args.len() == 1 {
+        return ln(call);
+    }
+    call.two::<Double, Double, Double>(|base, x| {
+        let has_one = !(base <= 0.0 || x <= 0.0);
+        has_one.then(|| fdlibm::log(x) / fdlibm::log(base))
+    })
+}
+
+pub(super) fn pow(call: Call) -> Bind {
+    call.two::<Double, Double, Double>(|x, y| Some(fdlibm::pow(x, y)))
+}
+
+pub(super) fn atan2(call: Call) -> Bind {
+    // A zero's sign does not count.
+    call.two::<Double, Double, Double>(|y, x| Some(libm::atan2(y + 0.0, x + 0.0)))
+}
+
+pub(super) fn hypot(call: Call) -> Bind {
+    call.two::<Double, Double, Double>(|x, y| Some(fdlibm::hypot(x, y)))
+}
+
+pub(super) fn e(call: Call) -> Bind {
+    call.arity(0..=0)?;
+    Ok(Bound::literal(ScalarValue::Float64(Some(std::f64::consts::E))))
+}
+
+pub(super) fn pi(call: Call) -> Bind {
+    call.arity(0..=0)?;
+    Ok(Bound::literal(ScalarValue::Float64(Some(std::f64::consts::PI))))
+}
+
+pub(super) fn factorial(call: Call) -> Bind {
+    call.one::<Int, Long>(|n| (0..=20).contains(&n).then(|| (1..=i64::from(n)).product()))
+}
+
+/// The second where the first is NaN; both as floating-point numbers.
+pub(super) fn nanvl(mut call: Call) -> Bind {
+    call.arity(2..=2)?;
+    if call.args.iter().all(|arg| arg.kind == DataType::Float32) {
+        return Err(call.refuse());
+    }
+    call.cast(0, &DataType::Float64)?;
+    call.cast(1, &DataType::Float64)?;
+    let kernel = on_arrays(|args| {
+        let (value, other) = (&args[0], &args[1]);
+        let pick = |row: usize| {
+            let value = value.is_valid(row).then(|| value.as_primitive::<arrow::datatypes::Float64Type>().value(row))?;
+            if !value.is_nan() {
+                return Some(value);
+            }
+            other.is_valid(row).then(|| other.as_primitive::<arrow::datatypes::Float64Type>().value(row))
+        };
+        Ok(Arc::new((0..value.len()).map(pick).collect::<arrow::array::Float64Array>()) as ArrayRef)
+    });
+    call.apply(DataType::Float64, kernel)
+}
+
+pub(super) fn is_nan(mut call: Call) -> Bind {
+    call.arity(1..=1)?;
+    call.cast(0, &DataType::Float64)?;
+    // Null is not NaN, and the answer is never null.
+    let kernel = on_arrays(|args| {
+        let values = args[0].as_primitive::<arrow::datatypes::Float64Type>();
+        Ok(Arc::new(values.iter().map(|x| Some(x.is_some_and(f64::is_nan))).collect::<BooleanArray>()) as ArrayRef)
+    });
+    call.apply(DataType::Boolean, kernel)
+}
+
+/// Absolute value; the smallest whole number stays as it is.
+pub(super) fn abs(mut call: Call) -> Bind {
+    call.arity(1..=1)?;
+    if call.args[0].kind == DataType::Utf8 || call.args[0].kind == DataType::Null {
+        call.cast(0, &DataType::Float64)?;
+    }
+    let kind = call.args[0].kind.clone();
+    if !is_numeric(&kind) {
+        return Err(call.refuse());
+    }
+    let kernel = on_arrays(|args| {
+        use arrow::compute::unary;
+        use arrow::datatypes::{Decimal128Type, Float32Type, Float64Type};
+        let array = &args[0];
+        Ok(match array.data_type() {
+            DataType::Int8 => Arc::new(unary::<Int8Type, _, Int8Type>(array.as_primitive(), i8::wrapping_abs)) as ArrayRef,
+            DataType::Int16 => Arc::new(unary::<Int16Type, _, Int16Type>(array.as_primitive(), i16::wrapping_abs)),
+            DataType::Int32 => Arc::new(unary::<Int32Type, _, Int32Type>(array.as_primitive(), i32::wrapping_abs)),
+            DataType::Int64 => Arc::new(unary::<Int64Type, _, Int64Type>(array.as_primitive(), i64::wrapping_abs)),
+            DataType::Float32 => Arc::new(unary::<Float32Type, _, Float32Type>(array.as_primitive(), f32::abs)),
+            DataType::Float64 => Arc::new(unary::<Float64Type, _, Float64Type>(array.as_primitive(), f64::abs)),
+            _ => Arc::new(
+                unary::<Decimal128Type, _, Decimal128Type>(array.as_primitive(), i128::wrapping_abs)
+                    .with_data_type(array.data_type().clone()),
+            ),
+        })
+    });
+    call.apply(kind, kernel)
+}
+
+pub(super) fn negative(mut call: Call) -> Bind {
+    call.arity(1..=1)?;
+    bind::unary(Unary::Minus, call.args.remove(0), call.span)
+}
+
+pub(super) fn positive(mut call: Call) -> Bind {
+    call.arity(1..=1)?;
+    bind::unary(Unary::Plus, call.args.remove(0), call.span)
+}
+
+fn operator(mut call: Call, operator: Binary) -> Bind {
+    call.arity(2..=2)?;
+    let right = call.args.remove(1);
+    bind::binary(operator, call.args.remove(0), right, call.span)
+}
+
+pub(super) fn modulo(call: Call) -> Bind {
+    operator(call, Binary::Modulo)
+}
+
+/// The remainder that is never negative where the divisor is positive: `((a % n) + n) % n` where
+/// `a % n` is negative.
+pub(super) fn pmod(mut call: Call) -> Bind {
+    call.arity(2..=2)?;
+    let (n, span) = (call.args.remove(1), call.span);
+    let rest = bind::binary(Binary::Modulo, call.args.remove(0), n.clone(), span.clone())?;
+    let kind = rest.kind.clone();
+    let n = if matches!(kind, DataType::Decimal128(..)) { n } else { coerce::to(n, &kind, &span)? };
+    let zero = coerce::to(Bound::literal(ScalarValue::Int32(Some(0))), &kind, &span)?;
+    let negative = bind::binary(Binary::Less, rest.clone(), zero, span.clone())?;
+    let raised = bind::binary(Binary::Add, rest.clone(), n.clone(), span.clone())?;
+    let raised = bind::binary(Binary::Modulo, raised, n, span.clone())?;
+    let raised = coerce::to(raised, &kind, &span)?;
+    Ok(bind::case(vec![negative], vec![raised, rest], &kind))
+}
+
+/// Arithmetic that gives null where it overflows.
+fn try_arithmetic(mut call: Call, binary: Binary) -> Bind {
+    call.arity(2..=2)?;
+    let (left, right) = (call.args[0].clone(), call.args[1].clone());
+    let kind = coerce::wider(&left.kind, &right.kind, false).filter(is_integer);
+    let Some(kind) = kind else { return operator(call, binary) };
+    let kind = if kind == DataType::Null { DataType::Int32 } else { kind };
+    call.cast(0, &kind)?;
+    call.cast(1, &kind)?;
+    let wide: Vec<Bound> = call.args.iter().map(|arg| crate::cast::widened(arg.clone(), &call.span)).collect::<Bind<_>>()?;
+    let (min, max) = match kind {
+        DataType::Int8 => (i8::MIN.into(), i8::MAX.into()),
+        DataType::Int16 => (i16::MIN.into(), i16::MAX.into()),
+        DataType::Int32 => (i32::MIN.into(), i32::MAX.into()),
+        _ => (i64::MIN, i64::MAX),
+    };
+    let kernel = rows2::<Long, Long, Long>(move |a, b| {
+        let result = match binary {
+            Binary::Add => a.checked_add(b),
+            Binary::Subtract => a.checked_sub(b),
+            Binary::Multiply => a.checked_mul(b),
+            _ if b == 0 => None,
+            _ => Some(a.wrapping_rem(b)),
+        };
+        result.filter(|result| (min..=max).contains(result))
+    });
+    let span = call.span.clone();
+    let name = format!("{} {kind}", call.name);
+    let result = Call { args: wide, ..call }.apply_as(name, DataType::Int64, kernel)?;
+    coerce::to(result, &kind, &span)
+}
+
+pub(super) fn try_add(call: Call) -> Bind {
+    try_arithmetic(call, Binary::Add)
+}
+
+pub(super) fn try_subtract(call: Call) -> Bind {
+    try_arithmetic(call, Binary::Subtract)
+}
+
+pub(super) fn try_multiply(call: Call) -> Bind {
+    try_arithmetic(call, Binary::Multiply)
+}
+
+pub(super) fn try_mod(call: Call) -> Bind {
+    try_arithmetic(call, Binary::Modulo)
+}
+
+pub(super) fn try_divide(call: Call) -> Bind {
+    operator(call, Binary::Divide)
+}
+
+/// Shifts within the width of the number: only the low bits of the count matter.
+fn shift(mut call: Call, narrow: fn(i32, u32) -> i32, wide: fn(i64, u32) -> i64) -> Bind {
+    if call.args.first().is_some_and(|arg| arg.kind == DataType::Int64) {
+        return call.two::<Long, Int, Long>(move |value, count| Some(wide(value, count as u32)));
+    }
+    if call.args.first().is_some_and(|arg| !matches!(arg.kind, DataType::Null | DataType::Int8 | DataType::Int16 | DataType::Int32)) {
+        return Err(call.refuse());
+    }
+    call.arity(2..=2)?;
+    call.cast(1, &DataType::Int32)?;
+    call.two::<Int, Int, Int>(move |value, count| Some(narrow(value, count as u32)))
+}
+
+pub(super) fn shift_left(call: Call) -> Bind {
+    shift(call, i32::wrapping_shl, i64::wrapping_shl)
+}
+
+pub(super) fn shift_right(call: Call) -> Bind {
+    shift(call, i32::wrapping_shr, i64::wrapping_shr)
+}
+
+pub(super) fn shift_right_unsigned(call: Call) -> Bind {
+    shift(
+        call,
+        |value, count| (value as u32).wrapping_shr(count) as i32,
+        |value, count| (value as u64).wrapping_shr(count) as i64,
+    )
+}
+
+/// How many bits are set; narrower numbers are widened with their sign.
+pub(super) fn bit_count(mut call: Call) -> Bind {
+    call.arity(1..=1)?;
+    match call.args[0].kind {
+        DataType::Boolean => call.args[0] = crate::cast::explicit(call.args[0].clone(), &DataType::Int64, call.span.clone())?,
+        ref kind if is_integer(kind) => {}
+        _ => return Err(call.refuse()),
+    }
+    call.one::<Long, Int>(|value| Some(value.count_ones() as i32))
+}
+
+pub(super) fn bit_get(mut call: Call) -> Bind {
+    call.arity(2..=2)?;
+    let width = match call.args[0].kind {
+        DataType::Int8 => 8,
+        DataType::Int16 => 16,
+        DataType::Int32 => 32,
+        DataType::Int64 => 64,
+        _ => return Err(call.refuse()),
+    };
+    let at = call.constant_int(1, "the place of the bit")?;
+    if at.is_some_and(|at| !(0..width).contains(&at)) {
+        return Err(SqlError::invalid(format!("the place of a bit is from 0 to {}", width - 1), call.spans[1].clone()));
+    }
+    let result = call.two::<Long, Int, Int>(|value, at| Some(((value >> at) & 1) as i32))?;
+    crate::cast::explicit(result, &DataType::Int8, 0..0)
+}
+
+pub(super) fn width_bucket(mut call: Call) -> Bind {
+    call.arity(4..=4)?;
+    for at in 0..3 {
+        call.cast(at, &DataType::Float64)?;
+    }
+    call.cast(3, &DataType::Int64)?;
+    let kernel = on_arrays(|args| {
+        use arrow::datatypes::Float64Type;
+        let number = |at: usize, row: usize| args[at].is_valid(row).then(|| args[at].as_primitive::<Float64Type>().value(row));
+        let count = args[3].as_primitive::<Int64Type>();
+        let cells = (0..args[0].len()).map(|row| {
+            let (value, min, max) = (number(0, row)?, number(1, row)?, number(2, row)?);
+            let count = count.is_valid(row).then(|| count.value(row))?;
+            bucket(value, min, max, count)
+        });
+        Ok(Arc::new(cells.collect::<arrow::array::Int64Array>()) as ArrayRef)
+    });
+    call.apply(DataType::Int64, kernel)
+}
+
+fn bucket(value: f64, min: f64, max: f64, count: i64) -> Option<i64> {
+    let impossible = count <= 0
+        || count == i64::MAX
+        || value.is_nan()
+        || min == max
+        || !min.is_finite()
+        || !max.is_finite();
+    if impossible {
+        return None;
+    }
+    let (lower, upper) = (min.min(max), min.max(max));
+    Some(if min < max {
+        if value < lower {
+            0
+        } else if value >= upper {
+            count + 1
+        } else {
+            (count as f64 * (value - lower) / (upper - lower) + 1.0) as i64
+        }
+    } else if value > upper {
+        0
+    } else if value <= lower {
+        count + 1
+    } else {
+        (count as f64 * (upper - value) / (upper - lower) + 1.0) as i64
+    })
+}
+
+pub(super) fn bin(call: Call) -> Bind {
+    call.one::<Long, Text>(|number| Some(format!("{number:b}")))
+}
+
+/// Of a number its 64 bits, of a text or binary its bytes.
+pub(super) fn hex(mut call: Call) -> Bind {
+    call.arity(1..=1)?;
+    match call.args[0].kind {
+        DataType::Utf8 => call.one::<Text, Text>(|text| Some(hexadecimal(text.as_bytes()))),
+        DataType::Binary => call.one::<Bytes, Text>(|bytes| Some(hexadecimal(bytes))),
+        ref kind if is_numeric(kind) => call.one::<Long, Text>(|number| Some(format!("{number:X}"))),
+        DataType::Null => {
+            call.cast(0, &DataType::Int64)?;
+            call.one::<Long, Text>(|_| None)
+        }
+        _ => Err(call.refuse()),
+    }
+}
+
+pub(super) fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).filter_map(|digit| char::from_digit(digit.into(), 16)).map(|c| c.to_ascii_uppercase()).collect()
+}
+
+/// The bytes of hexadecimal digits, null where it is none; an odd number has a zero in front.
+pub(super) fn unhex(call: Call) -> Bind {
+    call.one::<Text, Bytes>(unhexed)
+}
+
+pub(super) fn unhexed(text: &str) -> Option<Vec<u8>> {
+    let digits: Option<Vec<u8>> = text.chars().map(|c| c.to_digit(16).map(|digit| digit as u8)).collect();
+    let mut digits = digits?;
+    if digits.len() % 2 == 1 {
+        digits.insert(0, 0);
+    }
+    Some(digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+}
+
+/// A number in one base written in another; negative bases mean signed results.
+pub(super) fn conv(call: Call) -> Bind {
+    call.three::<Text, Int, Int, Text>(|text, from, to| converted(text.trim_matches(' '), from, to))
+}
+
+fn converted(text: &str, from: i32, to: i32) -> Option<String> {
+    if !(2..=36).contains(&from) || !(2..=36).contains(&to.unsigned_abs()) || text.is_empty() {
+        return None;
+    }
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text),
+    };
+    let from = from as u32;
+    // Digits until the first that is none; too large becomes the largest.
+    let value = digits
+        .chars()
+        .map_while(|c| if c.is_ascii() { c.to_digit(from) } else { None })
+        .try_fold(0_u64, |value, digit| value.checked_mul(from.into())?.checked_add(digit.into()))
+        .unwrap_or(u64::MAX);
+    let mut value = value as i64;
+    let mut minus = negative;
+    if negative && to > 0 {
+        value = if value < 0 { -1 } else { value.wrapping_neg() };
+    }
+    if to < 0 && value < 0 {
+        value = value.wrapping_neg();
+        minus = true;
+    }
+    let base = to.unsigned_abs();
+    let mut rest = value as u64;
+    let mut reversed = Vec::new();
+    loop {
+        let digit = char::from_digit((rest % u64::from(base)) as u32, base).expect("a digit of the base");
+        reversed.push(digit.to_ascii_uppercase());
+        rest /= u64::from(base);
+        if rest == 0 {
+            break;
+        }
+    }
+    if minus && to < 0 {
+        reversed.push('-');
+    }
+    Some(reversed.into_iter().rev().collect())
+}
+
+pub(super) fn bitmap_bucket_number(call: Call) -> Bind {
+    call.one::<Long, Long>(|value| Some(if value > 0 { 1 + (value - 1) / 32_768 } else { value / 32_768 }))
+}
+
+pub(super) fn bitmap_bit_position(call: Call) -> Bind {
+    call.one::<Long, Long>(|value| Some(if value > 0 { (value - 1) % 32_768 } else { value.wrapping_neg() % 32_768 }))
+}
+
+pub(super) fn bitmap_count(call: Call) -> Bind {
+    if call.args.iter().any(|arg| arg.kind != DataType::Binary) {
+        return Err(call.refuse());
+    }
+    call.one::<Bytes, Long>(|bytes| Some(bytes.iter().map(|byte| i64::from(byte.count_ones())).sum()))
+}

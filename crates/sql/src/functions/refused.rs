@@ -1,0 +1,90 @@
+//! Functions that Spark has and that are refused, each with the reason and a way around.
+
+/// A function that is refused.
+pub(crate) struct Refused {
+    pub(crate) name: &'static str,
+    pub(crate) why: &'static str,
+    pub(crate) instead: &'static str,
+}
+
+macro_rules! refused {
+    ($($why:literal, $instead:literal => [$($name:literal),* $(,)?];)*) => {
+        &[$($(Refused { name: $name, why: $why, instead: $instead }),*),*]
+    };
+}
+
+/// Every function that is refused by name.
+pub(crate) const REFUSED: &[Refused] = refused! {
+    "it gives another value each time, so that a record read again would become another row",
+    "use a key that the source has" => [
+        "rand", "random", "randn", "uniform", "randstr", "uuid", "shuffle",
+    ];
+    "it gives another value each time, so that a record read again would become another row",
+    "keep the time in the message, or run the flow on Spark (`runner: spark`)" => [
+        "current_timestamp", "now", "localtimestamp", "current_date", "curdate", "current_time",
+    ];
+    "it asks for Spark's session",
+    "write the value itself" => [
+        "current_timezone", "current_user", "user", "session_user", "current_catalog", "current_database", "current_schema", "version", "input_file_name", "input_file_block_start", "input_file_block_length", "spark_partition_id", "monotonically_increasing_id",
+    ];
+    "it makes several rows or columns of one; a flow makes at most one row of a record",
+    "write get_json_object or an index, or run the flow on Spark (`runner: spark`)" => [
+        "explode", "explode_outer", "posexplode", "posexplode_outer", "inline", "inline_outer", "stack", "json_tuple",
+    ];
+    "keys do not belong into a query",
+    "run the flow on Spark (`runner: spark`)" => [
+        "aes_encrypt", "aes_decrypt", "try_aes_decrypt",
+    ];
+    "XML is not read natively",
+    "run the flow on Spark (`runner: spark`)" => [
+        "xpath", "xpath_boolean", "xpath_double", "xpath_float", "xpath_int", "xpath_long", "xpath_number", "xpath_short", "xpath_string", "from_xml", "to_xml", "schema_of_xml",
+    ];
+    "CSV in a text is not read natively",
+    "run the flow on Spark (`runner: spark`)" => [
+        "from_csv", "to_csv", "schema_of_csv",
+    ];
+    "only JSON is read natively",
+    "run the flow on Spark (`runner: spark`)" => [
+        "from_avro", "to_avro", "from_protobuf", "to_protobuf", "schema_of_avro",
+    ];
+    "VARIANT is a type of Spark 4 only",
+    "declare the fields, or write get_json_object" => [
+        "parse_json", "try_parse_json", "variant_get", "try_variant_get", "is_variant_null", "schema_of_variant", "to_variant_object", "variant_explode",
+    ];
+    "no column can be an interval natively",
+    "write INTERVAL '1' DAY beside + or -, or add_months and date_add" => [
+        "make_interval", "make_dt_interval", "make_ym_interval", "try_make_interval",
+    ];
+    "it belongs to aggregation over time",
+    "run the flow on Spark (`runner: spark`)" => [
+        "window", "session_window", "window_time",
+    ];
+    "how Java parts sentences depends on its version",
+    "write split(text, '[.!?]\\s+')" => [
+        "sentences",
+    ];
+    "only the binary collation is known natively",
+    "write lower(…) on both sides" => [
+        "collate", "collation", "collations",
+    ];
+    "it stops the whole query at the first record",
+    "filter with WHERE, or give the sink a key that is null: that record is a dead letter" => [
+        "raise_error", "assert_true",
+    ];
+    "it calls Java",
+    "run the flow on Spark (`runner: spark`)" => [
+        "java_method", "reflect", "try_reflect",
+    ];
+    "texts are always valid natively",
+    "leave it out" => [
+        "validate_utf8", "make_valid_utf8", "try_validate_utf8",
+    ];
+    "it looks at more than one record",
+    "aggregate in the table with `millstream query`, or run the flow on Spark (`runner: spark`)" => [
+        "count", "sum", "avg", "mean", "min", "max", "first", "last", "collect_list", "collect_set", "count_if", "max_by", "min_by", "any_value", "approx_count_distinct", "percentile", "median", "stddev", "variance", "bool_and", "bool_or", "every", "some",
+    ];
+    "sketches are Spark's own",
+    "run the flow on Spark (`runner: spark`)" => [
+        "hll_sketch_estimate", "hll_union", "theta_difference", "theta_intersection", "theta_sketch_estimate", "theta_union", "kll_sketch_to_string_bigint", "bitmap_or_agg", "bitmap_construct_agg",
+    ];
+};
