@@ -15,6 +15,18 @@ pub fn parse_schema(text: &str) -> Result<SchemaRef, SqlError> {
     Ok(Arc::new(Schema::new(fields)))
 }
 
+/// Reads a type: fields as in a schema are a struct.
+pub(crate) fn parse_type(text: &str) -> Result<DataType, SqlError> {
+    match syntax::parse_data_type(text) {
+        Ok(kind) => Ok(kind),
+        Err(error) => {
+            let fields = syntax::parse_fields(text).map_err(|_| error)?;
+            let fields = fields.into_iter().map(|field| Field::new(field.name, field.kind, true));
+            Ok(DataType::Struct(fields.collect()))
+        }
+    }
+}
+
 /// Spark's name of a type, as `simpleString` gives it.
 pub fn simple_string(kind: &DataType) -> String {
     match kind {

@@ -10,6 +10,7 @@ mod digest;
 mod encode;
 mod fdlibm;
 mod hash;
+mod json;
 mod lambdas;
 mod letters;
 mod lists;

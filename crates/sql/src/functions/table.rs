@@ -280,6 +280,14 @@ pub(crate) const FUNCTIONS: &[Function] = functions! {
         "map_entries" => maps::map_entries, "MapEntries";
         "map_contains_key" => maps::map_contains_key, "MapContainsKey";
     }
+    "JSON" => {
+        "from_json" => json::from_json, "JacksonParser";
+        "to_json" => json::to_json, "JacksonGenerator";
+        "get_json_object" => json::get_json_object, "GetJsonObject";
+        "json_array_length" => json::json_array_length, "LengthOfJsonArray";
+        "json_object_keys" => json::json_object_keys, "JsonObjectKeys";
+        "schema_of_json" => json::schema_of_json, "JsonInferSchema";
+    }
     LAMBDAS => {
         "transform" => lambdas::transform, "ArrayTransform";
         "filter" => lambdas::filter, "ArrayFilter";

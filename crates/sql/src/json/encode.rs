@@ -24,6 +24,17 @@ pub fn encode_rows(batch: &RecordBatch, out: &mut Vec<u8>) -> Vec<usize> {
         .collect()
 }
 
+/// Each value of a column as JSON, null for null.
+pub(crate) fn to_texts(array: &ArrayRef) -> Vec<Option<String>> {
+    let cell = Cell::new(array);
+    let text = |row| {
+        let mut out = Vec::new();
+        cell.write(row, &mut out);
+        String::from_utf8_lossy(&out).into_owned()
+    };
+    (0..array.len()).map(|row| array.is_valid(row).then(|| text(row))).collect()
+}
+
 /// A name with its quotes and colon.
 fn quoted_name(name: &str) -> Vec<u8> {
     let mut quoted = Vec::new();

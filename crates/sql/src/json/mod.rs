@@ -6,8 +6,11 @@
 mod column;
 mod decode;
 mod encode;
+mod path;
 mod read;
 mod scan;
+mod tree;
+mod values;
 
 /// The options with which Spark's `from_json` reads a message as it is read here.
 pub const FROM_JSON: &[(&str, &str)] = &[
@@ -22,5 +25,8 @@ pub const FROM_JSON: &[(&str, &str)] = &[
 
 pub use decode::{Decoded, Decoder};
 pub use encode::encode_rows;
-pub(crate) use encode::to_base64;
+pub(crate) use encode::{to_base64, to_texts};
+pub(crate) use path::Path;
 pub(crate) use read::base64;
+pub(crate) use tree::{Node, OF_FROM_JSON, OF_PATHS, first_value};
+pub(crate) use values::{Formats, from_texts, is_readable};

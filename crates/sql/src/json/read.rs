@@ -75,14 +75,14 @@ fn push_bytes(bytes: &mut Vec<u8>, ends: &mut Vec<i32>, value: &[u8]) -> Result<
 }
 
 /// A date, or, as Spark 1.5 wrote them, the number of days since 1970.
-fn date(text: &str) -> Option<i32> {
+pub(super) fn date(text: &str) -> Option<i32> {
     let days = parse_date(text)
         .or_else(|| parse_date(&without_gmt(text)?))
         .or_else(|| text.parse::<i32>().ok().map(i64::from))?;
     days.try_into().ok()
 }
 
-fn timestamp(text: &str) -> Option<i64> {
+pub(super) fn timestamp(text: &str) -> Option<i64> {
     parse_timestamp(text).or_else(|| parse_timestamp(&without_gmt(text)?))
 }
 
@@ -92,7 +92,7 @@ fn without_gmt(text: &str) -> Option<String> {
 }
 
 /// A number as Java's `BigDecimal` reads it, once the commas are taken out.
-fn decimal(text: &str, precision: u8, scale: i8) -> Option<i128> {
+pub(super) fn decimal(text: &str, precision: u8, scale: i8) -> Option<i128> {
     let (digits, exponent) = match text.contains(',') {
         true => big_decimal(&text.replace(',', ""))?,
         false => big_decimal(text)?,
@@ -174,7 +174,7 @@ fn push<T>(values: &mut Vec<T>, value: Option<T>) -> bool {
 }
 
 /// A number where a text is wanted: as Jackson writes what it has read.
-fn number_as_text(digits: &str, whole: bool) -> String {
+pub(super) fn number_as_text(digits: &str, whole: bool) -> String {
     if whole {
         return digits.to_owned();
     }

@@ -13,7 +13,7 @@ pub(crate) use ast::{
     Binary, CastKind, Direction, Expr, Item, Kind, Literal, Nulls, Order, Predicate, Query, Relation, Select,
     Unary,
 };
-pub(crate) use parser::{parse_fields, parse_query};
+pub(crate) use parser::{parse_data_type, parse_fields, parse_query};
 
 #[cfg(test)]
 mod tests;

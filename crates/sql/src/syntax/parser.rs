@@ -74,6 +74,14 @@ pub(crate) fn parse_fields(text: &str) -> Parsed<Vec<Field>> {
     Ok(fields)
 }
 
+/// Reads a type: `STRUCT<a: INT>`.
+pub(crate) fn parse_data_type(text: &str) -> Parsed<DataType> {
+    let mut cursor = Cursor::new(text)?;
+    let kind = cursor.data_type()?;
+    cursor.expect_end()?;
+    Ok(kind)
+}
+
 /// A place among the tokens of a text.
 pub(crate) struct Cursor {
     tokens: Vec<(Token, Range<usize>)>,

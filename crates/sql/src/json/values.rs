@@ -1,0 +1,169 @@
+//! `from_json`: texts in a column to structs. A value that is none of its field's type makes the
+//! field null and leaves the others; a text that is no JSON makes all fields null.
+//! Source: Spark's `JacksonParser` in mode PERMISSIVE with partial results.
+
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::DataType;
+
+use super::column::{Column, Values};
+use super::read::{base64, date, decimal, timestamp};
+use super::tree::{Node, OF_FROM_JSON, first_value};
+use crate::java_time::TimePattern;
+
+/// How dates and times are written, where not in Spark's own way.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Formats {
+    pub(crate) timestamp: Option<TimePattern>,
+    pub(crate) date: Option<TimePattern>,
+}
+
+/// Whether values of the type are read as Spark does.
+pub(crate) fn is_readable(kind: &DataType) -> bool {
+    match kind {
+        DataType::Struct(fields) => fields.iter().all(|field| is_readable(field.data_type())),
+        DataType::List(item) => is_readable(item.data_type()),
+        // With other values than texts a mismatch breaks the map in Spark.
+        DataType::Map(entries, _) => match entries.data_type() {
+            DataType::Struct(fields) => fields.iter().all(|field| *field.data_type() == DataType::Utf8),
+            _ => false,
+        },
+        DataType::Null => false,
+        _ => true,
+    }
+}
+
+/// The structs of `kind` in the texts of a column.
+pub(crate) fn from_texts(texts: &ArrayRef, kind: &DataType, formats: &Formats) -> ArrayRef {
+    let mut column = Column::new(kind);
+    for text in texts.as_string::<i32>() {
+        match text.map(|text| first_value(text, OF_FROM_JSON)) {
+            None | Some(Ok(None)) => column.push_null(),
+            Some(Ok(Some(node @ Node::Object(_)))) => {
+                let row = column.len();
+                if push(&node, &mut column, formats).is_err() {
+                    column.truncate(row);
+                    column.push_null();
+                }
+            }
+            Some(_) => push_nothing(&mut column),
+        }
+    }
+    debug_assert_eq!(column.len(), texts.len());
+    column.finish()
+}
+
+/// A struct whose fields are all null.
+fn push_nothing(column: &mut Column) {
+    if let Values::Struct { children, .. } = &mut column.values {
+        children.iter_mut().for_each(Column::push_null);
+    }
+    column.push_valid();
+}
+
+struct Mismatch;
+
+/// Adds a value as one row; where it is none of the column's type, the column has to be cut back.
+fn push(node: &Node, column: &mut Column, formats: &Formats) -> Result<(), Mismatch> {
+    if *node == Node::Null {
+        column.push_null();
+        return Ok(());
+    }
+    match (&mut column.values, &column.kind, node) {
+        (Values::Bytes { bytes, ends }, DataType::Utf8, node) => {
+            match node {
+                Node::Text(text) => bytes.extend_from_slice(text.as_bytes()),
+                node => node.write(true, bytes),
+            }
+            ends.push(i32::try_from(bytes.len()).map_err(|_| Mismatch)?);
+        }
+        (Values::Bytes { bytes, ends }, _, Node::Text(text)) => {
+            bytes.extend_from_slice(&base64(text).ok_or(Mismatch)?);
+            ends.push(i32::try_from(bytes.len()).map_err(|_| Mismatch)?);
+        }
+        (Values::Boolean(values), _, Node::Boolean(value)) => values.push(*value),
+        (Values::List { items, ends }, _, Node::Array(nodes)) => {
+            nodes.iter().try_for_each(|node| push(node, items, formats))?;
+            ends.push(items.len() as i32);
+        }
+        (Values::Map { entries, ends }, _, Node::Object(members)) => {
+            let [keys, values] = entries;
+            for (name, value) in members {
+                push(&Node::Text(name.clone()), keys, formats)?;
+                push(value, values, formats)?;
+            }
+            ends.push(keys.len() as i32);
+        }
+        (Values::Struct { fields, children }, _, Node::Object(members)) => {
+            for (field, child) in fields.iter().zip(children) {
+                push_field(field.name(), members, child, formats);
+            }
+        }
+        (values, kind, node) => push_scalar(values, kind, node, formats).ok_or(Mismatch)?,
+    }
+    column.push_valid();
+    Ok(())
+}
+
+/// Of a name that comes several times the last value that fits its type counts.
+fn push_field(name: &str, members: &[(String, Node)], child: &mut Column, formats: &Formats) {
+    let row = child.len();
+    for (_, node) in members.iter().rev().filter(|(known, _)| known == name) {
+        if push(node, child, formats).is_ok() {
+            return;
+        }
+        child.truncate(row);
+    }
+    child.push_null();
+}
+
+fn push_scalar(values: &mut Values, kind: &DataType, node: &Node, formats: &Formats) -> Option<()> {
+    match (values, kind, node) {
+        (Values::Int8(values), _, Node::Number(text, true)) => {
+            // Jackson takes unsigned bytes, too, and Java makes them negative.
+            values.push(text.parse::<i16>().ok().filter(|byte| (-128..=255).contains(byte))? as i8);
+        }
+        (Values::Int16(values), _, Node::Number(text, true)) => values.push(text.parse().ok()?),
+        (Values::Int32(values), DataType::Int32, Node::Number(text, true)) => values.push(text.parse().ok()?),
+        (Values::Int64(values), DataType::Int64, Node::Number(text, true)) => values.push(text.parse().ok()?),
+        (Values::Float32(values), _, Node::Number(text, _)) => values.push(text.parse().ok()?),
+        (Values::Float64(values), _, Node::Number(text, _)) => values.push(text.parse().ok()?),
+        (Values::Float32(values), _, node) => values.push(non_number(node)? as f32),
+        (Values::Float64(values), _, node) => values.push(non_number(node)?),
+        (Values::Decimal(values), DataType::Decimal128(precision, scale), Node::Number(text, _)) => {
+            values.push(decimal(text, *precision, *scale)?);
+        }
+        (Values::Decimal(values), DataType::Decimal128(precision, scale), Node::Text(text)) => {
+            values.push(decimal(text, *precision, *scale)?);
+        }
+        (Values::Int32(values), DataType::Date32, Node::Text(text)) if !text.is_empty() => {
+            values.push(match &formats.date {
+                Some(pattern) => pattern.read(text)?.div_euclid(86_400_000_000).try_into().ok()?,
+                None => date(text)?,
+            });
+        }
+        (Values::Int64(values), DataType::Timestamp(..), Node::Text(text)) if !text.is_empty() => {
+            values.push(match &formats.timestamp {
+                Some(pattern) => pattern.read(text)?,
+                None => timestamp(text)?,
+            });
+        }
+        (Values::Int64(values), DataType::Timestamp(_, Some(_)), Node::Number(text, true)) => {
+            values.push(text.parse::<i64>().ok()?.wrapping_mul(1_000_000));
+        }
+        _ => return None,
+    }
+    Some(())
+}
+
+fn non_number(node: &Node) -> Option<f64> {
+    match node {
+        Node::NonNumber(number) => Some(*number),
+        Node::Text(text) => match text.as_str() {
+            "NaN" => Some(f64::NAN),
+            "+INF" | "+Infinity" | "Infinity" => Some(f64::INFINITY),
+            "-INF" | "-Infinity" => Some(f64::NEG_INFINITY),
+            _ => None,
+        },
+        _ => None,
+    }
+}
