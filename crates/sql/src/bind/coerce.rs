@@ -96,6 +96,14 @@ pub(crate) fn wider(a: &DataType, b: &DataType, over_text: bool) -> Option<DataT
             let item = wider(x.data_type(), y.data_type(), over_text)?;
             Some(D::List(Arc::new(Field::new("element", item, true))))
         }
+        (D::Struct(x), D::Struct(y)) if x.len() == y.len() => {
+            let fields = x.iter().zip(y).map(|(x, y)| {
+                // The names must be the same, up to letter case; the first's are kept.
+                let kind = wider(x.data_type(), y.data_type(), over_text)?;
+                x.name().eq_ignore_ascii_case(y.name()).then(|| Field::new(x.name(), kind, true))
+            });
+            Some(D::Struct(fields.collect::<Option<Vec<_>>>()?.into()))
+        }
         _ => None,
     }
 }
@@ -118,6 +126,9 @@ pub(crate) fn comparable(a: &DataType, b: &DataType) -> Option<DataType> {
 pub(crate) fn to(value: Bound, kind: &DataType, span: &Range<usize>) -> Bind {
     if value.kind == *kind {
         return Ok(value);
+    }
+    if matches!((&value.kind, kind), (DataType::List(_), DataType::List(_)) | (DataType::Struct(_), DataType::Struct(_))) {
+        return cast::explicit(value, kind, span.clone());
     }
     cast::implicit(value, kind, span.clone())
 }

@@ -47,8 +47,7 @@ pub(crate) fn bind(expr: &syntax::Expr, scope: &Scope) -> Bind {
         }
         Kind::Cast(value, kind, cast) => {
             if *cast == CastKind::TryCast {
-                return Err(SqlError::unsupported("TRY_CAST", span())
-                    .help("write CAST: it gives null for what is no value of the type"));
+                return cast::tried(bind(value, scope)?, kind, span());
             }
             let value = bind(value, scope)?;
             cast::explicit(value, kind, span())

@@ -5,7 +5,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray};
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, PrimitiveArray};
 use arrow::compute::{binary as zip_arrays, unary as map_array};
 use arrow::datatypes::{
     ArrowNativeTypeOp, DataType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
@@ -93,6 +93,24 @@ fn joined(operator: Operator, left: Bound, right: Bound) -> Bound {
 }
 
 fn compare(operator: Operator, left: Bound, right: Bound, span: Range<usize>) -> Bind {
+    let equality = matches!(operator, Operator::Eq | Operator::NotEq | Operator::IsNotDistinctFrom);
+    if equality {
+        // Beside a number, true is 1 and false is 0.
+        match (&left.kind, &right.kind) {
+            (DataType::Boolean, number) if is_numeric(number) => {
+                let left = cast::explicit(left, &number.clone(), span.clone())?;
+                return compare(operator, left, right, span);
+            }
+            (number, DataType::Boolean) if is_numeric(number) => {
+                let right = cast::explicit(right, &number.clone(), span.clone())?;
+                return compare(operator, left, right, span);
+            }
+            _ => {}
+        }
+    }
+    if !coerce::is_atomic(&left.kind) || !coerce::is_atomic(&right.kind) {
+        return compare_nested(operator, left, right, span);
+    }
     let kind = coerce::comparable(&left.kind, &right.kind);
     let Some(kind) = kind.filter(is_orderable) else {
         return Err(no_meaning("comparing", &[&left, &right], span));
@@ -104,6 +122,35 @@ fn compare(operator: Operator, left: Bound, right: Bound, span: Range<usize>) ->
     let left = normalised(coerce::to(left, &kind, &span)?, &span)?;
     let right = normalised(coerce::to(right, &kind, &span)?, &span)?;
     Ok(joined(operator, left, right))
+}
+
+/// Arrays and structs, item by item.
+fn compare_nested(operator: Operator, left: Bound, right: Bound, span: Range<usize>) -> Bind {
+    let kind = coerce::wider(&left.kind, &right.kind, false).filter(functions::is_orderable);
+    let Some(kind) = kind else { return Err(no_meaning("comparing", &[&left, &right], span)) };
+    let left = cast::explicit(left, &kind, span.clone())?;
+    let right = cast::explicit(right, &kind, span.clone())?;
+    let kernel = on_arrays(move |args| {
+        let (left, right) = (&args[0], &args[1]);
+        let cells = (0..left.len()).map(|row| {
+            let null_safe = operator == Operator::IsNotDistinctFrom;
+            if left.is_null(row) || right.is_null(row) {
+                return null_safe.then(|| left.is_null(row) && right.is_null(row));
+            }
+            let order = functions::compare_values(left, row, right, row);
+            Some(match operator {
+                Operator::Eq | Operator::IsNotDistinctFrom => order.is_eq(),
+                Operator::NotEq => order.is_ne(),
+                Operator::Lt => order.is_lt(),
+                Operator::LtEq => order.is_le(),
+                Operator::Gt => order.is_gt(),
+                _ => order.is_ge(),
+            })
+        });
+        Ok(Arc::new(cells.collect::<BooleanArray>()))
+    });
+    let name = format!("{operator} {}", simple_string(&kind));
+    apply(name, DataType::Boolean, kernel, vec![left, right]).map_err(failed(&span))
 }
 
 /// Whether values of the type are compared as Spark does by comparing their Arrow values.
@@ -134,6 +181,12 @@ pub(super) fn is_in(value: Bound, values: Vec<Bound>, span: Range<usize>) -> Bin
     // Where all types are the same nothing is changed; else all go to one type, over text.
     let all = std::iter::once(value).chain(values).collect();
     let (kind, mut all) = coerce::all_alike(all, span.clone())?;
+    if !coerce::is_atomic(&kind) {
+        let value = all.remove(0);
+        let mut tests = all.into_iter().map(|item| compare_nested(Operator::Eq, value.clone(), item, span.clone()));
+        let first = tests.next().ok_or_else(|| no_meaning("IN", &[&value], span.clone()))??;
+        return tests.try_fold(first, |any, test| Ok(joined(Operator::Or, any, test?)));
+    }
     if !is_orderable(&kind) || kind == DataType::Null {
         return Err(no_meaning("IN", &[&all[0]], span));
     }
@@ -186,6 +239,23 @@ pub(crate) fn like(
 }
 
 fn arithmetic(operator: Binary, left: Bound, right: Bound, span: Range<usize>) -> Bind {
+    let is_days = |kind: &DataType| matches!(kind, DataType::Int8 | DataType::Int16 | DataType::Int32);
+    match (operator, &left.kind, &right.kind) {
+        (Binary::Add, DataType::Date32, days) if is_days(days) => {
+            return functions::date_add(Call::new("date_add", vec![left, right], vec![span.clone(); 2], span));
+        }
+        (Binary::Add, days, DataType::Date32) if is_days(days) => {
+            return functions::date_add(Call::new("date_add", vec![right, left], vec![span.clone(); 2], span));
+        }
+        (Binary::Subtract, DataType::Date32, days) if is_days(days) => {
+            return functions::date_sub(Call::new("date_sub", vec![left, right], vec![span.clone(); 2], span));
+        }
+        (Binary::Subtract, DataType::Date32 | DataType::Timestamp(..), DataType::Date32 | DataType::Timestamp(..)) => {
+            let error = SqlError::unsupported("the difference of dates or times is an interval", span);
+            return Err(error.help("write datediff(…), or unix_seconds(…) - unix_seconds(…)"));
+        }
+        _ => {}
+    }
     let promoted = |side: Bound| match side.kind {
         DataType::Utf8 if operator != Binary::IntegerDivide => coerce::to(side, &DataType::Float64, &span),
         _ => Ok(side),
@@ -204,7 +274,7 @@ fn arithmetic(operator: Binary, left: Bound, right: Bound, span: Range<usize>) -
     }
     let has_decimal = [&left, &right].iter().any(|side| matches!(side.kind, DataType::Decimal128(..)));
     let has_float = is_float(&left.kind) || is_float(&right.kind);
-    if operator == Binary::IntegerDivide && (has_decimal || has_float) {
+    if operator == Binary::IntegerDivide && has_float {
         return Err(no_meaning("DIV", &[&left, &right], span));
     }
     if has_decimal && !has_float {
@@ -282,6 +352,7 @@ fn decimal_arithmetic(operator: Binary, left: Bound, right: Bound, span: &Range<
     let returns = match operator {
         Binary::Add | Binary::Subtract => bounded_decimal((p1 - s1).max(p2 - s2) + scale + 1, scale),
         Binary::Multiply => bounded_decimal(p1 + p2 + 1, s1 + s2),
+        Binary::IntegerDivide => bounded_decimal((p1 - s1 + s2).max(1), 0),
         Binary::Divide => {
             let scale = 6.max(s1 + p2 + 1);
             bounded_decimal(p1 - s1 + s2 + scale, scale)
@@ -293,10 +364,16 @@ fn decimal_arithmetic(operator: Binary, left: Bound, right: Bound, span: &Range<
         Binary::Subtract => decimal::subtract,
         Binary::Multiply => decimal::multiply,
         Binary::Divide => decimal::divide,
+        Binary::IntegerDivide => decimal::divide_whole,
         _ => decimal::modulo,
     };
     let name = format!("{operator:?} {} {}", simple_string(&left.kind), simple_string(&right.kind));
-    apply(name, returns.clone(), decimal::kernel(compute, returns), vec![left, right]).map_err(failed(span))
+    let kernel = decimal::kernel(compute, returns.clone());
+    let result = apply(name, returns, kernel, vec![left, right]).map_err(failed(span))?;
+    match operator {
+        Binary::IntegerDivide => cast::widened(result, span),
+        _ => Ok(result),
+    }
 }
 
 /// A whole number as the DECIMAL that holds it: a constant takes just its own digits.

@@ -37,6 +37,10 @@ pub(super) fn kernel(to: &DataType) -> Option<Kernel> {
             let array: PrimitiveArray<TimestampMicrosecondType> = times.collect();
             Ok(Arc::new(array.with_timezone("UTC")))
         }),
+        DataType::Timestamp(_, None) => on_arrays(|args| {
+            let times = texts(&args[0]).iter().map(|text| times::parse_local(text?));
+            Ok(Arc::new(times.collect::<PrimitiveArray<TimestampMicrosecondType>>()))
+        }),
         DataType::Binary => on_arrays(|args| {
             let bytes = texts(&args[0]).iter().map(|text| text.map(str::as_bytes));
             Ok(Arc::new(bytes.collect::<BinaryArray>()))
@@ -87,6 +91,11 @@ fn boolean(text: &str) -> Option<bool> {
         "f" | "false" | "n" | "no" | "0" => Some(false),
         _ => None,
     }
+}
+
+/// As BIGINT, where a fraction is none.
+pub(super) fn strict_kernel() -> Kernel {
+    primitive::<Int64Type>(|text| if text.contains('.') { None } else { whole(text) })
 }
 
 /// Digits with a sign; digits behind a point are cut off.

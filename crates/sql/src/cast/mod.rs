@@ -3,6 +3,7 @@
 
 mod from_text;
 mod java_floating;
+mod nested;
 mod numbers;
 mod times;
 mod to_text;
@@ -14,7 +15,6 @@ use arrow::datatypes::DataType;
 
 pub(crate) use from_text::{big_decimal, digit};
 pub(crate) use java_floating::java_double;
-pub(crate) use java_floating::java_float;
 pub(crate) use times::{
     civil_from_days, days_from_civil, days_in_month, offset_at, offset_of, parse_date, parse_timestamp,
 };
@@ -23,7 +23,7 @@ pub(crate) use to_text::Formatter;
 use crate::bind::coerce::{is_atomic, is_numeric};
 use crate::bind::{Bind, failed};
 use crate::error::SqlError;
-use crate::operation::{Bound, Kernel, apply};
+use crate::operation::{Bound, Kernel, apply, on_arrays};
 use crate::types::simple_string;
 
 /// One cell as `CAST(… AS STRING)` gives it; `None` for null.
@@ -54,6 +54,33 @@ pub(crate) fn explicit(value: Bound, kind: &DataType, span: Range<usize>) -> Bin
     apply(name, kind.clone(), kernel, vec![value]).map_err(failed(&span))
 }
 
+/// `TRY_CAST(value AS kind)`: what is out of the type's range is null, too.
+pub(crate) fn tried(value: Bound, kind: &DataType, span: Range<usize>) -> Bind {
+    let is_whole = |kind: &DataType| crate::bind::coerce::is_integer(kind);
+    if value.kind == DataType::Utf8 && is_whole(kind) {
+        // A fraction is no whole number here.
+        let name = format!("try_cast string as {}", simple_string(kind));
+        let kernel = from_text::strict_kernel();
+        let wide = apply(name, DataType::Int64, kernel, vec![value]).map_err(failed(&span))?;
+        return tried(wide, kind, span);
+    }
+    let same = value.kind == *kind || *kind == DataType::Utf8 || value.kind == DataType::Null;
+    let from_text = value.kind == DataType::Utf8 && is_atomic(kind);
+    let widening = is_numeric(&value.kind) && matches!(kind, DataType::Float64 | DataType::Decimal128(..));
+    if same || from_text || widening {
+        return explicit(value, kind, span);
+    }
+    if is_whole(&value.kind) && is_whole(kind) {
+        let back = value.kind.clone();
+        let narrow = explicit(value.clone(), kind, span.clone())?;
+        let again = explicit(narrow.clone(), &back, span.clone())?;
+        let is_same = crate::bind::equal(again, value, span)?;
+        return Ok(crate::bind::case(vec![is_same], vec![narrow], kind));
+    }
+    let message = format!("TRY_CAST from {} to {} is not answered", simple_string(&value.kind), simple_string(kind));
+    Err(SqlError::unsupported(message, span).help("write CAST"))
+}
+
 /// A cast that Spark makes by itself.
 pub(crate) fn implicit(value: Bound, kind: &DataType, span: Range<usize>) -> Bind {
     let (from, to) = (&value.kind, kind);
@@ -78,10 +105,18 @@ pub(crate) fn widened(value: Bound, span: &Range<usize>) -> Bind {
     explicit(value, &DataType::Int64, span.clone())
 }
 
-fn kernel(from: &DataType, to: &DataType) -> Option<Kernel> {
+pub(super) fn kernel(from: &DataType, to: &DataType) -> Option<Kernel> {
     match (from, to) {
+        (DataType::Null, _) => {
+            let to = to.clone();
+            Some(on_arrays(move |args| Ok(arrow::array::new_null_array(&to, args[0].len()))))
+        }
+        (DataType::List(_) | DataType::Map(..) | DataType::Struct(_), to) if *to != DataType::Utf8 => {
+            nested::kernel(from, to)
+        }
         (_, DataType::Utf8) => to_text::kernel(from),
         (DataType::Utf8, _) => from_text::kernel(to),
+        (_, DataType::Binary) => numbers::to_bytes(from),
         (from, to) => numbers::kernel(from, to).or_else(|| times::kernel(from, to)),
     }
 }

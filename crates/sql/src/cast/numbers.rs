@@ -70,6 +70,25 @@ pub(super) fn kernel(from: &DataType, to: &DataType) -> Option<Kernel> {
     })
 }
 
+/// The bytes of a whole number, the highest first.
+pub(super) fn to_bytes(from: &DataType) -> Option<Kernel> {
+    let width = match from {
+        DataType::Int8 => 1,
+        DataType::Int16 => 2,
+        DataType::Int32 => 4,
+        DataType::Int64 => 8,
+        _ => return None,
+    };
+    Some(on_arrays(move |args| {
+        let array = &args[0];
+        let bytes = |row: usize| match number(array, row)? {
+            Number::Whole(number) => Some(number.to_be_bytes()[8 - width..].to_vec()),
+            _ => None,
+        };
+        Ok(Arc::new((0..array.len()).map(bytes).collect::<arrow::array::BinaryArray>()) as ArrayRef)
+    }))
+}
+
 fn primitive<T: ArrowPrimitiveType>(convert: fn(Number) -> T::Native) -> Kernel {
     on_arrays(move |args| {
         let array = &args[0];

@@ -94,8 +94,29 @@ fn digits_of(text: &str, count: std::ops::RangeInclusive<usize>) -> Option<i64> 
     digits.then(|| text.parse().ok()).flatten()
 }
 
+/// As [`parse_timestamp`], for a time without a zone: one that is given does not count, and a date
+/// must be there.
+pub(super) fn parse_local(text: &str) -> Option<i64> {
+    let trimmed = trim_all(text);
+    if trimmed.starts_with('T') || is_time(trimmed) {
+        return None;
+    }
+    let (local, zone) = parse_parts(text)?;
+    zone.is_none_or(|zone| offset_at(zone, local).is_some()).then_some(local)
+}
+
 /// Microseconds since 1970 of a text like `2020-1-2 3:4:5.678+02:00`.
 pub(crate) fn parse_timestamp(text: &str) -> Option<i64> {
+    let (local, zone) = parse_parts(text)?;
+    let offset_seconds = match zone {
+        None => 0,
+        Some(zone) => offset_at(zone, local)?,
+    };
+    local.checked_sub(i64::from(offset_seconds) * MICROS_PER_SECOND)
+}
+
+/// Microseconds since 1970 as a clock shows them, and the zone's name.
+fn parse_parts(text: &str) -> Option<(i64, Option<&str>)> {
     let text = trim_all(text);
     let (sign, rest) = signed(text)?;
     let has_sign = rest.len() < text.len();
@@ -121,11 +142,7 @@ pub(crate) fn parse_timestamp(text: &str) -> Option<i64> {
         Some(time) => parse_time(time)?,
     };
     let local = days.checked_mul(MICROS_PER_DAY)?.checked_add(micros)?;
-    let offset_seconds = match zone {
-        None => 0,
-        Some(zone) => offset_at(zone, local)?,
-    };
-    local.checked_sub(i64::from(offset_seconds) * MICROS_PER_SECOND)
+    Some((local, zone))
 }
 
 /// Whether a text without a date begins with hours: `3:4`.
@@ -310,6 +327,17 @@ pub(super) fn kernel(from: &DataType, to: &DataType) -> Option<Kernel> {
                 micros_of(&args[0]).iter().map(|micros| Some(micros?.div_euclid(MICROS_PER_DAY) as i32));
             Ok(Arc::new(days.collect::<Date32Array>()))
         }),
+        // The session's clock shows UTC.
+        (D::Timestamp(..), D::Timestamp(_, zone)) => {
+            let zone = zone.clone();
+            on_arrays(move |args| Ok(Arc::new(micros_of(&args[0]).clone().with_timezone_opt(zone.clone()))))
+        }
+        (D::Date32, D::Timestamp(_, None)) => on_arrays(|args| {
+            let days = args[0].as_primitive::<Date32Type>();
+            let micros = days.iter().map(|days| i64::from(days?).checked_mul(MICROS_PER_DAY));
+            Ok(Arc::new(micros.collect::<TimestampMicrosecondArray>()))
+        }),
+        (D::Timestamp(_, None), to) if *to != D::Date32 => return None,
         // Spark takes these and always answers null.
         (D::Date32, D::Boolean | D::Int8 | D::Int16 | D::Int32 | D::Int64 | D::Float32 | D::Float64)
         | (D::Date32, D::Decimal128(..)) => {

@@ -75,6 +75,13 @@ pub(crate) fn modulo(left: Exact, right: Exact, _: i32) -> Option<Exact> {
     Some(Exact { unscaled: at_scale(left, scale)?.checked_rem(at_scale(right, scale)?)?, scale })
 }
 
+/// What is behind the point is cut off.
+pub(crate) fn divide_whole(left: Exact, right: Exact, _: i32) -> Option<Exact> {
+    let scale = left.scale.max(right.scale);
+    let divisor = at_scale(right, scale)?;
+    Some(Exact { unscaled: at_scale(left, scale)?.checked_div(divisor)?, scale: 0 })
+}
+
 /// Digit by digit, so that nothing overflows on the way to 39 digits behind the point.
 pub(crate) fn divide(left: Exact, right: Exact, scale: i32) -> Option<Exact> {
     if right.unscaled == i256::ZERO {

@@ -9,6 +9,7 @@ use datafusion::common::ScalarValue;
 use datafusion::logical_expr::ColumnarValue;
 
 use super::Call;
+use super::rows::{Bytes, Cell, Flag, Int};
 use crate::bind::Bind;
 use crate::error::SqlError;
 use crate::operation::{Kernel, Texts, on_arrays};
@@ -73,8 +74,18 @@ pub(crate) fn concat(mut call: Call) -> Bind {
         return super::arrays::concat(call);
     }
     let nested = call.args.iter().any(|arg| !crate::bind::coerce::is_atomic(&arg.kind));
-    if nested || call.args.iter().all(|arg| arg.kind == DataType::Binary) {
+    if nested {
         return Err(call.refuse());
+    }
+    if call.args.iter().all(|arg| arg.kind == DataType::Binary) {
+        let kernel = on_arrays(|args| {
+            let cells = (0..args[0].len()).map(|row| {
+                let known = args.iter().all(|arg| arg.is_valid(row));
+                known.then(|| args.iter().flat_map(|arg| Bytes::get(arg, row)).copied().collect())
+            });
+            Ok(Bytes::collect(cells))
+        });
+        return call.apply(DataType::Binary, kernel);
     }
     call.texts()?;
     let kernel: Kernel = Arc::new(|args, rows| {
@@ -249,21 +260,25 @@ fn replaced(text: &str, search: &str, with: &str) -> String {
 }
 
 pub(super) fn starts_with(call: Call) -> Bind {
-    test(call, |text, part| text.starts_with(part))
+    test(call, |text, part| text.starts_with(part), |bytes, part| bytes.starts_with(part))
 }
 
 pub(super) fn ends_with(call: Call) -> Bind {
-    test(call, |text, part| text.ends_with(part))
+    test(call, |text, part| text.ends_with(part), |bytes, part| bytes.ends_with(part))
 }
 
 pub(super) fn contains(call: Call) -> Bind {
-    test(call, |text, part| text.contains(part))
+    test(
+        call,
+        |text, part| text.contains(part),
+        |bytes, part| part.is_empty() || bytes.windows(part.len()).any(|window| window == part),
+    )
 }
 
-fn test(mut call: Call, holds: fn(&str, &str) -> bool) -> Bind {
+fn test(mut call: Call, holds: fn(&str, &str) -> bool, holds_bytes: fn(&[u8], &[u8]) -> bool) -> Bind {
     call.arity(2..=2)?;
-    if call.args.iter().any(|arg| arg.kind == DataType::Binary) {
-        return Err(call.refuse());
+    if call.args.iter().all(|arg| arg.kind == DataType::Binary) {
+        return call.two::<Bytes, Bytes, Flag>(move |bytes, part| Some(holds_bytes(bytes, part)));
     }
     call.texts()?;
     let kernel = rows_of_texts(
@@ -323,6 +338,9 @@ pub(super) fn repeat(mut call: Call) -> Bind {
     let Some(ScalarValue::Int32(times)) = call.args[1].constant().cloned() else {
         return Err(SqlError::unsupported("repeat with a number of times that is no constant", call.span));
     };
+    if times.is_some_and(|times| times > 1_000_000) {
+        return Err(super::letters::too_long(&call, 1));
+    }
     call.args.truncate(1);
     let kernel = on_arrays(move |args| {
         let texts = args[0].as_string::<i32>().iter();
@@ -335,7 +353,12 @@ pub(super) fn repeat(mut call: Call) -> Bind {
 pub(super) fn substring(mut call: Call) -> Bind {
     call.arity(2..=3)?;
     if call.args[0].kind == DataType::Binary {
-        return Err(call.refuse());
+        return match call.args.len() {
+            2 => call.two::<Bytes, Int, Bytes>(|bytes, start| Some(byte_part(bytes, start, i32::MAX).to_vec())),
+            _ => call.three::<Bytes, Int, Int, Bytes>(|bytes, start, length| {
+                Some(byte_part(bytes, start, length).to_vec())
+            }),
+        };
     }
     call.cast(0, &DataType::Utf8)?;
     for at in 1..call.args.len() {
@@ -393,6 +416,9 @@ pub(super) fn byte_part(bytes: &[u8], start: i32, length: i32) -> &[u8] {
 
 /// The first letters: `substring(text, 1, count)`.
 pub(super) fn left(call: Call) -> Bind {
+    if call.args.first().is_some_and(|arg| arg.kind == DataType::Binary) {
+        return call.two::<Bytes, Int, Bytes>(|bytes, count| Some(byte_part(bytes, 1, count).to_vec()));
+    }
     letters(call, |text, count| part(text, 1, count))
 }
 
