@@ -74,6 +74,9 @@ pub(crate) enum Command {
         patience: std::time::Duration,
         #[command(flatten)]
         values: RunArgs,
+        /// Stops in order when standard input ends, so that it does not outlive who started it.
+        #[arg(long)]
+        stop_at_eof: bool,
         /// How the summary is printed; json where standard output is no terminal.
         #[arg(long)]
         format: Option<SummaryFormat>,
@@ -86,6 +89,24 @@ pub(crate) enum Command {
         /// The flow.
         #[arg(long)]
         flow: String,
+        /// How the summary is printed; json where standard output is no terminal.
+        #[arg(long)]
+        format: Option<SummaryFormat>,
+    },
+    /// Waits until the workers of a flow (`up --flow`) have done what is in its topic now; fails at once
+    /// where something is left and nobody is there to do it. Its counts are those of all time.
+    Wait {
+        #[command(flatten)]
+        file: FileArgs,
+        /// The flow.
+        #[arg(long)]
+        flow: String,
+        /// How long the broker may not answer before it is given up, like 30s or 5m.
+        #[arg(long, default_value = "5m", value_parser = period)]
+        patience: std::time::Duration,
+        /// Stops when standard input ends, so that it does not outlive who started it.
+        #[arg(long)]
+        stop_at_eof: bool,
         /// How the summary is printed; json where standard output is no terminal.
         #[arg(long)]
         format: Option<SummaryFormat>,
@@ -126,6 +147,17 @@ pub(crate) enum Command {
     DeadLetters {
         #[command(subcommand)]
         command: DeadLetters,
+    },
+    /// Prints the pipeline as a DAG for Airflow: a task for each flow.
+    Airflow {
+        #[command(flatten)]
+        file: FileArgs,
+        /// Where the pipeline file is, from the folder that the DAG file will be in; by default there.
+        #[arg(long)]
+        pipeline: Option<String>,
+        /// Flows that read a topic run elsewhere (`up --flow`): their tasks wait until they have caught up.
+        #[arg(long)]
+        streaming: bool,
     },
     /// Answers statements: at a terminal as text, else one JSON object for each line.
     Sql,

@@ -128,6 +128,10 @@ impl Component {
 pub struct Pipeline {
     /// Its name.
     pub name: String,
+    /// When it runs by itself, as the file says it.
+    pub schedule: Option<String>,
+    /// The time zone of that.
+    pub timezone: Option<String>,
     /// The services that are set up, by name.
     pub services: Map<String, Value>,
     /// The flows, in the order of the file.
@@ -191,6 +195,8 @@ impl Pipeline {
         let services = ["kafka", "cassandra", "spark"].map(|name| (name.to_owned(), json[name].clone()));
         let pipeline = Self {
             name: json["name"].as_str().unwrap_or_default().to_owned(),
+            schedule: json["schedule"].as_str().map(str::to_owned),
+            timezone: json["timezone"].as_str().map(str::to_owned),
             services: services.into_iter().collect(),
             flows,
             runners: values.runners.clone(),

@@ -2,14 +2,14 @@
 //! pipeline, or else one of our own for as long as the command takes.
 
 use millstream_connectors::kafka::Connection;
-use millstream_core::settings;
+use millstream_core::{Error, settings};
 use serde_json::json;
 
 use super::run::start;
-use crate::Outcome;
 use crate::bind::Services;
 use crate::load::Loaded;
 use crate::state::{State, live_owner};
+use crate::{Outcome, bind};
 
 /// A broker that can be asked. The plan's services have its address.
 pub(super) struct Attached {
@@ -19,6 +19,18 @@ pub(super) struct Attached {
 }
 
 impl Attached {
+    /// Finds the broker; an embedded one must be running, where something is to come.
+    pub(super) async fn to_running(loaded: &mut Loaded) -> Outcome<Self> {
+        if bind::broker_port(&loaded.plan.pipeline)?.is_some() && live_owner(&loaded.state).is_none() {
+            return Err(Error::user(
+                "nothing comes: the pipeline's broker is embedded and nobody is running it",
+            )
+            .help("start it in another window, or look at what is there with `preview`")
+            .into());
+        }
+        Self::to(loaded).await
+    }
+
     /// Finds the broker, or starts it.
     pub(super) async fn to(loaded: &mut Loaded) -> Outcome<Self> {
         if let Some(broker) = live_owner(&loaded.state).and_then(|owner| owner.broker) {

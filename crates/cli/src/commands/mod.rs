@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod airflow;
 mod attached;
 mod bench;
 mod check;
@@ -15,6 +16,7 @@ mod run;
 mod sql;
 mod tap;
 mod test;
+mod wait;
 
 use std::path::Path;
 
@@ -36,15 +38,19 @@ pub(crate) async fn run(args: Args) -> Outcome {
             preview::run(&file, flow.as_deref(), n, &values.values()).await
         }
         Command::Test { file } => test::run(&file),
-        Command::Run { file, flow, patience, values, format } => {
-            run::run(&file, flow, patience, values.values(), format).await
+        Command::Run { file, flow, patience, values, stop_at_eof, format } => {
+            run::run(&file, flow, patience, values.values(), stop_at_eof, format).await
         }
         Command::Doctor { file } => doctor::run(&file).await,
         Command::Up { file, flow, format } => run::up(&file, flow, format).await,
+        Command::Wait { file, flow, patience, stop_at_eof, format } => {
+            wait::run(&file, &flow, patience, stop_at_eof, format).await
+        }
         Command::Query { file, sql, format } => query::run(&file, &sql, format).await,
         Command::Tap { file, place, n } => tap::run(&file, &place, n).await,
         Command::Reset { file, flow, to } => reset::run(&file, &flow, &to).await,
         Command::DeadLetters { command } => dead_letters::run(command).await,
+        Command::Airflow { file, pipeline, streaming } => airflow::run(&file, pipeline.as_deref(), streaming),
         Command::Sql => sql::run(),
         Command::RandomUser { port, limit, fail, latency } => {
             random_user(port, Options { limit, fail, latency }).await

@@ -4,9 +4,9 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::{SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use millstream_core::{Error, RunValues, SinkPlan};
-use millstream_engine::{FlowSummary, Observer, RunOptions, Status, Summary, Until};
+use millstream_engine::{Backends, FlowSummary, Observer, RunOptions, Status, Summary, Until};
 
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +24,7 @@ pub(super) async fn run(
     flow: Option<String>,
     patience: Duration,
     values: RunValues,
+    stop_at_eof: bool,
     format: Option<SummaryFormat>,
 ) -> Outcome {
     let options = RunOptions {
@@ -34,7 +35,13 @@ pub(super) async fn run(
         clock: now_ms,
         values,
     };
-    work(load(args)?, options, format).await
+    let loaded = load(args)?;
+    let stop = Stop::listen();
+    if stop_at_eof {
+        check_input_is_free(&loaded)?;
+        stop.also_at_eof();
+    }
+    work(loaded, stop, options, format).await
 }
 
 /// A flow until it is stopped.
@@ -53,18 +60,28 @@ pub(super) async fn up(args: &FileArgs, flow: String, format: Option<SummaryForm
         clock: now_ms,
         values: RunValues::default(),
     };
-    work(loaded, options, format).await
+    work(loaded, Stop::listen(), options, format).await
 }
 
-async fn work(mut loaded: Loaded, options: RunOptions, format: Option<SummaryFormat>) -> Outcome {
-    let stop = Stop::listen();
+/// That no flow reads the standard input whose end is to be the stop.
+fn check_input_is_free(loaded: &Loaded) -> Outcome {
+    match loaded.plan.flows.iter().find(|flow| flow.origin.component.settings["file"] == "-") {
+        None => Ok(()),
+        Some(flow) => {
+            Err(Error::user(format!("flow {} reads standard input, whose end is to stop the run", flow.name))
+                .help("take --stop-at-eof away, or name a file")
+                .into())
+        }
+    }
+}
+
+async fn work(mut loaded: Loaded, stop: Stop, options: RunOptions, format: Option<SummaryFormat>) -> Outcome {
     let options = RunOptions { stop: stop.token.clone(), ..options };
     let state = loaded.take_state()?;
     let services = start(&mut loaded, &state).await?;
     let observer = Observer::default();
     let progress = show_progress(&observer);
-    let started = Utc::now();
-    let clock = Instant::now();
+    let began = Began::now();
     let ended = millstream_engine::run(&loaded.plan, &loaded.registry, &options, &observer).await;
     progress.abort();
     if std::io::stderr().is_terminal() {
@@ -85,25 +102,45 @@ async fn work(mut loaded: Loaded, options: RunOptions, format: Option<SummaryFor
     let unasked = !std::io::stdout().is_terminal() && !is_taken;
     let json = format.map_or(unasked, |format| format == SummaryFormat::Json);
     if json {
-        output::summary(&Summary {
-            pipeline: loaded.plan.pipeline.name.clone(),
-            run: format!("manual__{}", started.to_rfc3339_opts(SecondsFormat::Secs, true)),
-            status,
-            started: started.to_rfc3339_opts(SecondsFormat::Millis, true),
-            seconds: (clock.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
-            backends,
-            flows: flows
-                .into_iter()
-                .map(|(name, flow)| {
-                    (name, serde_json::to_value(masked(&loaded, flow)).expect("counts are JSON"))
-                })
-                .collect(),
-        })?;
+        let flows = flows.into_iter().map(|(name, flow)| (name, masked(&loaded, flow)));
+        output::summary(&began.summary(&loaded, status, backends, flows))?;
     }
     match (stop.code(), status) {
         (Some(code), _) => Err(Failure::Code(code)),
         (None, Status::Success) => Ok(()),
         _ => Err(Failure::Code(FAILED)),
+    }
+}
+
+/// When a run began, which is also its name.
+pub(super) struct Began {
+    at: DateTime<Utc>,
+    clock: Instant,
+}
+
+impl Began {
+    pub(super) fn now() -> Self {
+        Self { at: Utc::now(), clock: Instant::now() }
+    }
+
+    /// The summary of a run that ends now.
+    pub(super) fn summary(
+        &self,
+        loaded: &Loaded,
+        status: Status,
+        backends: Backends,
+        flows: impl IntoIterator<Item = (String, FlowSummary)>,
+    ) -> Summary {
+        let counts = |flow| serde_json::to_value(flow).expect("counts are JSON");
+        Summary {
+            pipeline: loaded.plan.pipeline.name.clone(),
+            run: format!("manual__{}", self.at.to_rfc3339_opts(SecondsFormat::Secs, true)),
+            status,
+            started: self.at.to_rfc3339_opts(SecondsFormat::Millis, true),
+            seconds: (self.clock.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
+            backends,
+            flows: flows.into_iter().map(|(name, flow)| (name, counts(flow))).collect(),
+        }
     }
 }
 

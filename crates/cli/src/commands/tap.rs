@@ -10,20 +10,14 @@ use super::attached::Attached;
 use crate::args::FileArgs;
 use crate::load::load;
 use crate::output::sayln;
-use crate::state::live_owner;
 use crate::stop::Stop;
-use crate::{Outcome, bind, output};
+use crate::{Outcome, output};
 
 pub(super) async fn run(args: &FileArgs, place: &str, count: Option<usize>) -> Outcome {
     let mut loaded = load(args)?;
     let (topic, through) = find(&loaded.plan, place)?;
-    if bind::broker_port(&loaded.plan.pipeline)?.is_some() && live_owner(&loaded.state).is_none() {
-        return Err(Error::user("nothing comes: the pipeline's broker is embedded and nobody is running it")
-            .help("start it in another window, or look at what is there with `preview`")
-            .into());
-    }
     let stop = Stop::listen();
-    let attached = Attached::to(&mut loaded).await?;
+    let attached = Attached::to_running(&mut loaded).await?;
     let flow = through.and_then(|name| loaded.plan.flow(&name).cloned());
     let mut left = count.unwrap_or(usize::MAX);
     let found = block_in_place(|| {

@@ -4,6 +4,7 @@ mod admin;
 mod connection;
 mod cursors;
 mod doctor;
+mod drain;
 mod errors;
 mod java;
 mod reset;
@@ -24,6 +25,7 @@ use std::collections::BTreeMap;
 pub use connection::{Connection, Mechanism, Sasl, TokenSettings};
 pub use cursors::{KafkaCursors, STATE_TOPIC};
 pub use doctor::{examine_broker, examine_group, examine_topic, sample};
+pub use drain::{Awaited, Standing};
 pub use reset::{Position, reset};
 pub use tail::{follow, read_all};
 

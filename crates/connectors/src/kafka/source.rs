@@ -2,7 +2,7 @@
 //! batches over; offsets are committed only when the engine says so, with the totals of what
 //! became of the records beside them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -25,7 +25,7 @@ use tokio::task::block_in_place;
 use super::Connection;
 use super::admin::{ANSWER_TIMEOUT, partition_count};
 use super::connection::{Complaints, Reached};
-use super::tail::is_empty;
+use super::drain::Ends;
 use super::topic_id::topic_id;
 use super::totals::Totals;
 
@@ -46,8 +46,6 @@ const DRAIN_POLL: Duration = Duration::from_millis(50);
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// … and how soon whether it is there at all, when its client complains.
 const LOOK_AFTER_COMPLAINT: Duration = Duration::from_secs(2);
-/// Offsets before a topic's end that are looked at one by one, whether they are messages.
-const MARKS_MAX: i64 = 1_000;
 
 /// A partition that is ours for now.
 #[derive(Debug, Clone)]
@@ -165,10 +163,8 @@ pub(super) struct TopicSource {
     batches: mpsc::Receiver<Result<Batch>>,
     /// The assignments of what was handed out last.
     in_hand: HashMap<i32, u64>,
-    /// Where the topic ended when it was to be drained, by partition.
-    drain_to: Option<BTreeMap<i32, i64>>,
-    /// Ends that nothing but the marks of transactions lies before, by partition.
-    marks_only: BTreeSet<(i32, i64)>,
+    /// Where the topic ended when it was to be drained.
+    drain_to: Option<Ends>,
 }
 
 impl TopicSource {
@@ -231,7 +227,6 @@ impl TopicSource {
             batches,
             in_hand: HashMap::new(),
             drain_to: None,
-            marks_only: BTreeSet::new(),
         })
     }
 
@@ -241,33 +236,14 @@ impl TopicSource {
 
     /// Whether the group has committed everything up to where the topic ended.
     fn is_drained(&mut self) -> Result<bool> {
-        let Some(ends) = &self.drain_to else { return Ok(false) };
-        let mut list = TopicPartitionList::new();
-        for partition in ends.keys() {
-            list.add_partition(&self.topic, *partition);
-        }
-        let committed = block_in_place(|| self.consumer.committed_offsets(list, ANSWER_TIMEOUT))
-            .map_err(|e| self.failed(&format!("asking how far topic {} is read", self.topic), &e))?;
-        let mut all = true;
-        for element in committed.elements() {
-            let partition = element.partition();
-            let end = ends.get(&partition).copied().unwrap_or(0);
-            let next = match element.offset() {
-                Offset::Offset(next) => next,
-                _ => 0,
-            };
-            if next >= end || self.marks_only.contains(&(partition, end)) {
-                continue;
-            }
-            // A transaction leaves marks behind that are no messages, so that nobody commits them.
-            let nearly = end - next <= MARKS_MAX;
-            if nearly && block_in_place(|| is_empty(&self.connection, &self.topic, partition, next, end))? {
-                self.marks_only.insert((partition, end));
-                continue;
-            }
-            all = false;
-        }
-        Ok(all)
+        let Some(mut ends) = self.drain_to.take() else { return Ok(false) };
+        let what = format!("asking how far topic {} is read", self.topic);
+        let behind = block_in_place(|| {
+            let committed = ends.committed(&self.consumer).map_err(|e| self.failed(&what, &e))?;
+            ends.behind(&self.connection, &committed)
+        });
+        self.drain_to = Some(ends);
+        Ok(behind? == 0)
     }
 
     /// Asks the broker, where its client complains, and now and then: is it there, and is the topic
@@ -370,17 +346,9 @@ impl Source for TopicSource {
 
     async fn drain(&mut self) -> Result<()> {
         let what = format!("asking where topic {} ends", self.topic);
-        let mut ends = BTreeMap::new();
-        block_in_place(|| {
-            for partition in 0..partition_count(self.consumer.client(), &self.topic)? {
-                let (start, end) = self
-                    .consumer
-                    .fetch_watermarks(&self.topic, partition, ANSWER_TIMEOUT)
-                    .map_err(|e| self.failed(&what, &e))?;
-                // Nothing to read is nothing to commit.
-                ends.insert(partition, if start == end { 0 } else { end });
-            }
-            Ok(())
+        let ends = block_in_place(|| {
+            let partitions = partition_count(self.consumer.client(), &self.topic)?;
+            Ends::of(&self.consumer, &self.topic, partitions).map_err(|e| self.failed(&what, &e))
         })?;
         self.drain_to = Some(ends);
         Ok(())

@@ -1,0 +1,169 @@
+//! What Airflow needs of the binary: the DAG file that `airflow` prints, `wait`, and a run that ends
+//! with who started it. That a real Airflow runs it is `dev/test-airflow`'s affair.
+
+mod support;
+
+use std::path::Path;
+use std::process::{Child, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use support::{Api, millstream, output, stderr, stdout, summary};
+
+/// The DAG of a pipeline that stands in a file of its own.
+fn dag_of(pipeline: &str, options: &[&str]) -> String {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("p.yaml"), pipeline).expect("writes");
+    let made = output(millstream(folder.path()).args(["airflow", "p.yaml"]).args(options));
+    assert_eq!(made.status.code(), Some(0), "{}", stderr(&made));
+    stdout(&made)
+}
+
+#[test]
+fn the_examples_dag_is_not_stale() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    let arguments = ["airflow", "users.yaml", "--pipeline", "../users.yaml"];
+    let made = stdout(&output(millstream(&examples).args(arguments)));
+    let there = std::fs::read_to_string(examples.join("dags/user_automation.py")).unwrap_or_default();
+    assert!(
+        made == there,
+        "examples/dags/user_automation.py is stale: from examples/, millstream {} > dags/user_automation.py",
+        arguments.join(" "),
+    );
+}
+
+const MANY: &str = r#"
+name: many-flows
+schedule: "0 6 * * 1-5"
+timezone: Europe/Paris
+flows:
+  import:
+    from: { http: "http://user:secret@localhost/", schema: "id STRING" }
+    sql: SELECT id FROM input
+    to: { topic: a, key: id }
+  2nd.import:
+    from: { file: "*.jsonl", schema: "id STRING" }
+    sql: SELECT id FROM input
+    to: { topic: a, key: id }
+  2nd-import:
+    from: { topic: a }
+    sql: SELECT * FROM input
+    to: { topic: b, key: id }
+  show:
+    from: { topic: b }
+    sql: SELECT * FROM input
+    to: { stdout: jsonl }
+"#;
+
+#[test]
+fn readers_come_after_all_writers_and_every_name_is_a_variable() {
+    let dag = dag_of(MANY, &[]);
+    for part in [
+        "schedule=CronTriggerTimetable(\"0 6 * * 1-5\", timezone=\"Europe/Paris\"),",
+        "    import_ = MillstreamOperator(\n        task_id=\"import\",\n",
+        "    _2nd_import = MillstreamOperator(\n        task_id=\"2nd.import\",\n",
+        "    # topic a → topic b\n    _2nd_import_ = MillstreamOperator(\n        task_id=\"2nd-import\",\n",
+        "    [import_, _2nd_import] >> _2nd_import_\n",
+        "    _2nd_import_ >> show\n",
+    ] {
+        assert!(dag.contains(part), "{part}\n{dag}");
+    }
+    assert!(!dag.contains("secret") && !dag.contains("Asset"), "{dag}");
+}
+
+#[test]
+fn with_workers_elsewhere_topics_are_waited_for() {
+    let dag = dag_of(MANY, &["--streaming"]);
+    for part in [
+        "import_ = MillstreamOperator(",
+        "    # topic a → topic b: done by workers elsewhere, and waited for\n    _2nd_import_ = MillstreamSensor(",
+        "show = MillstreamSensor(",
+    ] {
+        assert!(dag.contains(part), "{part}\n{dag}");
+    }
+}
+
+#[test]
+fn what_asks_for_its_interval_gets_one() {
+    let file = r#"
+name: daily
+schedule: "@daily"
+flows:
+  fetch:
+    from: { http: "http://localhost/", query: { day: "{interval.start}" }, schema: "id STRING" }
+    sql: SELECT id FROM input
+    to: { topic: a, key: id }
+"#;
+    let dag = dag_of(file, &[]);
+    assert!(dag.contains("schedule=CronDataIntervalTimetable(\"@daily\", timezone=\"UTC\"),"), "{dag}");
+    assert!(dag.contains("from airflow.sdk import DAG, CronDataIntervalTimetable\n"), "{dag}");
+}
+
+const NUMBERS: &str = r#"
+name: numbers
+kafka: { brokers: "embedded:0" }
+cassandra: { hosts: embedded }
+flows:
+  fetch:
+    from: { http: "API", every: 20ms, for: 10m, schema: "id STRING, n INT" }
+    sql: SELECT id, n FROM input
+    to: { topic: numbers, key: id }
+  store:
+    from: { topic: numbers }
+    sql: SELECT id, n FROM input
+    to: { table: k.t, create: "CREATE TABLE k.t (id text PRIMARY KEY, n int)" }
+"#;
+
+/// A run that goes on until its standard input ends.
+fn running(folder: &Path, more: &[&str]) -> Child {
+    let mut command = millstream(folder);
+    command.args(["run", "p.yaml", "--stop-at-eof"]).args(more);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("runs")
+}
+
+/// The answer of `wait`, as soon as it ends with this code: broker, topic and members need a moment.
+fn waited(folder: &Path, code: i32) -> Output {
+    let began = Instant::now();
+    loop {
+        let waited = output(millstream(folder).args(["wait", "p.yaml", "--flow", "store"]));
+        if waited.status.code() == Some(code) {
+            return waited;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "{}", stderr(&waited));
+    }
+}
+
+#[test]
+fn what_workers_have_still_to_do_is_waited_for_and_a_run_ends_with_who_started_it() {
+    let api = Api::start(|n| format!("[{{\"id\":\"k{n}\",\"n\":{n}}}]"));
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("p.yaml"), NUMBERS.replace("API", &api.url)).expect("writes");
+
+    let fetching = running(folder.path(), &["--flow", "fetch"]);
+    let nobody = waited(folder.path(), 1);
+    assert!(stderr(&nobody).contains("left, and nobody reads as group numbers.store"), "{}", stderr(&nobody));
+    assert!(stderr(&nobody).contains("start a worker: `up FILE --flow store`"), "{}", stderr(&nobody));
+    // Its end of the pipe is dropped here.
+    let stopped = fetching.wait_with_output().expect("ends");
+    assert_eq!(stopped.status.code(), Some(143), "{}", stderr(&stopped));
+    assert_eq!(summary(&stopped)["status"], "interrupted");
+    let fetched = summary(&stopped)["flows"]["fetch"]["written"].as_u64().expect("a number");
+
+    let storing = running(folder.path(), &[]);
+    let caught_up = waited(folder.path(), 0);
+    let counts = &summary(&caught_up)["flows"]["store"];
+    assert!(counts["written"].as_u64() >= Some(fetched), "{counts}");
+    let no_topic = output(millstream(folder.path()).args(["wait", "p.yaml", "--flow", "fetch"]));
+    assert_eq!(no_topic.status.code(), Some(2));
+    assert!(stderr(&no_topic).contains("it has no workers"), "{}", stderr(&no_topic));
+    drop(storing.wait_with_output().expect("ends"));
+}
+
+#[test]
+fn input_that_is_read_cannot_be_the_sign_to_stop() {
+    let file = NUMBERS.replace("http: \"API\", every: 20ms, for: 10m", "file: \"-\"");
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("p.yaml"), file).expect("writes");
+    let refused = output(millstream(folder.path()).args(["run", "p.yaml", "--stop-at-eof"]));
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(stderr(&refused).contains("flow fetch reads standard input"), "{}", stderr(&refused));
+}
