@@ -1,0 +1,206 @@
+"""A real Airflow over its REST API, and what its tasks work on; `dev/test-airflow` starts it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+ROOT = Path(__file__).parent.parent.parent
+SERVICES = str(ROOT / "dev" / "services")
+DAGS = Path(os.environ["AIRFLOW_DAGS"])
+BROKERS = f"localhost:{os.environ['KAFKA_PORT']}"
+HOSTS = f"localhost:{os.environ['CASSANDRA_PORT']}"
+
+
+def wait_for(what: str, look: Callable[[], Any], seconds: float = 120) -> Any:
+    """Looks until there is something."""
+    until = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < until, f"{what} does not come"
+        time.sleep(0.2)
+    return found
+
+
+def services(*words: str) -> str:
+    """A tool of `dev/services`."""
+    return subprocess.run([SERVICES, *words], check=True, capture_output=True, text=True).stdout
+
+
+class Airflow:
+    """What a person does in the browser."""
+
+    def __init__(self) -> None:
+        port = os.environ["AIRFLOW_PORT"]
+        self.url = f"http://localhost:{port}"
+        passwords = Path(os.environ["MILLSTREAM_SERVICES_DATA"], "airflow", "passwords.json")
+        login = {"username": "admin", "password": json.loads(passwords.read_text())["admin"]}
+        token = requests.post(f"{self.url}/auth/token", json=login, timeout=30)
+        token.raise_for_status()
+        self.session = requests.Session()
+        self.session.headers["Authorization"] = f"Bearer {token.json()['access_token']}"
+
+    def call(self, method: str, path: str, body: Any = None, **parameters: Any) -> Any:
+        """One request; its answer."""
+        url = f"{self.url}/api/v2{path}"
+        answer = self.session.request(method, url, json=body, params=parameters, timeout=60)
+        assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text}"
+        return answer.json() if answer.content else None
+
+    def connect(self, **fields: str) -> None:
+        """Sets the fields of the default connection."""
+        name = "millstream_default"
+        known = self.call("GET", "/connections", connection_id_pattern=name)["connections"]
+        body = {"connection_id": name, "conn_type": "millstream", "extra": json.dumps(fields)}
+        if known:
+            self.call("PATCH", f"/connections/{name}", body)
+        else:
+            self.call("POST", "/connections", body)
+
+    def unpause(self, dag: str) -> None:
+        """Unpauses a DAG when Airflow has read its file; from then on its schedule runs it."""
+
+        def known() -> Any:
+            errors = self.call("GET", "/importErrors")["import_errors"]
+            assert not errors, errors
+            return any(found["dag_id"] == dag for found in self.call("GET", "/dags")["dags"])
+
+        wait_for(f"DAG {dag}", known)
+        self.call("PATCH", f"/dags/{dag}", {"is_paused": False})
+        assert self.call("GET", f"/dags/{dag}")["next_dagrun_run_after"], "it is scheduled"
+
+    def trigger(self, dag: str) -> str:
+        """Starts a run."""
+        started = self.call("POST", f"/dags/{dag}/dagRuns", {"logical_date": None})
+        run: str = started["dag_run_id"]
+        return run
+
+    def task(self, dag: str, run: str, task: str) -> dict[str, Any]:
+        """A task of a run."""
+        found: dict[str, Any] = self.call("GET", f"/dags/{dag}/dagRuns/{run}/taskInstances/{task}")
+        return found
+
+    def wait_for_task(self, dag: str, run: str, task: str, *states: str) -> dict[str, Any]:
+        """The task when it is in one of these states."""
+
+        def look() -> Any:
+            now = self.task(dag, run, task)
+            return now if now["state"] in states else None
+
+        found: dict[str, Any] = wait_for(f"{task} of {run} in state {states}", look)
+        return found
+
+    def succeeds(self, dag: str, run: str) -> None:
+        """Waits until a run has ended well."""
+
+        def look() -> Any:
+            state = self.call("GET", f"/dags/{dag}/dagRuns/{run}")["state"]
+            assert state != "failed", [self.log(dag, run, task) for task in ("fetch", "store")]
+            return state == "success"
+
+        wait_for(f"the end of {run}", look, 240)
+
+    def xcom(self, dag: str, run: str, task: str) -> Any:
+        """What a task returned."""
+        path = f"/dags/{dag}/dagRuns/{run}/taskInstances/{task}/xcomEntries/return_value"
+        value = self.call("GET", path)["value"]
+        return json.loads(value) if isinstance(value, str) else value
+
+    def log(self, dag: str, run: str, task: str, attempt: int = 1) -> list[tuple[str, str]]:
+        """The lines of an attempt's log, each with its level."""
+        path = f"/dags/{dag}/dagRuns/{run}/taskInstances/{task}/logs/{attempt}"
+        lines = self.call("GET", path, full_content="true")["content"]
+        found = [line for line in lines if isinstance(line, dict)]
+        return [(line.get("level") or "", line.get("event") or "") for line in found]
+
+
+class Api:
+    """The built-in Random User API, which a test may end and start again."""
+
+    PORT = int(os.environ["AIRFLOW_PORT"]) + 1
+    URL = f"http://localhost:{PORT}/api/"
+
+    def __init__(self) -> None:
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self, latency: str = "0ms") -> None:
+        """And waits until it answers."""
+        words = ["random-user", "--port", str(self.PORT), "--limit", "1000000"]
+        words += ["--latency", latency]
+        binary = os.environ["MILLSTREAM_BINARY"]
+        self.process = subprocess.Popen([binary, *words], stderr=subprocess.PIPE, text=True)
+        assert self.process.stderr is not None
+        assert str(self.PORT) in self.process.stderr.readline()
+
+    def end(self) -> None:
+        """As if it had died."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def users(self, seed: str) -> dict[str, str]:
+        """The users of a seed: e-mail addresses by id."""
+        answer = requests.get(self.URL, {"seed": seed, "results": "10"}, timeout=30).json()
+        return {user["login"]["uuid"]: user["email"] for user in answer["results"]}
+
+
+@pytest.fixture(scope="session")
+def airflow() -> Airflow:
+    """The Airflow that is running."""
+    return Airflow()
+
+
+@pytest.fixture
+def api() -> Iterator[Api]:
+    """The API, running."""
+    api = Api()
+    api.start()
+    yield api
+    api.end()
+
+
+def rows() -> dict[str, str]:
+    """What Cassandra has: e-mail addresses by id."""
+    sql = "PAGING OFF; SELECT JSON id, email FROM spark_streams.created_users"
+    found = re.findall(r"\{.*\}", services("cqlsh", "--no-color", "-e", sql))
+    return {row["id"]: row["email"] for row in map(json.loads, found)}
+
+
+def messages() -> dict[str, str]:
+    """What the topic has, read by a foreign client: e-mail addresses by id."""
+    words = ["--topic", "users_created", "--from-beginning", "--timeout-ms", "5000"]
+    lines = services("kafka-consume", *words).splitlines()
+    return {row["id"]: row["email"] for row in map(json.loads, lines)}
+
+
+def binary_at(flow: str) -> int | None:
+    """The process of a binary that a task has started for a flow."""
+    for entry in Path("/proc").iterdir():
+        try:
+            words = (entry / "cmdline").read_bytes().decode().split("\0")
+        except (OSError, UnicodeDecodeError):
+            continue
+        mine = len(words) > 2 and words[2].startswith(str(DAGS))
+        if mine and words[1] == "run" and flow in words:
+            return int(entry.name)
+    return None
+
+
+def parent_of(process: int) -> int:
+    """Who started it."""
+    return int(Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[1])
+
+
+def kill(process: int) -> None:
+    """At once."""
+    os.kill(process, signal.SIGKILL)
