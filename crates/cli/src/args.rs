@@ -121,6 +121,15 @@ pub(crate) enum Command {
         #[arg(long, default_value = "table")]
         format: RowFormat,
     },
+    /// Prints the ALTERs between the file and its tables, wherever those are, and says what no ALTER
+    /// can do.
+    Migrate {
+        #[command(flatten)]
+        file: FileArgs,
+        /// Runs those that only add columns.
+        #[arg(long)]
+        apply: bool,
+    },
     /// Shows records as they come, one JSON object a line, until Ctrl-C.
     Tap {
         #[command(flatten)]
@@ -182,9 +191,9 @@ pub(crate) enum Command {
     Bench {
         /// What is measured.
         what: BenchKind,
-        /// How many records.
-        #[arg(long, default_value_t = 500_000)]
-        records: u64,
+        /// How many records; by default 500,000, for `latency` 10,000.
+        #[arg(long)]
+        records: Option<u64>,
         /// Partitions of the topic, where the services are real.
         #[arg(long, default_value_t = 1)]
         partitions: u16,
@@ -323,6 +332,8 @@ pub(crate) enum BenchKind {
     Pipe,
     /// The same on the services of KAFKA_BROKERS and CASSANDRA_HOSTS, and to Cassandra beside the driver alone.
     Services,
+    /// From produce to readable row at 1,000 messages a second, embedded and on those services.
+    Latency,
 }
 
 fn period(text: &str) -> Result<std::time::Duration, String> {

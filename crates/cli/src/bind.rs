@@ -1,24 +1,24 @@
 //! The only place where a name meets a backend: which kinds there are, and what `embedded` is.
 
+mod tables;
+
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::output::sayln;
-use arrow::array::RecordBatch;
-use async_trait::async_trait;
-use millstream_connectors::cassandra::{self, CassandraKind};
 use millstream_connectors::file::FileKind;
 use millstream_connectors::http::HttpKind;
 use millstream_connectors::kafka::{Connection, KafkaCursors, TopicKind};
 use millstream_connectors::stdout::StdoutKind;
-use millstream_core::{
-    Error, RemoteFlow, Result, Scope, Sink, SinkKind, SinkPlan, TableConnection, cql, settings,
-};
-use millstream_embedded::{Broker, TableKind, TableStore};
+use millstream_core::{Error, RemoteFlow, Result, TableConnection, settings};
+use millstream_embedded::{Broker, TableStore};
 use millstream_engine::{Backends, Component, Flow, Pipeline, Registry, Runner};
 use millstream_spark::{Reached, Spark};
-use schemars::{Schema, schema_for};
+use schemars::schema_for;
 use serde_json::{Map, Value, json};
+
+use tables::TableSinks;
+pub(crate) use tables::{Tables, table_store, tables_of};
 
 /// The port on which everybody expects the tutorial's broker.
 const BROKER_PORT: u16 = 29092;
@@ -45,53 +45,6 @@ fn reach_from_spark(flow: &RemoteFlow) -> Result<Reached> {
     Ok(Reached { kafka: connection.java_properties()?, topic_id: connection.topic_id(&flow.topic)? })
 }
 
-/// The embedded tables of a state directory.
-pub(crate) fn table_store(state: &Path) -> TableStore {
-    TableStore::new(&state.join("tables.sqlite"))
-}
-
-/// The kind `table`: rows in the embedded tables or in Cassandra, as `cassandra.hosts` says.
-struct TableSinks {
-    embedded: TableKind,
-    real: CassandraKind,
-}
-
-impl TableSinks {
-    fn new(tables: &TableStore) -> Self {
-        Self { embedded: TableKind::new(tables.clone()), real: CassandraKind }
-    }
-}
-
-#[async_trait]
-impl SinkKind for TableSinks {
-    fn name(&self) -> &'static str {
-        self.real.name()
-    }
-
-    fn settings(&self) -> Schema {
-        self.real.settings()
-    }
-
-    fn plan(&self, settings: &Value) -> Result<SinkPlan> {
-        self.real.plan(settings)
-    }
-
-    async fn open(&self, settings: &Value, scope: &Scope) -> Result<Sink> {
-        match tables_of(&scope.services)?.is_embedded() {
-            true => self.embedded.open(settings, scope).await,
-            false => self.real.open(settings, scope).await,
-        }
-    }
-}
-
-/// Where a pipeline's tables live.
-pub(crate) fn tables_of(services: &Map<String, Value>) -> Result<TableConnection> {
-    match services.get("cassandra") {
-        None | Some(Value::Null) => Ok(TableConnection::embedded()),
-        Some(set) => settings::read(set),
-    }
-}
-
 /// The Spark that flows of a pipeline run on; none where all run natively.
 pub(crate) fn spark_of(pipeline: &Pipeline) -> Result<Option<millstream_spark::Connection>> {
     let runner = |(name, flow, ..): &(String, Flow, Component, Component)| {
@@ -102,24 +55,6 @@ pub(crate) fn spark_of(pipeline: &Pipeline) -> Result<Option<millstream_spark::C
         _ => Ok(None),
     }
 }
-
-/// The rows of a pipeline's table as they are now, wherever it is; `None` where it was never made.
-pub(crate) async fn scan(
-    pipeline: &Pipeline,
-    tables: &TableStore,
-    table: &cql::Table,
-    rows_max: usize,
-) -> Result<Option<TableRows>> {
-    let connection = tables_of(&pipeline.services)?;
-    if connection.is_embedded() {
-        return Ok(tables.scan(table, rows_max)?.map(|scan| Box::new(scan) as TableRows));
-    }
-    let scan = cassandra::scan(&connection, table, rows_max).await?;
-    Ok(scan.map(|scan| Box::new(scan) as TableRows))
-}
-
-/// Rows of a table, batch after batch.
-pub(crate) type TableRows = Box<dyn Iterator<Item = Result<RecordBatch, String>> + Send>;
 
 /// The services of a pipeline, running.
 pub(crate) struct Services {

@@ -198,6 +198,95 @@ fn queries_and_tables_are_checked_against_each_other() {
 }
 
 #[test]
+fn collections_are_written_read_and_refused_element_by_element() {
+    let file = r#"
+name: tagged
+kafka: { brokers: "embedded:0" }
+flows:
+  store:
+    from: { file: rows.jsonl, schema: "id STRING, tags ARRAY<STRING>, counts MAP<STRING, INT>" }
+    sql: SELECT id, tags, counts FROM input
+    to:
+      table: k.tagged
+      create: CREATE TABLE k.tagged (id TEXT PRIMARY KEY, tags SET<TEXT>, counts MAP<TEXT, SMALLINT>)
+"#;
+    let folder = folder_with("tagged.yaml", file);
+    let rows = [
+        r#"{"id": "a", "tags": ["y", "x", "y"], "counts": {"two": 2, "one": 1}}"#,
+        r#"{"id": "b", "tags": ["x", null]}"#,
+        r#"{"id": "c", "counts": {"many": 40000}}"#,
+    ];
+    std::fs::write(folder.path().join("rows.jsonl"), rows.join("\n")).expect("writes");
+    let run = output(millstream(folder.path()).args(["run", "tagged.yaml", "--format", "json"]));
+    assert_eq!(run.status.code(), Some(0), "{}", stderr(&run));
+    let sql = "SELECT * FROM tagged";
+    let rows = output(millstream(folder.path()).args(["query", "tagged.yaml", sql, "--format", "json"]));
+    let expected = r#"{"id":"a","tags":["x","y"],"counts":{"one":1,"two":2}}"#;
+    assert_eq!(stdout(&rows).trim(), expected, "{}", stderr(&rows));
+    let letters = output(millstream(folder.path()).args(["dead-letters", "list", "tagged.yaml"]));
+    for detail in ["tags[1]: an element is null", "counts['many']: 40000 is no smallint"] {
+        assert!(stdout(&letters).contains(detail), "{}{}", stdout(&letters), stderr(&letters));
+    }
+    let refused = file.replace("SET<TEXT>", "LIST<TEXT>");
+    std::fs::write(folder.path().join("list.yaml"), refused).expect("writes");
+    let check = output(millstream(folder.path()).args(["check", "list.yaml"]));
+    assert_eq!(check.status.code(), Some(2));
+    assert!(stderr(&check).contains("write frozen<list<text>>"), "{}", stderr(&check));
+}
+
+#[test]
+fn a_table_comes_to_what_the_file_says() {
+    let file = |columns: &str| {
+        format!(
+            r#"
+name: growing
+kafka: {{ brokers: "embedded:0" }}
+flows:
+  store:
+    from: {{ file: rows.jsonl, schema: "id STRING, a STRING, n INT" }}
+    sql: SELECT * FROM input
+    to: {{ table: k.t, create: "CREATE TABLE k.t ({columns})" }}
+"#
+        )
+    };
+    let folder = folder_with("one.yaml", &file("id TEXT PRIMARY KEY, a TEXT, n INT"));
+    std::fs::write(folder.path().join("rows.jsonl"), r#"{"id": "a", "a": "b", "n": 1}"#).expect("writes");
+    let millstream = |words: &[&str]| output(millstream(folder.path()).args(words));
+    let two = file("id TEXT PRIMARY KEY, a TEXT, n INT, x DATE");
+    let none = millstream(&["migrate", "one.yaml"]);
+    assert!(stderr(&none).contains("the first run makes it"), "{}", stderr(&none));
+    let run = millstream(&["run", "one.yaml"]);
+    assert_eq!(run.status.code(), Some(0), "{}", stderr(&run));
+
+    let query = two.replace("SELECT * FROM input", "SELECT *, DATE '2024-01-01' AS x FROM input");
+    std::fs::write(folder.path().join("two.yaml"), &query).expect("writes");
+    let early = millstream(&["query", "two.yaml", "SELECT * FROM t"]);
+    assert_eq!(early.status.code(), Some(2));
+    assert!(stderr(&early).contains("migrate"), "{}", stderr(&early));
+    let shown = millstream(&["migrate", "two.yaml"]);
+    assert_eq!(
+        (shown.status.code(), stdout(&shown).as_str()),
+        (Some(0), "ALTER TABLE \"k\".\"t\" ADD \"x\" date;\n")
+    );
+    let applied = millstream(&["migrate", "two.yaml", "--apply"]);
+    assert_eq!(applied.status.code(), Some(0), "{}", stderr(&applied));
+    assert!(stderr(&millstream(&["migrate", "two.yaml"])).contains("is what the file says"));
+    let run = millstream(&["run", "two.yaml"]);
+    assert_eq!(run.status.code(), Some(0), "{}", stderr(&run));
+    let rows = millstream(&["query", "two.yaml", "SELECT * FROM t", "--format", "json"]);
+    assert_eq!(stdout(&rows).trim(), r#"{"id":"a","a":"b","n":1,"x":"2024-01-01"}"#);
+
+    // What no ALTER does is said, and what would lose values is not run.
+    let narrow = file("id TEXT PRIMARY KEY, n BIGINT").replace("SELECT * FROM", "SELECT id, n FROM");
+    std::fs::write(folder.path().join("three.yaml"), narrow).expect("writes");
+    let left = millstream(&["migrate", "three.yaml", "--apply"]);
+    assert_eq!(left.status.code(), Some(1), "{}", stderr(&left));
+    assert!(stderr(&left).contains("n is int there and bigint in the file"), "{}", stderr(&left));
+    let dropped = "-- ALTER TABLE \"k\".\"t\" DROP \"a\"; -- loses its values: run it yourself";
+    assert!(stdout(&left).contains(dropped), "{}", stdout(&left));
+}
+
+#[test]
 fn embedded_backends_can_be_forbidden_and_are_never_mixed_by_accident() {
     let folder = folder_with("users.yaml", include_str!("../../../examples/users.yaml"));
     let denied = output(millstream(folder.path()).args(["run", "users.yaml", "--no-embedded"]));

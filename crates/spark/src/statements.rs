@@ -71,7 +71,7 @@ pub(crate) fn checked(flow: &RemoteFlow, written: &[String]) -> String {
 /// The rows that are written, with their write times.
 pub(crate) fn rows(flow: &RemoteFlow, written: &[String]) -> String {
     let columns = flow.table.columns.iter().filter(|column| written.contains(&column.name));
-    let columns: Vec<_> = columns.map(|column| validity::stored(&column.name, column.kind)).collect();
+    let columns: Vec<_> = columns.map(|column| validity::stored(&column.name, &column.kind)).collect();
     let place = RemoteFlow::PLACE;
     format!(
         "SELECT {}, unix_micros({place}.timestamp) + {place}.offset % 1000 AS {WRITE_TIME} FROM {CHECKED} WHERE {REASON} IS NULL",

@@ -19,7 +19,7 @@ struct Rule {
     cast: Option<&'static str>,
 }
 
-fn rule(column: &str, kind: Type) -> Option<Rule> {
+fn rule(column: &str, kind: &Type) -> Option<Rule> {
     let text = |bad: String| Rule { bad: Some(bad), cast: None };
     let between = |low: &str, high: &str, cast: Option<&'static str>| Rule {
         bad: Some(format!("{column} NOT BETWEEN {low} AND {high}")),
@@ -45,16 +45,16 @@ fn rule(column: &str, kind: Type) -> Option<Rule> {
         | Type::Text
         | Type::Timestamp
         | Type::Varint => Rule { bad: None, cast: None },
-        Type::Inet => return None,
+        Type::Inet | Type::List(_) | Type::Set { .. } | Type::Map { .. } => return None,
     })
 }
 
 /// Refuses a table with columns whose validity Spark cannot tell.
 pub(crate) fn check(table: &Table) -> Result<()> {
-    match table.columns.iter().find(|column| rule(&column.name, column.kind).is_none()) {
+    match table.columns.iter().find(|column| rule(&column.name, &column.kind).is_none()) {
         None => Ok(()),
         Some(column) => Err(Error::user(format!(
-            "{} is {}: which texts are one, Spark cannot tell, and a single wrong one would stop it",
+            "{} is {}: which values are one is not told apart on Spark, and a single wrong one would stop the query",
             column.name, column.kind
         ))
         .help("run the flow natively, or make the column TEXT")),
@@ -62,7 +62,7 @@ pub(crate) fn check(table: &Table) -> Result<()> {
 }
 
 /// A column as it is handed to the connector.
-pub(crate) fn stored(column: &str, kind: Type) -> String {
+pub(crate) fn stored(column: &str, kind: &Type) -> String {
     let column = name(column);
     match rule(&column, kind).and_then(|rule| rule.cast) {
         Some(cast) => format!("CAST({column} AS {cast}) AS {column}"),
@@ -76,7 +76,7 @@ pub(crate) fn reason_and_detail(table: &Table, written: &[String]) -> (String, S
     let mut cases = Vec::new();
     for column in table.columns.iter().filter(|column| written.contains(&column.name)) {
         let value = name(&column.name);
-        if let Some(bad) = rule(&value, column.kind).and_then(|rule| rule.bad) {
+        if let Some(bad) = rule(&value, &column.kind).and_then(|rule| rule.bad) {
             let text = format!("CAST({value} AS STRING)");
             let more = format!("if(length({text}) > {EXCERPT_CHARS}, '…', '')");
             let detail = format!(

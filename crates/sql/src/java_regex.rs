@@ -146,7 +146,10 @@ mod tests {
 
     #[test]
     fn what_is_not_the_same_is_refused() {
-        for pattern in [r"\b", "(?=a)", "(?<!a)", r"(a)\1", "a++", "(?>a)", "[a&&b]", "[[a]]", "(a*)*", "a$b", r"\p{L}", r"\R", "(?m)^a"] {
+        for pattern in [
+            r"\b", "(?=a)", "(?<!a)", r"(a)\1", "a++", "(?>a)", "[a&&b]", "[[a]]", "(a*)*", "a$b", r"\p{L}",
+            r"\R", "(?m)^a",
+        ] {
             assert!(matches!(Pattern::new(pattern), Err(PatternError::Unsupported(_))), "{pattern}");
         }
         for pattern in ["(", "a)", "[a", "*a", "a{", "a{2,1}", r"\", r"\i", "[b-a]"] {

@@ -6,7 +6,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::common::{Column as PlanColumn, DataFusionError, ScalarValue};
@@ -25,7 +25,7 @@ use crate::bind::{self, Bind, Column, Scope};
 use crate::error::SqlError;
 use crate::operation::Bound;
 use crate::plan::{self, Base, Used, internal_schema};
-use crate::syntax::{self, Direction, Kind, Nulls, Query, Relation};
+use crate::syntax::{self, Binary, Direction, Kind, Nulls, Query, Relation};
 
 /// Batches of a table, read once.
 pub type TableReader = Box<dyn Iterator<Item = Result<RecordBatch, String>> + Send>;
@@ -48,6 +48,31 @@ impl TableQuery {
     /// The name of the table it reads, in parts.
     pub fn table(&self) -> &[String] {
         &self.table
+    }
+
+    /// Columns of `schema` that have one value in every row that can be in the answer, each with an array
+    /// of that value: a table need not be read but for those rows.
+    pub fn constants(&self, schema: &Schema) -> Vec<(String, ArrayRef)> {
+        let select = &self.query.select;
+        let (Some(Relation::Named { name, alias, .. }), Some(filter)) = (&select.from, &select.filter) else {
+            return Vec::new();
+        };
+        if *name != self.table || is_defined(&self.query, name) {
+            return Vec::new();
+        }
+        let scope = Scope::of_schema(alias.clone().or_else(|| name.last().cloned()), schema);
+        let mut found = Vec::new();
+        let mut open = vec![filter];
+        while let Some(expr) = open.pop() {
+            match &expr.kind {
+                Kind::Binary(Binary::And, left, right) => open.extend([&**left, &**right]),
+                Kind::Binary(Binary::Equal, left, right) => {
+                    found.extend(constant(left, right, &scope).or_else(|| constant(right, left, &scope)));
+                }
+                _ => {}
+            }
+        }
+        found
     }
 
     /// Answers the query over a table of `schema`, whose rows `open` gives.
@@ -291,6 +316,20 @@ impl Planner<'_> {
     }
 }
 
+/// The column and its value, where one side of an equation is a column and the other a literal of its
+/// type. Numbers with a fraction are left out: there are two zeros, and one decimal has many forms.
+fn constant(name: &syntax::Expr, literal: &syntax::Expr, scope: &Scope) -> Option<(String, ArrayRef)> {
+    let (Kind::Name(_), Kind::Literal(_)) = (&name.kind, &literal.kind) else { return None };
+    let (column, value) = (bind::bind(name, scope).ok()?, bind::bind(literal, scope).ok()?);
+    let is_comparable = match (&column.kind, &value.kind) {
+        (column, value) if is_integer(column) => is_integer(value),
+        (column, value) => column == value && !is_numeric(column),
+    };
+    let (Expr::Literal(scalar, _), true) = (&value.expr, is_comparable) else { return None };
+    let known = scope.columns.iter().find(|known| known.value.expr == column.expr)?;
+    Some((known.name.clone(), scalar.to_array().ok()?))
+}
+
 fn is_defined(query: &Query, name: &[String]) -> bool {
     matches!(name, [name] if query.with.iter().any(|(known, _)| known.eq_ignore_ascii_case(name)))
 }
@@ -477,6 +516,28 @@ mod tests {
             .filter(|l| !l.starts_with('+'))
             .collect::<Vec<_>>()
             .join("/")
+    }
+
+    #[test]
+    fn constants_are_what_every_row_of_the_answer_has() {
+        let schema = parse_schema("id STRING, n BIGINT, x DOUBLE, d DECIMAL(3,1)").expect("a schema");
+        for (filter, expected) in [
+            ("id = 'a' AND n = 1", &["n", "id"][..]),
+            ("ID = 'a' AND (t.n = 1 AND x = 1.5D)", &["n", "ID"]),
+            ("'a' = id", &["id"]),
+            ("id = 'a' OR n = 1", &[]),
+            ("NOT id = 'a'", &[]),
+            ("id = 1", &[]),
+            ("d = 1", &[]),
+            ("n = 1.0", &[]),
+            ("upper(id) = 'A'", &[]),
+            ("id <=> 'a'", &[]),
+        ] {
+            let query = TableQuery::parse(&format!("SELECT * FROM k.t WHERE {filter}")).expect("parses");
+            let names: Vec<_> = query.constants(&schema).into_iter().map(|(name, _)| name).collect();
+            let expected: Vec<_> = expected.iter().map(|name| name.to_lowercase()).collect();
+            assert_eq!(names, expected, "{filter}");
+        }
     }
 
     #[tokio::test]

@@ -1,5 +1,6 @@
 //! `bench`: what this machine does, each figure with the load it was measured under.
 
+mod latency;
 mod services;
 
 use std::sync::Arc;
@@ -23,15 +24,20 @@ use crate::load::{EXAMPLE, load_demo};
 use crate::output::sayln;
 use crate::{Outcome, bind, output};
 
+/// Records where no number is given; where they come at a steady rate, ten seconds of them.
+const RECORDS: u64 = 500_000;
+const LATENCY_RECORDS: u64 = 10_000;
 /// Messages in one batch, as the Kafka source hands them over.
 const BATCH: u64 = 8_192;
 
-pub(super) async fn run(what: BenchKind, records: u64, partitions: u16) -> Outcome {
+pub(super) async fn run(what: BenchKind, given: Option<u64>, partitions: u16) -> Outcome {
+    let records = given.unwrap_or(RECORDS);
     match what {
         BenchKind::Query => query(records),
         BenchKind::Broker => broker(records).await,
         BenchKind::Store => store(records).await,
         BenchKind::Pipe => pipe(records).await,
+        BenchKind::Latency => latency::run(given.unwrap_or(LATENCY_RECORDS)).await,
         BenchKind::Services => services::run(records, partitions).await,
     }
 }

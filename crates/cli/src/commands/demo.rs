@@ -127,7 +127,7 @@ async fn wait_for_rows(observer: &Observer, enough: usize, began: Instant) -> Op
 async fn show_rows(loaded: &Loaded, table: &cql::Table, count: usize) -> Outcome {
     let query = TableQuery::parse(&format!("SELECT {SHOWN} FROM t LIMIT {count}"))
         .map_err(|e| Error::ours(format!("the demo's own query is wrong: {e}")))?;
-    let Some(scan) = loaded.tables.scan(table, count)? else { return Ok(()) };
+    let Some(scan) = loaded.tables.scan(table, None, count)? else { return Ok(()) };
     let schema = millstream_core::cql::schema_of(table);
     let rows = query.run(schema, Box::new(scan)).await.map_err(|e| Error::ours(format!("{e:?}")))?;
     output::results(&output::rows(&rows, RowFormat::Table)?)?;

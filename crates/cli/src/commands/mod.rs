@@ -8,6 +8,7 @@ mod dead_letters;
 mod demo;
 mod doctor;
 mod init;
+mod migrate;
 mod preview;
 mod query;
 mod reference;
@@ -47,6 +48,7 @@ pub(crate) async fn run(args: Args) -> Outcome {
             wait::run(&file, &flow, patience, stop_at_eof, format).await
         }
         Command::Query { file, sql, format } => query::run(&file, &sql, format).await,
+        Command::Migrate { file, apply } => migrate::run(&file, apply).await,
         Command::Tap { file, place, n } => tap::run(&file, &place, n).await,
         Command::Reset { file, flow, to } => reset::run(&file, &flow, &to).await,
         Command::DeadLetters { command } => dead_letters::run(command).await,

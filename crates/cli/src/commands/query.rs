@@ -1,11 +1,12 @@
 //! `query`: SQL over a pipeline's table, also while it is written.
 
-use millstream_core::Error;
+use millstream_core::{Error, cql};
 use millstream_engine::{Diagnostic, Report};
 use millstream_sql::{QueryError, SqlError, TableQuery};
 
 use crate::args::{FileArgs, RowFormat};
 use crate::load::load;
+use crate::output::sayln;
 use crate::{Failure, Outcome, bind, output};
 
 /// Rows that are read at once.
@@ -29,13 +30,20 @@ pub(super) async fn run(args: &FileArgs, sql: &str, format: RowFormat) -> Outcom
             .help(format!("tables are {}", known.join(", ")))
             .into());
     };
-    let scan = bind::scan(&loaded.plan.pipeline, &loaded.tables, table, ROWS_MAX).await;
+    let schema = cql::schema_of(table);
+    let key = cql::PartitionKey::of(table, &query.constants(&schema));
+    let tables = bind::Tables::of(&loaded.plan.pipeline, &loaded.tables)?;
+    if key.is_none() && matches!(tables, bind::Tables::Real(_)) {
+        let columns = table.key().filter(|column| column.key == Some(cql::Key::Partition));
+        let columns: Vec<_> = columns.map(|column| format!("{} = …", column.name)).collect();
+        sayln!("all rows of {table} are read; with WHERE {} only those", columns.join(" AND "));
+    }
+    let scan = tables.scan(table, key.as_ref(), ROWS_MAX).await;
     let Some(scan) = loaded.hide(scan)? else {
         return Err(Error::user(format!("table {table} is not there yet"))
             .help("run the pipeline first")
             .into());
     };
-    let schema = millstream_core::cql::schema_of(table);
     let rows = query.run(schema, scan).await.map_err(|e| match e {
         QueryError::Sql(error) => mistake(sql, &error),
         QueryError::Run(error) => Failure::Error(error),

@@ -1,6 +1,6 @@
 //! Asks a cluster whether the tables of a pipeline are what it needs.
 
-use millstream_core::cql::Table;
+use millstream_core::cql::{self, Table};
 use millstream_core::{Consistency, Error, Finding, Result, TableConnection};
 use scylla::client::session::Session;
 use scylla::value::CqlTimestamp;
@@ -92,12 +92,15 @@ async fn examine_table(
         });
         return Ok(found);
     }
-    let differences = schema::differences(table, &live);
+    let differences = cql::live::differences(table, &live);
     if differences.is_empty() {
         found.push(Finding::fine(format!("table {table} is what the file says")));
     }
     found.extend(differences.into_iter().map(|difference| {
-        Finding::wrong(format!("table {table}: {difference}"), "change the file, or the table")
+        Finding::wrong(
+            format!("table {table}: {difference}"),
+            "`millstream migrate FILE` says how one becomes the other",
+        )
     }));
     Ok(found)
 }

@@ -4,6 +4,7 @@
 mod connect;
 mod doctor;
 mod errors;
+mod migrate;
 mod row;
 mod scan;
 mod schema;
@@ -17,6 +18,7 @@ use schemars::{Schema, schema_for};
 use serde_json::Value;
 
 pub use doctor::examine;
+pub use migrate::{add_columns, look};
 pub use scan::scan;
 
 /// The kind `table`, as rows in Cassandra.

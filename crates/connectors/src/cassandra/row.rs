@@ -19,12 +19,7 @@ pub(super) struct BoundRow<'a> {
 impl BoundRow<'_> {
     /// Its values' bytes, for keeping batches small.
     pub(super) fn size_bytes(&self) -> usize {
-        let length = |value: &Value<'_>| match value {
-            Value::Text(text) => text.len(),
-            Value::Blob(bytes) => bytes.len(),
-            _ => 16,
-        };
-        self.values.iter().flatten().map(length).sum()
+        self.values.iter().flatten().map(Value::size_bytes).sum()
     }
 }
 
@@ -38,7 +33,7 @@ impl SerializeRow for BoundRow<'_> {
             let cell = writer.make_cell_writer();
             match value {
                 Some(value) => {
-                    cell.set_value(&value.serialized(column.kind)).map_err(SerializationError::new)?
+                    cell.set_value(&value.serialized(&column.kind)).map_err(SerializationError::new)?
                 }
                 None if self.nulls == Nulls::Delete && self.reader.has(at) => cell.set_null(),
                 None => cell.set_unset(),

@@ -3,26 +3,13 @@
 use std::collections::BTreeMap;
 
 use futures::TryStreamExt;
-use millstream_core::cql::{Key, Table};
+use millstream_core::cql::live::differences;
+use millstream_core::cql::{Key, LiveColumn, LiveTable, Table, quoted};
 use millstream_core::{Error, Result, TableConnection};
 use scylla::client::session::Session;
 use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
 
 use super::errors::explain;
-
-/// A column as the cluster has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct LiveColumn {
-    /// Its type in CQL.
-    pub(super) kind: String,
-    /// `partition_key`, `clustering`, `regular` or `static`.
-    pub(super) role: String,
-    /// Its place among those of its role.
-    pub(super) position: i32,
-}
-
-/// A table's columns by name; none where there is no such table.
-pub(super) type LiveTable = BTreeMap<String, LiveColumn>;
 
 /// Makes what is missing and compares the rest.
 pub(super) async fn ensure(session: &Session, connection: &TableConnection, table: &Table) -> Result<()> {
@@ -49,7 +36,7 @@ fn creates(statement: &str, kind: &str) -> bool {
 }
 
 /// Runs a statement that may have been run before; returns when all nodes agree on what it made.
-async fn execute(session: &Session, statement: &str) -> Result<()> {
+pub(super) async fn execute(session: &Session, statement: &str) -> Result<()> {
     match session.query_unpaged(statement, ()).await {
         Ok(_) => Ok(()),
         Err(ExecutionError::LastAttemptError(RequestAttemptError::DbError(
@@ -107,7 +94,7 @@ pub(super) async fn replication(session: &Session, keyspace: &str) -> Result<Opt
     }))
 }
 
-/// The table as the cluster has it.
+/// The table as the cluster has it; no columns where it has none.
 pub(super) async fn live(session: &Session, table: &Table) -> Result<LiveTable> {
     let sql = "SELECT column_name, type, kind, position FROM system_schema.columns \
                WHERE keyspace_name = ? AND table_name = ?";
@@ -120,7 +107,12 @@ pub(super) async fn live(session: &Session, table: &Table) -> Result<LiveTable> 
     while let Some((name, kind, role, position)) =
         rows.try_next().await.map_err(|e| Error::passing(format!("{what}: {e}")))?
     {
-        columns.insert(name, LiveColumn { kind, role, position });
+        let key = match role.as_str() {
+            "partition_key" => Some(Key::Partition),
+            "clustering" => Some(Key::Clustering),
+            _ => None,
+        };
+        columns.insert(name, LiveColumn { kind, key, position });
     }
     Ok(columns)
 }
@@ -137,84 +129,5 @@ pub(super) async fn compare(session: &Session, table: &Table) -> Result<()> {
         return Ok(());
     }
     Err(Error::user(format!("table {table} is not what the file says: {}", differences.join("; ")))
-        .help("change the file, change the table, or write to a table of another name"))
-}
-
-/// What keeps the flow from writing the table, for people.
-pub(super) fn differences(table: &Table, live: &LiveTable) -> Vec<String> {
-    let mut found = Vec::new();
-    for column in &table.columns {
-        let Some(there) = live.get(&column.name) else {
-            found.push(format!("it has no column {} {}", column.name, column.kind));
-            continue;
-        };
-        if there.kind != column.kind.to_string() {
-            found.push(format!("{} is {} there and {} in the file", column.name, there.kind, column.kind));
-        }
-    }
-    let in_file = key_of(table.key().map(|column| {
-        let role = if column.key == Some(Key::Partition) { "partition_key" } else { "clustering" };
-        (role, column.name.as_str())
-    }));
-    let mut keys: Vec<_> =
-        live.iter().filter(|(_, c)| c.role == "partition_key" || c.role == "clustering").collect();
-    keys.sort_by_key(|(_, column)| (column.role != "partition_key", column.position));
-    let there = key_of(keys.into_iter().map(|(name, column)| (column.role.as_str(), name.as_str())));
-    if in_file != there {
-        found.push(format!("its primary key is {there} there and {in_file} in the file"));
-    }
-    found
-}
-
-/// A primary key as CQL writes it.
-fn key_of<'a>(columns: impl Iterator<Item = (&'a str, &'a str)>) -> String {
-    let (partition, clustering): (Vec<_>, Vec<_>) = columns.partition(|(role, _)| *role == "partition_key");
-    let names = |columns: Vec<(&'a str, &'a str)>| {
-        columns.into_iter().map(|(_, name)| name).collect::<Vec<_>>().join(", ")
-    };
-    let clustering = names(clustering);
-    let separator = if clustering.is_empty() { "" } else { ", " };
-    format!("(({}){separator}{clustering})", names(partition))
-}
-
-/// A name as CQL takes it, whatever is in it.
-pub(super) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-#[cfg(test)]
-mod tests {
-    use millstream_core::cql;
-
-    use super::*;
-
-    fn column(kind: &str, role: &str, position: i32) -> LiveColumn {
-        LiveColumn { kind: kind.to_owned(), role: role.to_owned(), position }
-    }
-
-    #[test]
-    fn what_differs_is_named() {
-        let table =
-            cql::parse("CREATE TABLE k.t (a UUID, b INT, c TEXT, d TEXT, PRIMARY KEY (a, b))", "k", "t")
-                .expect("parses");
-        let mut live = LiveTable::from([
-            ("a".into(), column("uuid", "partition_key", 0)),
-            ("b".into(), column("int", "clustering", 0)),
-            ("c".into(), column("text", "regular", -1)),
-            ("d".into(), column("text", "regular", -1)),
-            ("of somebody else".into(), column("list<text>", "regular", -1)),
-        ]);
-        assert_eq!(differences(&table, &live), Vec::<String>::new());
-        live.insert("b".into(), column("int", "partition_key", 1));
-        live.insert("c".into(), column("bigint", "regular", -1));
-        live.remove("d");
-        assert_eq!(
-            differences(&table, &live),
-            [
-                "c is bigint there and text in the file",
-                "it has no column d text",
-                "its primary key is ((a, b)) there and ((a), b) in the file",
-            ]
-        );
-    }
+        .help("`millstream migrate FILE` says how one becomes the other"))
 }

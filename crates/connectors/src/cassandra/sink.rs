@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::StreamExt;
-use millstream_core::cql::{RowReader, Table};
+use millstream_core::cql::{RowReader, Table, quoted};
 use millstream_core::{Error, Nulls, Reason, Result, RowSink, Rows, TableConnection, TableSettings, Written};
 use scylla::client::session::Session;
 use scylla::errors::ExecutionError;
@@ -50,12 +50,12 @@ impl CassandraSink {
 
     /// The statement that writes a row, every value and then the write time as parameters.
     fn insert(&self) -> String {
-        let columns: Vec<_> = self.table.columns.iter().map(|column| schema::quoted(&column.name)).collect();
+        let columns: Vec<_> = self.table.columns.iter().map(|column| quoted(&column.name)).collect();
         let ttl = self.settings.ttl.map(|ttl| format!(" AND TTL {}", ttl.0.as_secs().max(1)));
         format!(
             "INSERT INTO {}.{} ({}) VALUES ({}) USING TIMESTAMP ?{}",
-            schema::quoted(&self.table.keyspace),
-            schema::quoted(&self.table.name),
+            quoted(&self.table.keyspace),
+            quoted(&self.table.name),
             columns.join(", "),
             vec!["?"; columns.len()].join(", "),
             ttl.unwrap_or_default(),

@@ -1,14 +1,32 @@
 //! Tables as Cassandra knows them: types, definitions, and values checked against their type.
 //! Both table stores, the embedded one and Cassandra, stand on this.
 
+mod cells;
+pub mod collection;
+mod data_type;
+mod description;
+mod lexer;
+pub mod live;
+mod order;
 mod parse;
+mod partition_key;
 mod read;
 mod row;
 mod types;
 mod value;
 
-pub use parse::{ParseError, parse};
+pub use cells::{Cells, Misfit};
+pub use description::{describe, described};
+pub use lexer::ParseError;
+pub use live::{LiveColumn, LiveTable, Migration};
+pub use parse::parse;
+pub use partition_key::PartitionKey;
 pub use read::{RowsBuilder, schema_of};
 pub use row::RowReader;
 pub use types::{Column, Key, Table, Type};
-pub use value::{Cells, Value};
+pub use value::Value;
+
+/// A name as CQL takes it, whatever is in it.
+pub fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

@@ -1,40 +1,14 @@
 //! Reads `CREATE TABLE` (and passes `CREATE KEYSPACE` through) as Cassandra's grammar has it.
 //! It does not read queries, and properties behind `WITH` are handed on unread.
 
-use std::fmt;
 use std::ops::Range;
 
-use super::{Column, Key, Table, Type};
-
-/// Why a `create:` text cannot be used, and where in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ParseError {
-    /// What is wrong and what to write instead.
-    pub message: String,
-    /// The bytes of the text that are meant.
-    pub span: Range<usize>,
-}
-
-impl fmt::Display for ParseError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-#[derive(Debug, Clone, PartialEq)]
-enum Token {
-    Word(String),
-    Quoted(String),
-    Literal,
-    Symbol(char),
-    End,
-}
-
-type Parsed<T> = Result<T, ParseError>;
+use super::lexer::{ParseError, Parsed, Token, tokens};
+use super::{Column, Key, Table};
 
 /// Reads one or more statements, of which exactly one creates the table `keyspace.name`.
 pub fn parse(text: &str, keyspace: &str, name: &str) -> Parsed<Table> {
-    let mut parser = Parser { text, tokens: tokens(text)?, at: 0 };
+    let mut parser = Parser::new(text)?;
     let mut table: Option<Table> = None;
     let mut statements = Vec::new();
     while parser.peek() != &Token::End {
@@ -74,79 +48,23 @@ pub fn parse(text: &str, keyspace: &str, name: &str) -> Parsed<Table> {
     Ok(table)
 }
 
-fn tokens(text: &str) -> Parsed<Vec<(Token, Range<usize>)>> {
-    let mut found = Vec::new();
-    let bytes = text.as_bytes();
-    let mut at = 0;
-    while let Some(&byte) = bytes.get(at) {
-        let start = at;
-        let rest = &text[at..];
-        if byte.is_ascii_whitespace() {
-            at += 1;
-            continue;
-        }
-        if rest.starts_with("--") || rest.starts_with("//") {
-            at += rest.find('\n').unwrap_or(rest.len());
-            continue;
-        }
-        if rest.starts_with("/*") {
-            at += rest.find("*/").map_or(rest.len(), |end| end + 2);
-            continue;
-        }
-        let token = match byte {
-            b'"' | b'\'' => {
-                let (content, length) = quoted(rest, byte as char).ok_or_else(|| ParseError {
-                    message: format!("this {} is never closed", byte as char),
-                    span: start..text.len(),
-                })?;
-                at += length;
-                if byte == b'"' { Token::Quoted(content) } else { Token::Literal }
-            }
-            _ if byte.is_ascii_alphanumeric() || byte == b'_' => {
-                let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
-                at += end;
-                Token::Word(rest[..end].to_owned())
-            }
-            _ => {
-                let symbol = rest.chars().next().expect("not at the end");
-                at += symbol.len_utf8();
-                Token::Symbol(symbol)
-            }
-        };
-        found.push((token, start..at));
-    }
-    found.push((Token::End, text.len()..text.len()));
-    Ok(found)
-}
-
-/// The content of a quoted text at the start of `rest` (a doubled quote is one) and its length.
-fn quoted(rest: &str, quote: char) -> Option<(String, usize)> {
-    let mut content = String::new();
-    let mut chars = rest.char_indices().skip(1).peekable();
-    while let Some((at, c)) = chars.next() {
-        if c != quote {
-            content.push(c);
-        } else if chars.next_if(|(_, next)| *next == quote).is_some() {
-            content.push(quote);
-        } else {
-            return Some((content, at + 1));
-        }
-    }
-    None
-}
-
-struct Parser<'a> {
+/// Reads words one after the other.
+pub(super) struct Parser<'a> {
     text: &'a str,
     tokens: Vec<(Token, Range<usize>)>,
     at: usize,
 }
 
-impl Parser<'_> {
-    fn peek(&self) -> &Token {
+impl<'a> Parser<'a> {
+    pub(super) fn new(text: &'a str) -> Parsed<Self> {
+        Ok(Self { text, tokens: tokens(text)?, at: 0 })
+    }
+
+    pub(super) fn peek(&self) -> &Token {
         &self.tokens[self.at].0
     }
 
-    fn span(&self) -> Range<usize> {
+    pub(super) fn span(&self) -> Range<usize> {
         self.tokens[self.at].1.clone()
     }
 
@@ -154,11 +72,11 @@ impl Parser<'_> {
         self.at.checked_sub(1).map_or(0, |before| self.tokens[before].1.end)
     }
 
-    fn advance(&mut self) {
+    pub(super) fn advance(&mut self) {
         self.at = (self.at + 1).min(self.tokens.len() - 1);
     }
 
-    fn symbol(&mut self, symbol: char) -> bool {
+    pub(super) fn symbol(&mut self, symbol: char) -> bool {
         let found = *self.peek() == Token::Symbol(symbol);
         if found {
             self.advance();
@@ -166,7 +84,7 @@ impl Parser<'_> {
         found
     }
 
-    fn word(&mut self, word: &str) -> bool {
+    pub(super) fn word(&mut self, word: &str) -> bool {
         let found = matches!(self.peek(), Token::Word(here) if here.eq_ignore_ascii_case(word));
         if found {
             self.advance();
@@ -174,11 +92,11 @@ impl Parser<'_> {
         found
     }
 
-    fn error<T>(&self, message: impl Into<String>) -> Parsed<T> {
+    pub(super) fn error<T>(&self, message: impl Into<String>) -> Parsed<T> {
         Err(ParseError { message: message.into(), span: self.span() })
     }
 
-    fn here(&self) -> String {
+    pub(super) fn here(&self) -> String {
         match self.peek() {
             Token::End => "the end".into(),
             _ => format!("`{}`", &self.text[self.span()]),
@@ -189,7 +107,7 @@ impl Parser<'_> {
         if self.word(word) { Ok(()) } else { self.error(format!("expected {word}, found {}", self.here())) }
     }
 
-    fn expect_symbol(&mut self, symbol: char) -> Parsed<()> {
+    pub(super) fn expect_symbol(&mut self, symbol: char) -> Parsed<()> {
         if self.symbol(symbol) {
             Ok(())
         } else {
@@ -198,7 +116,7 @@ impl Parser<'_> {
     }
 
     /// A name: lower case unless quoted.
-    fn name(&mut self) -> Parsed<String> {
+    pub(super) fn name(&mut self) -> Parsed<String> {
         let name = match self.peek() {
             Token::Word(word) if !word.starts_with(|c: char| c.is_ascii_digit()) => word.to_ascii_lowercase(),
             Token::Quoted(name) => name.clone(),
@@ -257,15 +175,8 @@ impl Parser<'_> {
 
     fn column(&mut self) -> Parsed<(Column, bool)> {
         let name = self.name()?;
+        let kind = self.column_type()?;
         let span = self.span();
-        let written = match self.peek() {
-            Token::Word(word) => word.clone(),
-            _ => return self.error(format!("expected the type of {name}, found {}", self.here())),
-        };
-        let Some(kind) = Type::from_name(&written) else {
-            return Err(ParseError { message: no_such_type(&written), span });
-        };
-        self.advance();
         if self.word("STATIC") {
             return Err(ParseError { message: format!("{name}: static columns are not supported"), span });
         }
@@ -305,23 +216,16 @@ impl Parser<'_> {
     }
 }
 
-fn no_such_type(written: &str) -> String {
-    match written.to_ascii_lowercase().as_str() {
-        "counter" => "counter: writing a message twice would count it twice; count in a query instead".into(),
-        "duration" => "duration: Spark has no such value; store seconds as bigint".into(),
-        "list" | "set" | "map" | "frozen" | "tuple" | "vector" => {
-            format!("{written}: collections are not supported yet; store JSON text with to_json")
-        }
-        _ => format!("`{written}` is no type; one of {}", Type::names().collect::<Vec<_>>().join(", ")),
-    }
-}
-
 fn key_first(mut columns: Vec<Column>, key: &[(String, Key)]) -> Result<Vec<Column>, String> {
     let mut ordered = Vec::with_capacity(columns.len());
     for (name, part) in key {
         let Some(at) = columns.iter().position(|column| column.name == *name) else {
             return Err(format!("PRIMARY KEY names {name}, which is no column (or twice in the key)"));
         };
+        if columns[at].kind.is_multi_cell() {
+            let kind = &columns[at].kind;
+            return Err(format!("{name} is part of the key and must be frozen: write frozen<{kind}>"));
+        }
         ordered.push(Column { key: Some(*part), ..columns.remove(at) });
     }
     ordered.append(&mut columns);
@@ -331,6 +235,7 @@ fn key_first(mut columns: Vec<Column>, key: &[(String, Key)]) -> Result<Vec<Colu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cql::Type;
 
     #[test]
     fn reads_a_table_with_its_keyspace() {
@@ -338,7 +243,8 @@ mod tests {
                     CREATE TABLE IF NOT EXISTS k.t (v varchar, \"Day\" date, id UUID, -- a comment; with one\n\
                     PRIMARY KEY ((id), \"Day\")) WITH CLUSTERING ORDER BY (\"Day\" DESC);";
         let table = parse(text, "k", "t").expect("a table");
-        let columns: Vec<_> = table.columns.iter().map(|c| (c.name.as_str(), c.kind, c.key)).collect();
+        let columns: Vec<_> =
+            table.columns.iter().map(|c| (c.name.as_str(), c.kind.clone(), c.key)).collect();
         assert_eq!(
             columns,
             [
@@ -358,6 +264,7 @@ mod tests {
             ("CREATE TABLE k.t (id uuid)", "no PRIMARY KEY", ")"),
             ("CREATE TABLE k.t (id uuid, PRIMARY KEY (x))", "names x", ")"),
             ("CREATE TABLE k.t (id uuid PRIMARY KEY, n counter)", "count it twice", "counter"),
+            ("CREATE TABLE k.t (id uuid, s set<int>, PRIMARY KEY (id, s))", "write frozen<set<int>>", ")"),
             (
                 "CREATE TABLE k.u (id uuid PRIMARY KEY)",
                 "this creates k.u",

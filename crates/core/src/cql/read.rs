@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Float32Builder,
-    Float64Builder, Int8Builder, Int16Builder, Int32Builder, Int64Builder, RecordBatch, StringBuilder,
-    TimestampMicrosecondBuilder,
+    Float64Builder, Int8Builder, Int16Builder, Int32Builder, Int64Builder, ListArray, MapArray, RecordBatch,
+    StringBuilder, StructArray, TimestampMicrosecondBuilder,
 };
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef, TimeUnit};
 
+use super::collection::parts;
 use super::{Table, Type, Value};
 
 /// The type in which Spark reads a column.
-fn spark_type(kind: Type) -> DataType {
+fn spark_type(kind: &Type) -> DataType {
     match kind {
         Type::Ascii | Type::Text | Type::Inet | Type::Timeuuid | Type::Uuid => DataType::Utf8,
         Type::Bigint | Type::Time => DataType::Int64,
@@ -27,7 +29,22 @@ fn spark_type(kind: Type) -> DataType {
         Type::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
         Type::Tinyint => DataType::Int8,
         Type::Varint => DataType::Decimal128(38, 0),
+        Type::List(element) | Type::Set { element, .. } => DataType::List(element_field(element)),
+        Type::Map { key, value, .. } => DataType::Map(entries_field(key, value), false),
     }
+}
+
+fn element_field(element: &Type) -> FieldRef {
+    Arc::new(Field::new("element", spark_type(element), true))
+}
+
+fn entry_fields(key: &Type, value: &Type) -> Fields {
+    let key = Field::new("key", spark_type(key), false);
+    vec![key, Field::new("value", spark_type(value), true)].into()
+}
+
+fn entries_field(key: &Type, value: &Type) -> FieldRef {
+    Arc::new(Field::new("entries", DataType::Struct(entry_fields(key, value)), false))
 }
 
 /// The columns in which `table` is read.
@@ -35,7 +52,7 @@ pub fn schema_of(table: &Table) -> SchemaRef {
     let fields = table
         .columns
         .iter()
-        .map(|column| Field::new(&column.name, spark_type(column.kind), column.key.is_none()));
+        .map(|column| Field::new(&column.name, spark_type(&column.kind), column.key.is_none()));
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
@@ -49,7 +66,7 @@ pub struct RowsBuilder {
 impl RowsBuilder {
     /// No rows yet of `table`.
     pub fn new(table: &Table) -> Self {
-        let columns = table.columns.iter().map(|column| Builder::new(column.kind)).collect();
+        let columns = table.columns.iter().map(|column| Builder::new(&column.kind)).collect();
         Self { schema: schema_of(table), columns, count: 0 }
     }
 
@@ -83,10 +100,50 @@ enum Builder {
     Date(Date32Builder),
     Timestamp(TimestampMicrosecondBuilder),
     Decimal(Decimal128Builder, i8),
+    List { spans: Spans, element: Type, elements: Box<Builder> },
+    Map { spans: Spans, key: Type, value: Type, keys: Box<Builder>, values: Box<Builder> },
+}
+
+/// Which parts belong to which row.
+struct Spans {
+    lengths: Vec<usize>,
+    is_there: Vec<bool>,
+}
+
+impl Spans {
+    fn new() -> Self {
+        Self { lengths: Vec::new(), is_there: Vec::new() }
+    }
+
+    /// A row of so many parts, or a null.
+    fn push(&mut self, parts: Option<usize>) {
+        self.lengths.push(parts.unwrap_or(0));
+        self.is_there.push(parts.is_some());
+    }
+
+    fn finish(self) -> (OffsetBuffer<i32>, NullBuffer) {
+        (OffsetBuffer::from_lengths(self.lengths), NullBuffer::from(self.is_there))
+    }
 }
 
 impl Builder {
-    fn new(kind: Type) -> Self {
+    fn new(kind: &Type) -> Self {
+        match kind {
+            Type::List(element) | Type::Set { element, .. } => {
+                let elements = Box::new(Self::new(element));
+                return Self::List { spans: Spans::new(), element: (**element).clone(), elements };
+            }
+            Type::Map { key, value, .. } => {
+                return Self::Map {
+                    spans: Spans::new(),
+                    keys: Box::new(Self::new(key)),
+                    values: Box::new(Self::new(value)),
+                    key: (**key).clone(),
+                    value: (**value).clone(),
+                };
+            }
+            _ => {}
+        }
         match spark_type(kind) {
             DataType::Binary => Self::Blob(BinaryBuilder::new()),
             DataType::Boolean => Self::Boolean(BooleanBuilder::new()),
@@ -105,6 +162,17 @@ impl Builder {
                 Self::Decimal(builder.expect("a precision that Arrow has"), scale)
             }
             _ => Self::Text(StringBuilder::new()),
+        }
+    }
+
+    /// Whether Spark has the value: not every number of Cassandra's.
+    fn takes(&self, value: &Value<'_>) -> bool {
+        match (self, value) {
+            (Self::Decimal(_, to), Value::Decimal { unscaled, scale }) => {
+                rescale(*unscaled, *scale, *to).is_some()
+            }
+            (Self::Timestamp(_), Value::Integer(ms)) => ms.checked_mul(1000).is_some(),
+            _ => true,
         }
     }
 
@@ -146,6 +214,28 @@ impl Builder {
             Self::Timestamp(builder) => builder.append_option(number.and_then(|ms| ms.checked_mul(1000))),
             Self::Float(builder) => builder.append_option(double.map(|n| n as f32)),
             Self::Double(builder) => builder.append_option(double),
+            Self::List { spans, element, elements } => {
+                let Some(Value::Collection(bytes)) = value else { return spans.push(None) };
+                let mut count = 0;
+                for part in parts(&bytes) {
+                    elements.append(Value::deserialized(part, element));
+                    count += 1;
+                }
+                spans.push(Some(count));
+            }
+            Self::Map { spans, key, value: kind, keys, values } => {
+                let Some(Value::Collection(bytes)) = value else { return spans.push(None) };
+                let (mut count, mut parts) = (0, parts(&bytes));
+                while let (Some(k), Some(v)) = (parts.next(), parts.next()) {
+                    // A key that Spark has no value for leaves its entry out: a map has no null key.
+                    let k = Value::deserialized(k, key).filter(|k| keys.takes(k));
+                    let Some(k) = k else { continue };
+                    keys.append(Some(k));
+                    values.append(Value::deserialized(v, kind));
+                    count += 1;
+                }
+                spans.push(Some(count));
+            }
         }
     }
 
@@ -163,6 +253,16 @@ impl Builder {
             Self::Date(mut builder) => Arc::new(builder.finish()),
             Self::Timestamp(mut builder) => Arc::new(builder.finish()),
             Self::Decimal(mut builder, _) => Arc::new(builder.finish()),
+            Self::List { spans, element, elements } => {
+                let (offsets, nulls) = spans.finish();
+                Arc::new(ListArray::new(element_field(&element), offsets, elements.finish(), Some(nulls)))
+            }
+            Self::Map { spans, key, value, keys, values } => {
+                let (offsets, nulls) = spans.finish();
+                let parts = vec![keys.finish(), values.finish()];
+                let entries = StructArray::new(entry_fields(&key, &value), parts, None);
+                Arc::new(MapArray::new(entries_field(&key, &value), offsets, entries, Some(nulls), false))
+            }
         }
     }
 }

@@ -19,7 +19,7 @@ impl<'a> RowReader<'a> {
     /// Prepares a batch's columns, by name those of the table.
     pub fn new(table: &'a Table, batch: &RecordBatch) -> Self {
         let columns = table.columns.iter().map(|column| {
-            batch.column_by_name(&column.name).and_then(|array| Cells::new(array, column.kind))
+            batch.column_by_name(&column.name).and_then(|array| Cells::new(array, &column.kind))
         });
         Self { table, columns: columns.collect() }
     }
@@ -35,9 +35,10 @@ impl<'a> RowReader<'a> {
         let mut values = Vec::with_capacity(self.columns.len());
         for (column, cells) in self.table.columns.iter().zip(&self.columns) {
             let value = match cells {
-                Some(cells) => cells
-                    .get(at)
-                    .map_err(|detail| (Reason::BadValue, format!("{}: {detail}", column.name)))?,
+                Some(cells) => cells.get(at).map_err(|misfit| {
+                    let detail = format!("{}{}: {}", column.name, misfit.place, misfit.why);
+                    (Reason::BadValue, detail)
+                })?,
                 None => None,
             };
             if column.key.is_some() && value.is_none() {
@@ -63,6 +64,7 @@ impl<'a> RowReader<'a> {
             let bytes = match value {
                 Value::Text(text) => text.len(),
                 Value::Blob(bytes) => bytes.len(),
+                Value::Collection(bytes) => bytes.len(),
                 _ => continue,
             };
             if bytes == 0 && parts.len() == 1 {

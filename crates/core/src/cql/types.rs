@@ -4,9 +4,9 @@ use std::fmt;
 
 use arrow::datatypes::DataType;
 
-/// The scalar types of CQL, without `counter` (writing one twice doubles it) and `duration`
-/// (Spark has no such value).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// The types of CQL, without those that writing twice would double (`counter`, a list that is not
+/// frozen) and those that Spark has no value for (`duration`, `vector`, tuples, types of users).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Type {
     /// Text of ASCII characters only.
     Ascii,
@@ -44,9 +44,27 @@ pub enum Type {
     Uuid,
     /// An integer of any length.
     Varint,
+    /// `frozen<list<…>>`: values in their order, replaced as a whole.
+    List(Box<Type>),
+    /// `set<…>`: each value once.
+    Set {
+        /// Of what.
+        element: Box<Type>,
+        /// Whether it is one cell, replaced as a whole; else each element is a cell.
+        is_frozen: bool,
+    },
+    /// `map<…, …>`: a value for each key.
+    Map {
+        /// Of what the keys are.
+        key: Box<Type>,
+        /// Of what the values are.
+        value: Box<Type>,
+        /// Whether it is one cell, replaced as a whole; else each entry is a cell.
+        is_frozen: bool,
+    },
 }
 
-const NAMES: [(&str, Type); 19] = [
+static NAMES: [(&str, Type); 19] = [
     ("ascii", Type::Ascii),
     ("bigint", Type::Bigint),
     ("blob", Type::Blob),
@@ -70,20 +88,31 @@ const NAMES: [(&str, Type); 19] = [
 ];
 
 impl Type {
-    /// The type of that name, in any case.
+    /// The scalar type of that name, in any case.
     pub fn from_name(name: &str) -> Option<Self> {
         let name = name.to_ascii_lowercase();
-        NAMES.into_iter().find(|(known, _)| *known == name).map(|(_, found)| found)
+        NAMES.iter().find(|(known, _)| *known == name).map(|(_, found)| found.clone())
     }
 
-    /// All names, for suggestions.
+    /// The names of the scalar types, for suggestions.
     pub fn names() -> impl Iterator<Item = &'static str> {
-        NAMES.into_iter().map(|(name, _)| name)
+        NAMES.iter().map(|(name, _)| *name)
+    }
+
+    /// Whether it is a list, a set or a map.
+    pub fn is_collection(&self) -> bool {
+        matches!(self, Self::List(_) | Self::Set { .. } | Self::Map { .. })
+    }
+
+    /// Whether a column of it is a cell for each element, so that two writes of the same time are
+    /// merged element by element.
+    pub fn is_multi_cell(&self) -> bool {
+        matches!(self, Self::Set { is_frozen: false, .. } | Self::Map { is_frozen: false, .. })
     }
 
     /// Whether a column of the query's type can be stored in a column of this type; single
     /// values may still be refused (`bad-value`).
-    pub fn takes(self, from: &DataType) -> bool {
+    pub fn takes(&self, from: &DataType) -> bool {
         use DataType as D;
         let integer = matches!(from, D::Int8 | D::Int16 | D::Int32 | D::Int64);
         match self {
@@ -100,12 +129,20 @@ impl Type {
             Self::Time => *from == D::Int64,
             Self::Timestamp => matches!(from, D::Timestamp(..)),
             Self::Varint => integer || matches!(from, D::Decimal128(_, 0)),
+            Self::List(element) | Self::Set { element, .. } => {
+                matches!(from, D::List(item) if element.takes(item.data_type()))
+            }
+            Self::Map { key, value, .. } => {
+                let D::Map(entries, _) = from else { return false };
+                let D::Struct(entry) = entries.data_type() else { return false };
+                matches!(&entry[..], [k, v] if key.takes(k.data_type()) && value.takes(v.data_type()))
+            }
         }
     }
 
     /// The Spark type that [`Type::takes`] as it is, for advice.
-    pub fn wants(self) -> &'static str {
-        match self {
+    pub fn wants(&self) -> String {
+        let name = match self {
             Self::Ascii | Self::Text | Self::Inet | Self::Timeuuid | Self::Uuid => "STRING",
             Self::Bigint | Self::Time | Self::Varint => "BIGINT",
             Self::Int => "INT",
@@ -118,14 +155,28 @@ impl Type {
             Self::Double => "DOUBLE",
             Self::Float => "FLOAT",
             Self::Timestamp => "TIMESTAMP",
-        }
+            Self::List(element) | Self::Set { element, .. } => return format!("ARRAY<{}>", element.wants()),
+            Self::Map { key, value, .. } => return format!("MAP<{}, {}>", key.wants(), value.wants()),
+        };
+        name.to_owned()
     }
 }
 
 impl fmt::Display for Type {
+    /// As Cassandra writes it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, _) = NAMES.iter().find(|(_, known)| known == self).expect("every type has a name");
-        f.write_str(name)
+        match self {
+            Self::List(element) => write!(f, "frozen<list<{element}>>"),
+            Self::Set { element, is_frozen: true } => write!(f, "frozen<set<{element}>>"),
+            Self::Set { element, is_frozen: false } => write!(f, "set<{element}>"),
+            Self::Map { key, value, is_frozen: true } => write!(f, "frozen<map<{key}, {value}>>"),
+            Self::Map { key, value, is_frozen: false } => write!(f, "map<{key}, {value}>"),
+            scalar => {
+                let (name, _) =
+                    NAMES.iter().find(|(_, known)| known == scalar).expect("every scalar type has a name");
+                f.write_str(name)
+            }
+        }
     }
 }
 

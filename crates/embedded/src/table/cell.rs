@@ -1,5 +1,6 @@
 //! How a cell's value is kept in SQLite, and read back: nothing of it may change on the way.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use millstream_core::cql::{Type, Value};
@@ -11,6 +12,8 @@ pub(super) fn stored<'a>(value: &Value<'a>) -> ToSqlOutput<'a> {
     match value {
         Value::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
         Value::Blob(bytes) => ToSqlOutput::Borrowed(ValueRef::Blob(bytes)),
+        Value::Collection(Cow::Borrowed(bytes)) => ToSqlOutput::Borrowed(ValueRef::Blob(bytes)),
+        Value::Collection(Cow::Owned(bytes)) => ToSqlOutput::Owned(Owned::Blob(bytes.clone())),
         Value::Boolean(value) => ToSqlOutput::Owned(Owned::Integer(i64::from(*value))),
         Value::Integer(number) => ToSqlOutput::Owned(Owned::Integer(*number)),
         // SQLite makes NaN a null and −0.0 a 0: these two go in as their bytes.
@@ -25,8 +28,17 @@ pub(super) fn stored<'a>(value: &Value<'a>) -> ToSqlOutput<'a> {
     }
 }
 
+/// What SQLite keeps, without what it was borrowed from.
+pub(super) fn owned(value: ToSqlOutput<'_>) -> Owned {
+    match value {
+        ToSqlOutput::Borrowed(value) => value.try_into().unwrap_or(Owned::Null),
+        ToSqlOutput::Owned(value) => value,
+        _ => Owned::Null,
+    }
+}
+
 /// The value that [`stored`] kept; `None` for null and for what was never ours.
-pub(super) fn restored(kept: ValueRef<'_>, kind: Type) -> Option<Value<'_>> {
+pub(super) fn restored<'a>(kept: ValueRef<'a>, kind: &Type) -> Option<Value<'a>> {
     Some(match (kept, kind) {
         (ValueRef::Text(text), Type::Decimal | Type::Varint) => {
             let (unscaled, scale) = std::str::from_utf8(text).ok()?.split_once("e-")?;
@@ -41,6 +53,7 @@ pub(super) fn restored(kept: ValueRef<'_>, kind: Type) -> Option<Value<'_>> {
         (ValueRef::Blob(bytes), Type::Double | Type::Float) => {
             Value::Double(f64::from_be_bytes(bytes.try_into().ok()?))
         }
+        (ValueRef::Blob(bytes), kind) if kind.is_collection() => Value::Collection(Cow::Borrowed(bytes)),
         (ValueRef::Blob(bytes), _) => Value::Blob(bytes),
         (ValueRef::Integer(number), Type::Boolean) => Value::Boolean(number != 0),
         (ValueRef::Integer(number), _) => Value::Integer(number),
@@ -66,16 +79,20 @@ mod tests {
             (Value::Decimal { unscaled: i128::MIN, scale: 2 }, Type::Decimal),
             (Value::Uuid(Uuid::nil()), Type::Uuid),
             (Value::Inet("::1".parse().expect("an address")), Type::Inet),
+            (
+                Value::Collection(Cow::Borrowed(&[0, 0, 0, 0])),
+                Type::Set { element: Box::new(Type::Int), is_frozen: false },
+            ),
         ] {
             let same = connection
                 .query_row("SELECT ?1", [stored(&value)], |row| {
-                    Ok(restored(row.get_ref(0)?, kind) == Some(value))
+                    Ok(restored(row.get_ref(0)?, &kind) == Some(value.clone()))
                 })
                 .expect("selects");
             assert!(same, "{value:?}");
         }
         let nan = connection.query_row("SELECT ?1", [stored(&Value::Double(f64::NAN))], |row| {
-            Ok(matches!(restored(row.get_ref(0)?, Type::Double), Some(Value::Double(n)) if n.is_nan()))
+            Ok(matches!(restored(row.get_ref(0)?, &Type::Double), Some(Value::Double(n)) if n.is_nan()))
         });
         assert!(nan.expect("selects"));
     }

@@ -1,5 +1,10 @@
 //! Which of two values of a cell stays, as Cassandra decides it: the greater write time; on
-//! equal ones a deletion before a value, and of two values the one with the greater bytes.
+//! equal ones a deletion before a value, and of two values the one with the greater bytes. A
+//! collection that is not frozen is a cell for each element, and each write of it replaces all that
+//! is older: of two with equal write times all elements stay.
+
+use millstream_core::cql::Type;
+use millstream_core::cql::collection::union;
 
 /// The write time of a cell that was never written.
 const NEVER: i64 = i64::MIN;
@@ -11,8 +16,30 @@ pub(super) struct Cell<'a> {
     pub(super) time: i64,
 }
 
+/// What stays of two values.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Stays {
+    Old,
+    New,
+    /// Something of both.
+    Both(Vec<u8>),
+}
+
+/// What stays of `new` and `old` in a column of a type.
+pub(super) fn stays(new: Cell<'_>, old: Cell<'_>, kind: &Type) -> Stays {
+    if kind.is_multi_cell() && new.time == old.time {
+        // Deleting the whole covers only what is older, as does writing it anew.
+        return match (new.bytes, old.bytes) {
+            (None, _) => Stays::Old,
+            (Some(_), None) => Stays::New,
+            (Some(new), Some(old)) => Stays::Both(union(new, old, kind)),
+        };
+    }
+    if replaces(new, old) { Stays::New } else { Stays::Old }
+}
+
 /// Whether `new` replaces `old`.
-pub(super) fn replaces(new: Cell<'_>, old: Cell<'_>) -> bool {
+fn replaces(new: Cell<'_>, old: Cell<'_>) -> bool {
     if new.time != old.time {
         return new.time > old.time;
     }
@@ -34,7 +61,9 @@ pub(super) fn times(
     match cells {
         Some(bytes) => {
             let (times, _) = bytes.as_chunks::<8>();
-            times.iter().map(|time| i64::from_le_bytes(*time)).collect()
+            let times = times.iter().map(|time| i64::from_le_bytes(*time));
+            // A column that was added since has no time in it.
+            times.chain(std::iter::repeat(NEVER)).take(count).collect()
         }
         None => (0..count).map(|at| if is_null(at) { NEVER } else { row_time }).collect(),
     }
@@ -67,6 +96,24 @@ mod tests {
             (cell(a, 1), cell(a, 1), false),
         ] {
             assert_eq!(replaces(new, old), expected, "{new:?} over {old:?}");
+        }
+    }
+
+    #[test]
+    fn a_collection_of_cells_is_merged_with_one_of_the_same_time() {
+        let kind = Type::parse("set<text>").expect("a type");
+        let (a, b) = (b"\0\0\0\x01\0\0\0\x01a".as_slice(), b"\0\0\0\x01\0\0\0\x01b".as_slice());
+        let both = b"\0\0\0\x02\0\0\0\x01a\0\0\0\x01b".to_vec();
+        let cell = |bytes, time| Cell { bytes, time };
+        for (new, old, expected) in [
+            (cell(Some(b), 1), cell(Some(a), 1), Stays::Both(both)),
+            (cell(Some(b), 2), cell(Some(a), 1), Stays::New),
+            (cell(None, 2), cell(Some(a), 1), Stays::New),
+            (cell(None, 1), cell(Some(a), 1), Stays::Old),
+            (cell(Some(a), 1), cell(None, 1), Stays::New),
+            (cell(Some(a), 1), cell(None, 2), Stays::Old),
+        ] {
+            assert_eq!(stays(new, old, &kind), expected, "{new:?} over {old:?}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! A table store on SQLite with Cassandra's rule of which value is newer, cell by cell.
 //! One file holds all tables; it may be read by other processes while it is written.
 
+mod catalog;
 mod cell;
 mod flush;
 mod merge;
@@ -13,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use millstream_core::cql::quoted;
 use millstream_core::{Error, Result, Scope, Sink, SinkKind, SinkPlan, TableSettings, cql, settings};
 use rusqlite::{Connection, OpenFlags};
 use schemars::{Schema, schema_for};
@@ -58,9 +60,14 @@ impl TableStore {
         Self { path: path.to_owned(), is_beside_broker: Arc::default() }
     }
 
-    /// Reads the rows of `table` as they are now, `rows_max` at a time; `None` where the table
-    /// was never made.
-    pub fn scan(&self, table: &cql::Table, rows_max: usize) -> Result<Option<Scan>> {
+    /// Reads the rows of `table`, or only those of a partition, as they are now, `rows_max` at a time;
+    /// `None` where the table was never made.
+    pub fn scan(
+        &self,
+        table: &cql::Table,
+        key: Option<&cql::PartitionKey>,
+        rows_max: usize,
+    ) -> Result<Option<Scan>> {
         if !self.path.exists() {
             return Ok(None);
         }
@@ -68,7 +75,38 @@ impl TableStore {
         let connection =
             Connection::open_with_flags(&self.path, flags).map_err(|e| self.failed("read", &e))?;
         connection.busy_timeout(BUSY_TIMEOUT).map_err(|e| self.failed("read", &e))?;
-        Scan::open(connection, table, rows_max).map_err(|e| self.failed("read", &e))
+        let Some(columns) = self.columns(&connection, table)? else { return Ok(None) };
+        catalog::compare(table, &columns)?;
+        Ok(Some(Scan::new(connection, table, key, rows_max)))
+    }
+
+    /// The columns of `table` as they are; `None` where it was never made.
+    pub fn look(&self, table: &cql::Table) -> Result<Option<cql::LiveTable>> {
+        if !self.path.exists() {
+            return Ok(None);
+        }
+        let connection = self.connect().map_err(|e| self.failed("read", &e))?;
+        Ok(self.columns(&connection, table)?.as_deref().map(catalog::live))
+    }
+
+    /// Adds columns to `table`, which is there.
+    pub fn add_columns(&self, table: &cql::Table, columns: &[cql::Column]) -> Result<()> {
+        let mut connection = self.connect().map_err(|e| self.failed("change", &e))?;
+        let mut all = self.columns(&connection, table)?.unwrap_or_default();
+        all.extend_from_slice(columns);
+        catalog::add(&mut connection, table, columns, &all).map_err(|e| self.failed("change", &e))
+    }
+
+    /// The columns of `table` in the order in which it has them.
+    fn columns(&self, connection: &Connection, table: &cql::Table) -> Result<Option<Vec<cql::Column>>> {
+        let line = catalog::read(connection, table).map_err(|e| self.failed("read", &e))?;
+        line.map(|line| {
+            cql::described(&line).ok_or_else(|| {
+                Error::lasting(format!("the embedded table {table} has columns unknown here: {line}"))
+                    .help("was it made by another version? --state names another place")
+            })
+        })
+        .transpose()
     }
 
     fn connect(&self) -> rusqlite::Result<Connection> {
@@ -137,11 +175,6 @@ impl SinkKind for TableKind {
         }
         Ok(Sink::Rows(Box::new(sink::TableSink::new(self.store.clone(), table, settings.nulls))))
     }
-}
-
-/// A name as SQLite takes it, whatever is in it.
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// The SQLite table that holds `table`.

@@ -1,26 +1,31 @@
 //! Writes rows, a batch in one transaction. A row that is new, or whole and newer than the one
 //! there, is one statement; only otherwise its cells are compared one by one.
 
-use async_trait::async_trait;
-use millstream_core::cql::{RowReader, Table, Value};
-use millstream_core::{Error, Nulls, Result, RowSink, Rows, Written, cql};
-use rusqlite::types::{ToSqlOutput, Value as Owned, ValueRef};
-use rusqlite::{Connection, OptionalExtension, Statement};
+use std::borrow::Cow;
 
-use super::merge::{Cell, replaces, stored_times, times};
-use super::{CATALOG, CELLS, TIME, TableStore, cell, quoted, stored_name};
+use async_trait::async_trait;
+use millstream_core::cql::collection::is_empty;
+use millstream_core::cql::{RowReader, Table, Value, quoted};
+use millstream_core::{Error, Nulls, Result, RowSink, Rows, Written};
+use rusqlite::types::{ToSqlOutput, Value as Owned, ValueRef};
+use rusqlite::{Connection, Statement};
+
+use super::merge::{Cell, Stays, stays, stored_times, times};
+use super::{CELLS, TIME, TableStore, catalog, cell, stored_name};
 
 /// Rows of one table.
 pub(super) struct TableSink {
     store: TableStore,
     table: Table,
+    /// The table with its columns as they are, once it is prepared.
+    stored: Table,
     nulls: Nulls,
     connection: Option<Connection>,
 }
 
 impl TableSink {
     pub(super) fn new(store: TableStore, table: Table, nulls: Nulls) -> Self {
-        Self { store, table, nulls, connection: None }
+        Self { store, stored: table.clone(), table, nulls, connection: None }
     }
 
     fn connection(&mut self) -> Result<&mut Connection> {
@@ -33,73 +38,49 @@ impl RowSink for TableSink {
     async fn prepare(&mut self) -> Result<()> {
         let failed = |e: &rusqlite::Error| self.store.failed("open", e);
         let connection = tokio::task::block_in_place(|| self.store.connect()).map_err(|e| failed(&e))?;
-        let description = describe(&self.table);
-        let name = self.table.to_string();
-        let known: Option<String> = connection
-            .query_row(&format!("SELECT columns FROM {} WHERE name = ?1", quoted(CATALOG)), [&name], |row| {
-                row.get(0)
-            })
-            .optional()
-            .map_err(|e| failed(&e))?;
-        match known {
-            Some(known) if known == description => {}
-            Some(known) => {
-                return Err(Error::user(format!(
-                    "table {name} was made with other columns: it has ({known}), the file says ({description})"
-                ))
-                .help("take the columns back, write to a table of another name, or delete the state directory"));
+        match self.store.columns(&connection, &self.table)? {
+            Some(columns) => {
+                catalog::compare(&self.table, &columns)?;
+                // As it is, with columns that the file does not have: their write times stay in place.
+                self.stored.columns = columns;
             }
-            None => create(&connection, &self.table, &description).map_err(|e| failed(&e))?,
+            None => catalog::create(&connection, &self.table).map_err(|e| failed(&e))?,
         }
         self.connection = Some(connection);
         Ok(())
     }
 
     async fn write(&mut self, rows: &Rows<'_>) -> Result<Written> {
-        let (table, nulls) = (self.table.clone(), self.nulls);
+        let (table, nulls) = (self.stored.clone(), self.nulls);
         let connection = self.connection()?;
         let written = tokio::task::block_in_place(|| write(connection, &table, nulls, rows));
         written.map_err(|e| self.store.failed("write", &e))
     }
 }
 
-fn describe(table: &Table) -> String {
-    let columns = table.columns.iter().map(|column| {
-        let key = match column.key {
-            Some(cql::Key::Partition) => " partition key",
-            Some(cql::Key::Clustering) => " clustering key",
-            None => "",
-        };
-        format!("{} {}{key}", column.name, column.kind)
-    });
-    columns.collect::<Vec<_>>().join(", ")
-}
-
-fn create(connection: &Connection, table: &Table, description: &str) -> rusqlite::Result<()> {
-    let columns: Vec<_> = table.columns.iter().map(|column| quoted(&column.name)).collect();
-    let key: Vec<_> = table.key().map(|column| quoted(&column.name)).collect();
-    let sql = format!(
-        "BEGIN IMMEDIATE; CREATE TABLE IF NOT EXISTS {} ({}, {} INTEGER NOT NULL, {} BLOB, PRIMARY KEY ({}));",
-        stored_name(table),
-        columns.join(", "),
-        quoted(TIME),
-        quoted(CELLS),
-        key.join(", "),
-    );
-    connection.execute_batch(&sql)?;
-    connection.execute(
-        &format!("INSERT OR IGNORE INTO {} VALUES (?1, ?2)", quoted(CATALOG)),
-        [&table.to_string(), description],
-    )?;
-    connection.execute_batch("COMMIT")
-}
-
 /// One row as it is to be written.
 struct Row<'a> {
     values: Vec<Option<Value<'a>>>,
     /// Which columns a null deletes the value of.
-    deletes: &'a [bool],
+    deletes: Cow<'a, [bool]>,
     time: i64,
+}
+
+impl<'a> Row<'a> {
+    fn new(table: &Table, values: Vec<Option<Value<'a>>>, deletes: &'a [bool], time: i64) -> Self {
+        let mut row = Self { values, deletes: Cow::Borrowed(deletes), time };
+        for (at, column) in table.columns.iter().enumerate() {
+            if !column.kind.is_multi_cell() {
+                continue;
+            }
+            // Where each element is a cell, nothing in it is nothing there.
+            if matches!(&row.values[at], Some(Value::Collection(bytes)) if is_empty(bytes)) {
+                row.values[at] = None;
+                row.deletes.to_mut()[at] = true;
+            }
+        }
+        row
+    }
 }
 
 fn write(
@@ -118,7 +99,7 @@ fn write(
         for (at, time) in rows.write_times.iter().enumerate() {
             match reader.row(at) {
                 Ok(values) => {
-                    statements.write(table, &Row { values, deletes: &deletes, time: *time })?;
+                    statements.write(table, &Row::new(table, values, &deletes, *time))?;
                     written.written += 1;
                 }
                 Err((reason, detail)) => written.refused.push((at as u32, reason, detail)),
@@ -181,7 +162,8 @@ impl<'c> Statements<'c> {
     fn write(&mut self, table: &Table, row: &Row<'_>) -> rusqlite::Result<()> {
         let has_nulls = row.values.iter().any(Option::is_none);
         let statement = if has_nulls { &mut self.insert } else { &mut self.put };
-        let deletes = row.values.iter().zip(row.deletes).any(|(value, deletes)| value.is_none() && *deletes);
+        let deletes =
+            row.values.iter().zip(row.deletes.iter()).any(|(value, deletes)| value.is_none() && *deletes);
         for (at, value) in row.values.iter().enumerate() {
             statement.raw_bind_parameter(at + 1, stored(value))?;
         }
@@ -216,15 +198,19 @@ impl<'c> Statements<'c> {
             if value.is_none() && !row.deletes[keys + at] {
                 continue;
             }
-            let bytes = value.as_ref().map(|value| value.serialized(columns[at].kind));
-            let old = cell::restored(ValueRef::from(&kept[at]), columns[at].kind);
-            let old = old.as_ref().map(|value| value.serialized(columns[at].kind));
+            let kind = &columns[at].kind;
+            let bytes = value.as_ref().map(|value| value.serialized(kind));
+            let old = cell::restored(ValueRef::from(&kept[at]), kind);
+            let old = old.as_ref().map(|value| value.serialized(kind));
             let old = Cell { bytes: old.as_deref(), time: cell_times[at] };
-            if replaces(Cell { bytes: bytes.as_deref(), time: row.time }, old) {
-                cell_times[at] = row.time;
-                kept[at] = owned(stored(value));
-                changed = true;
-            }
+            let newest = match stays(Cell { bytes: bytes.as_deref(), time: row.time }, old, kind) {
+                Stays::Old => continue,
+                Stays::New => cell::owned(stored(value)),
+                Stays::Both(bytes) => Owned::Blob(bytes),
+            };
+            cell_times[at] = row.time;
+            kept[at] = newest;
+            changed = true;
         }
         if !changed && row.time <= old_time {
             return Ok(());
@@ -245,12 +231,4 @@ impl<'c> Statements<'c> {
 
 fn stored<'a>(value: &Option<Value<'a>>) -> ToSqlOutput<'a> {
     value.as_ref().map_or(ToSqlOutput::Owned(Owned::Null), cell::stored)
-}
-
-fn owned(value: ToSqlOutput<'_>) -> Owned {
-    match value {
-        ToSqlOutput::Borrowed(value) => value.try_into().unwrap_or(Owned::Null),
-        ToSqlOutput::Owned(value) => value,
-        _ => Owned::Null,
-    }
 }

@@ -127,7 +127,10 @@ pub(crate) fn to(value: Bound, kind: &DataType, span: &Range<usize>) -> Bind {
     if value.kind == *kind {
         return Ok(value);
     }
-    if matches!((&value.kind, kind), (DataType::List(_), DataType::List(_)) | (DataType::Struct(_), DataType::Struct(_))) {
+    if matches!(
+        (&value.kind, kind),
+        (DataType::List(_), DataType::List(_)) | (DataType::Struct(_), DataType::Struct(_))
+    ) {
         return cast::explicit(value, kind, span.clone());
     }
     cast::implicit(value, kind, span.clone())

@@ -60,7 +60,9 @@ pub(crate) fn bind(expr: &syntax::Expr, scope: &Scope) -> Bind {
             let (value, index) = (bind(value, scope)?, bind(index, scope)?);
             functions::index(value, index, span())
         }
-        Kind::Lambda(..) => Err(SqlError::invalid("a function with -> stands only where a function takes one", span())),
+        Kind::Lambda(..) => {
+            Err(SqlError::invalid("a function with -> stands only where a function takes one", span()))
+        }
     }
 }
 

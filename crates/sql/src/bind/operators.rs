@@ -183,7 +183,8 @@ pub(super) fn is_in(value: Bound, values: Vec<Bound>, span: Range<usize>) -> Bin
     let (kind, mut all) = coerce::all_alike(all, span.clone())?;
     if !coerce::is_atomic(&kind) {
         let value = all.remove(0);
-        let mut tests = all.into_iter().map(|item| compare_nested(Operator::Eq, value.clone(), item, span.clone()));
+        let mut tests =
+            all.into_iter().map(|item| compare_nested(Operator::Eq, value.clone(), item, span.clone()));
         let first = tests.next().ok_or_else(|| no_meaning("IN", &[&value], span.clone()))??;
         return tests.try_fold(first, |any, test| Ok(joined(Operator::Or, any, test?)));
     }
@@ -242,15 +243,34 @@ fn arithmetic(operator: Binary, left: Bound, right: Bound, span: Range<usize>) -
     let is_days = |kind: &DataType| matches!(kind, DataType::Int8 | DataType::Int16 | DataType::Int32);
     match (operator, &left.kind, &right.kind) {
         (Binary::Add, DataType::Date32, days) if is_days(days) => {
-            return functions::date_add(Call::new("date_add", vec![left, right], vec![span.clone(); 2], span));
+            return functions::date_add(Call::new(
+                "date_add",
+                vec![left, right],
+                vec![span.clone(); 2],
+                span,
+            ));
         }
         (Binary::Add, days, DataType::Date32) if is_days(days) => {
-            return functions::date_add(Call::new("date_add", vec![right, left], vec![span.clone(); 2], span));
+            return functions::date_add(Call::new(
+                "date_add",
+                vec![right, left],
+                vec![span.clone(); 2],
+                span,
+            ));
         }
         (Binary::Subtract, DataType::Date32, days) if is_days(days) => {
-            return functions::date_sub(Call::new("date_sub", vec![left, right], vec![span.clone(); 2], span));
+            return functions::date_sub(Call::new(
+                "date_sub",
+                vec![left, right],
+                vec![span.clone(); 2],
+                span,
+            ));
         }
-        (Binary::Subtract, DataType::Date32 | DataType::Timestamp(..), DataType::Date32 | DataType::Timestamp(..)) => {
+        (
+            Binary::Subtract,
+            DataType::Date32 | DataType::Timestamp(..),
+            DataType::Date32 | DataType::Timestamp(..),
+        ) => {
             let error = SqlError::unsupported("the difference of dates or times is an interval", span);
             return Err(error.help("write datediff(…), or unix_seconds(…) - unix_seconds(…)"));
         }

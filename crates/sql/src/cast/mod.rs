@@ -77,7 +77,8 @@ pub(crate) fn tried(value: Bound, kind: &DataType, span: Range<usize>) -> Bind {
         let is_same = crate::bind::equal(again, value, span)?;
         return Ok(crate::bind::case(vec![is_same], vec![narrow], kind));
     }
-    let message = format!("TRY_CAST from {} to {} is not answered", simple_string(&value.kind), simple_string(kind));
+    let message =
+        format!("TRY_CAST from {} to {} is not answered", simple_string(&value.kind), simple_string(kind));
     Err(SqlError::unsupported(message, span).help("write CAST"))
 }
 

@@ -32,7 +32,9 @@ impl Call {
     /// Brings an array and a value to types with which the value may be one of its items.
     pub(super) fn item_and_value(&mut self, array: usize, value: usize) -> Bind<DataType> {
         let item = self.item(array)?;
-        let Some(kind) = coerce::wider(&item, &self.args[value].kind, false) else { return Err(self.refuse()) };
+        let Some(kind) = coerce::wider(&item, &self.args[value].kind, false) else {
+            return Err(self.refuse());
+        };
         self.convert(array, &list_of(kind.clone()))?;
         self.convert(value, &kind)?;
         Ok(kind)
@@ -72,7 +74,8 @@ fn count(call: Call, of_null: Option<i32>) -> Bind {
     }
     let kernel = on_arrays(move |args| {
         let lists = Lists::new(&args[0]);
-        let sizes = (0..args[0].len()).map(|row| lists.places(row).map(|places| places.len() as i32).or(of_null));
+        let sizes =
+            (0..args[0].len()).map(|row| lists.places(row).map(|places| places.len() as i32).or(of_null));
         Ok(Int::collect(sizes))
     });
     call.apply(DataType::Int32, kernel)
@@ -111,7 +114,11 @@ pub(super) fn array_position(mut call: Call) -> Bind {
         let lists = Lists::new(&args[0]);
         let cells = (0..args[0].len()).map(|row| {
             let mut places = lists.places(row).filter(|_| args[1].is_valid(row))?;
-            Some(places.position(|at| is_equal(lists.items(), at, &args[1], row)).map_or(0, |at| at as i64 + 1))
+            Some(
+                places
+                    .position(|at| is_equal(lists.items(), at, &args[1], row))
+                    .map_or(0, |at| at as i64 + 1),
+            )
         });
         Ok(Long::collect(cells))
     });
@@ -129,7 +136,10 @@ pub(super) fn array_remove(mut call: Call) -> Bind {
         let mut builder = Builder::default();
         for row in 0..args[0].len() {
             let places = lists.places(row).filter(|_| args[1].is_valid(row));
-            builder.row(0, places.map(|places| places.filter(|at| !is_equal(lists.items(), *at, &args[1], row))));
+            builder.row(
+                0,
+                places.map(|places| places.filter(|at| !is_equal(lists.items(), *at, &args[1], row))),
+            );
         }
         builder.finish(&kind, &[lists.items()])
     });
@@ -214,7 +224,8 @@ fn extreme(call: Call, wanted: Ordering) -> Bind {
         let items = lists.items();
         let best = (0..args[0].len()).map(|row| {
             let known = lists.places(row)?.filter(|at| items.is_valid(*at));
-            let best = known.reduce(|best, at| if compare(items, at, items, best) == wanted { at } else { best });
+            let best =
+                known.reduce(|best, at| if compare(items, at, items, best) == wanted { at } else { best });
             best.map(|at| at as u64)
         });
         Ok(take(items, &best.collect::<UInt64Array>(), None)?)
@@ -324,7 +335,8 @@ pub(super) fn array_join(mut call: Call) -> Bind {
                 return None;
             }
             let of_null = args.get(2).map(|texts| Text::get(texts, row));
-            let texts = places.filter_map(|at| if items.is_valid(at) { Some(Text::get(items, at)) } else { of_null });
+            let texts =
+                places.filter_map(|at| if items.is_valid(at) { Some(Text::get(items, at)) } else { of_null });
             Some(texts.collect::<Vec<_>>().join(Text::get(&args[1], row)))
         });
         Ok(Text::collect(cells))
@@ -374,7 +386,10 @@ pub(super) fn concat(mut call: Call) -> Bind {
             let places: Option<Vec<_>> = lists.iter().map(|lists| lists.places(row)).collect();
             match places {
                 Some(places) => {
-                    places.into_iter().enumerate().for_each(|(column, places)| places.for_each(|at| builder.push(column, at)));
+                    places
+                        .into_iter()
+                        .enumerate()
+                        .for_each(|(column, places)| places.for_each(|at| builder.push(column, at)));
                     builder.end_row();
                 }
                 None => builder.null_row(),
@@ -395,7 +410,8 @@ pub(super) fn flatten(call: Call) -> Bind {
         let inner = Lists::new(outer.items());
         let mut builder = Builder::default();
         for row in 0..args[0].len() {
-            let all: Option<Vec<_>> = outer.places(row).and_then(|places| places.map(|at| inner.places(at)).collect());
+            let all: Option<Vec<_>> =
+                outer.places(row).and_then(|places| places.map(|at| inner.places(at)).collect());
             builder.row(0, all.map(|all| all.into_iter().flatten()));
         }
         builder.finish(&kind, &[inner.items()])
@@ -442,7 +458,9 @@ pub(super) fn element_at(mut call: Call) -> Bind {
         return Err(call.refuse());
     }
     // 0 stops Spark's query, so it must be seen before.
-    let Some(at) = call.constant_int(1, "the place (`[…]` takes any)")? else { return Ok(Bound::null(&kind)) };
+    let Some(at) = call.constant_int(1, "the place (`[…]` takes any)")? else {
+        return Ok(Bound::null(&kind));
+    };
     if at == 0 {
         return Err(SqlError::invalid("places in an array are from 1 on", call.spans[1].clone()));
     }
@@ -515,10 +533,17 @@ pub(super) fn arrays_zip(call: Call) -> Bind {
 /// Whole numbers or dates from one to another, both included.
 pub(super) fn sequence(mut call: Call) -> Bind {
     call.arity(2..=3)?;
-    call.only_constants("a step in the wrong direction", "write the numbers out, or run the flow on Spark (`runner: spark`)")?;
+    call.only_constants(
+        "a step in the wrong direction",
+        "write the numbers out, or run the flow on Spark (`runner: spark`)",
+    )?;
     let kind = coerce::wider(&call.args[0].kind, &call.args[1].kind, false).filter(coerce::is_integer);
     let Some(kind) = kind else { return Err(call.refuse()) };
-    let kind = call.args.get(2).map_or(Some(kind.clone()), |step| coerce::wider(&kind, &step.kind, false)).filter(coerce::is_integer);
+    let kind = call
+        .args
+        .get(2)
+        .map_or(Some(kind.clone()), |step| coerce::wider(&kind, &step.kind, false))
+        .filter(coerce::is_integer);
     let Some(kind) = kind else { return Err(call.refuse()) };
     let mut numbers = Vec::new();
     for at in 0..call.args.len() {
@@ -539,8 +564,10 @@ pub(super) fn sequence(mut call: Call) -> Bind {
         return Err(super::letters::too_long(&call, 1));
     }
     let items: Int64Array = (0..count as i64).map(|at| start + at * step).collect();
-    let items = arrow::compute::cast(&items, &kind).map_err(|e| SqlError::unsupported(e.to_string(), call.span.clone()))?;
+    let items = arrow::compute::cast(&items, &kind)
+        .map_err(|e| SqlError::unsupported(e.to_string(), call.span.clone()))?;
     let list = super::lists::list_array(&kind, items, vec![count as i32], vec![true]);
-    let value = ScalarValue::try_from_array(&list, 0).map_err(|e| SqlError::unsupported(e.to_string(), call.span))?;
+    let value =
+        ScalarValue::try_from_array(&list, 0).map_err(|e| SqlError::unsupported(e.to_string(), call.span))?;
     Ok(Bound::literal(value))
 }

@@ -34,13 +34,14 @@ fn extreme(mut call: Call, wanted: Ordering) -> Bind {
         call.convert(at, &kind)?;
     }
     let kernel = on_arrays(move |args| {
-        let best = |row: usize| {
-            let known = args.iter().enumerate().filter(|(_, arg)| arg.is_valid(row));
-            let best = known.reduce(|best, next| {
-                if order::compare(next.1, row, best.1, row) == wanted { next } else { best }
-            });
-            best.map_or((0, row), |(at, _)| (at, row))
-        };
+        let best =
+            |row: usize| {
+                let known = args.iter().enumerate().filter(|(_, arg)| arg.is_valid(row));
+                let best = known.reduce(|best, next| {
+                    if order::compare(next.1, row, best.1, row) == wanted { next } else { best }
+                });
+                best.map_or((0, row), |(at, _)| (at, row))
+            };
         let cells: Vec<_> = (0..args[0].len()).map(best).collect();
         let arrays: Vec<&dyn Array> = args.iter().map(ArrayRef::as_ref).collect();
         Ok(interleave(&arrays, &cells)?)

@@ -288,9 +288,12 @@ mod tests {
 
     #[test]
     fn weeks_are_the_standards() {
-        for (date, expected) in
-            [((2020, 2, 29), (2020, 9)), ((2021, 1, 3), (2020, 53)), ((2008, 12, 29), (2009, 1)), ((1582, 10, 10), (1582, 40))]
-        {
+        for (date, expected) in [
+            ((2020, 2, 29), (2020, 9)),
+            ((2021, 1, 3), (2020, 53)),
+            ((2008, 12, 29), (2009, 1)),
+            ((1582, 10, 10), (1582, 40)),
+        ] {
             let days = days_from_civil(date.0, date.1, date.2).expect("a day");
             assert_eq!(iso_week(days), expected, "{date:?}");
         }

@@ -12,7 +12,10 @@ use crate::json::base64 as from_base64;
 use crate::operation::Bound;
 
 pub(super) fn base64(call: Call) -> Bind {
-    if !matches!(call.args.first().map(|arg| &arg.kind), Some(DataType::Utf8 | DataType::Binary | DataType::Null)) {
+    if !matches!(
+        call.args.first().map(|arg| &arg.kind),
+        Some(DataType::Utf8 | DataType::Binary | DataType::Null)
+    ) {
         return Err(call.refuse());
     }
     call.one::<Bytes, Text>(|bytes| Some(crate::json::to_base64(bytes)))
@@ -25,7 +28,8 @@ pub(super) fn unbase64(call: Call) -> Bind {
     let span = call.span.clone();
     let null = call.args[0].is_null_constant();
     let bytes = call.one::<Text, Bytes>(|text| {
-        let digits: String = text.chars().filter(|c| c.is_ascii_alphanumeric() || "+/=".contains(*c)).collect();
+        let digits: String =
+            text.chars().filter(|c| c.is_ascii_alphanumeric() || "+/=".contains(*c)).collect();
         valid_base64(&digits).then(|| from_base64(&padded(&digits))).flatten()
     })?;
     if bytes.is_null_constant() && !null {
@@ -117,7 +121,10 @@ impl Call {
             "UTF-16LE" => Charset::Utf16(false),
             "UTF-16" => Charset::Utf16Marked,
             _ => {
-                let error = SqlError::unsupported(format!("the character set {name} is not answered"), self.spans[at].clone());
+                let error = SqlError::unsupported(
+                    format!("the character set {name} is not answered"),
+                    self.spans[at].clone(),
+                );
                 return Err(error.help("UTF-8, UTF-16, UTF-16BE, UTF-16LE, ISO-8859-1 and US-ASCII are"));
             }
         }))
@@ -143,7 +150,11 @@ fn decoded(bytes: &[u8], charset: Charset) -> Option<String> {
     let units = |bytes: &[u8], big: bool| {
         let (pairs, rest) = bytes.as_chunks::<2>();
         let unit = |pair: &[u8; 2]| if big { u16::from_be_bytes(*pair) } else { u16::from_le_bytes(*pair) };
-        if rest.is_empty() { String::from_utf16(&pairs.iter().map(unit).collect::<Vec<_>>()).ok() } else { None }
+        if rest.is_empty() {
+            String::from_utf16(&pairs.iter().map(unit).collect::<Vec<_>>()).ok()
+        } else {
+            None
+        }
     };
     match charset {
         Charset::Utf8 => String::from_utf8(bytes.to_vec()).ok(),

@@ -26,7 +26,8 @@ trait Hash: Copy {
 pub(super) fn murmur(call: Call) -> Bind {
     check(&call)?;
     let kernel = on_arrays(|args| {
-        let hashes = (0..args[0].len()).map(|row| args.iter().fold(Murmur(42), |hash, arg| of_cell(hash, arg, row)).0 as i32);
+        let hashes = (0..args[0].len())
+            .map(|row| args.iter().fold(Murmur(42), |hash, arg| of_cell(hash, arg, row)).0 as i32);
         Ok(Arc::new(hashes.collect::<Int32Array>()) as ArrayRef)
     });
     call.apply(DataType::Int32, kernel)
@@ -35,7 +36,8 @@ pub(super) fn murmur(call: Call) -> Bind {
 pub(super) fn xxhash64(call: Call) -> Bind {
     check(&call)?;
     let kernel = on_arrays(|args| {
-        let hashes = (0..args[0].len()).map(|row| args.iter().fold(Xx(42), |hash, arg| of_cell(hash, arg, row)).0 as i64);
+        let hashes = (0..args[0].len())
+            .map(|row| args.iter().fold(Xx(42), |hash, arg| of_cell(hash, arg, row)).0 as i64);
         Ok(Arc::new(hashes.collect::<Int64Array>()) as ArrayRef)
     });
     call.apply(DataType::Int64, kernel)
@@ -70,12 +72,24 @@ fn of_cell<H: Hash>(hash: H, array: &ArrayRef, row: usize) -> H {
         DataType::Float32 => {
             let value = array.as_primitive::<Float32Type>().value(row);
             // All NaNs are one, and so are both zeros.
-            let bits = if value == 0.0 { 0 } else if value.is_nan() { 0x7fc0_0000 } else { value.to_bits() };
+            let bits = if value == 0.0 {
+                0
+            } else if value.is_nan() {
+                0x7fc0_0000
+            } else {
+                value.to_bits()
+            };
             hash.int(bits as i32)
         }
         DataType::Float64 => {
             let value = array.as_primitive::<Float64Type>().value(row);
-            let bits = if value == 0.0 { 0 } else if value.is_nan() { 0x7ff8_0000_0000_0000 } else { value.to_bits() };
+            let bits = if value == 0.0 {
+                0
+            } else if value.is_nan() {
+                0x7ff8_0000_0000_0000
+            } else {
+                value.to_bits()
+            };
             hash.long(bits as i64)
         }
         DataType::Decimal128(precision, _) => {
@@ -184,15 +198,16 @@ impl Hash for Xx {
         hash = longs.iter().fold(hash, |hash, word| mix_long(hash, u64::from_le_bytes(*word)));
         let (ints, rest) = rest.as_chunks::<4>();
         hash = ints.iter().fold(hash, |hash, word| mix_int(hash, u32::from_le_bytes(*word)));
-        hash = rest
-            .iter()
-            .fold(hash, |hash, byte| (hash ^ u64::from(*byte).wrapping_mul(P5)).rotate_left(11).wrapping_mul(P1));
+        hash = rest.iter().fold(hash, |hash, byte| {
+            (hash ^ u64::from(*byte).wrapping_mul(P5)).rotate_left(11).wrapping_mul(P1)
+        });
         finish(hash)
     }
 }
 
 fn blocks_hash(seed: u64, blocks: &[[u8; 32]]) -> u64 {
-    let mut lanes = [seed.wrapping_add(P1).wrapping_add(P2), seed.wrapping_add(P2), seed, seed.wrapping_sub(P1)];
+    let mut lanes =
+        [seed.wrapping_add(P1).wrapping_add(P2), seed.wrapping_add(P2), seed, seed.wrapping_sub(P1)];
     for block in blocks {
         let (words, _) = block.as_chunks::<8>();
         for (lane, word) in lanes.iter_mut().zip(words) {
@@ -200,7 +215,11 @@ fn blocks_hash(seed: u64, blocks: &[[u8; 32]]) -> u64 {
         }
     }
     let [a, b, c, d] = lanes;
-    let hash = a.rotate_left(1).wrapping_add(b.rotate_left(7)).wrapping_add(c.rotate_left(12)).wrapping_add(d.rotate_left(18));
+    let hash = a
+        .rotate_left(1)
+        .wrapping_add(b.rotate_left(7))
+        .wrapping_add(c.rotate_left(12))
+        .wrapping_add(d.rotate_left(18));
     lanes.iter().fold(hash, |hash, lane| (hash ^ round(0, *lane)).wrapping_mul(P1).wrapping_add(P4))
 }
 
@@ -210,7 +229,9 @@ mod tests {
 
     #[test]
     fn numbers_have_the_bytes_of_java() {
-        for (number, expected) in [(0, vec![0]), (127, vec![127]), (128, vec![0, 128]), (-1, vec![255]), (-129, vec![255, 127])] {
+        for (number, expected) in
+            [(0, vec![0]), (127, vec![127]), (128, vec![0, 128]), (-1, vec![255]), (-129, vec![255, 127])]
+        {
             assert_eq!(java_bytes(number), expected, "{number}");
         }
     }

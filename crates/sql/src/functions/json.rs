@@ -61,7 +61,8 @@ pub(super) fn from_json(mut call: Call) -> Bind {
     let kind = crate::types::parse_type(&schema).map_err(|error| SqlError { span: span.clone(), ..error })?;
     if !matches!(kind, DataType::Struct(_)) || !is_readable(&kind) {
         let message = "from_json is answered natively for structs, and for maps of texts in them";
-        return Err(SqlError::unsupported(message, span).help("declare the fields, or run the flow on Spark (`runner: spark`)"));
+        return Err(SqlError::unsupported(message, span)
+            .help("declare the fields, or run the flow on Spark (`runner: spark`)"));
     }
     let options = if call.args.len() == 3 { call.options(2)? } else { Vec::new() };
     let mut formats = Formats::default();
@@ -97,7 +98,11 @@ impl Call {
             return Err(refused());
         }
         let (keys, values) = (map.keys().as_string::<i32>(), map.values().as_string::<i32>());
-        Ok(keys.iter().zip(values).filter_map(|(key, value)| Some((key?.to_owned(), value?.to_owned()))).collect())
+        Ok(keys
+            .iter()
+            .zip(values)
+            .filter_map(|(key, value)| Some((key?.to_owned(), value?.to_owned())))
+            .collect())
     }
 }
 
@@ -118,7 +123,9 @@ pub(super) fn to_json(mut call: Call) -> Bind {
 pub(super) fn schema_of_json(call: Call) -> Bind {
     call.arity(1..=1)?;
     let Some(text) = call.constant_text(0, "the text")? else { return Err(call.refuse()) };
-    let Some(node) = first_value(&text, crate::json::OF_FROM_JSON).ok().flatten() else { return Err(call.refuse()) };
+    let Some(node) = first_value(&text, crate::json::OF_FROM_JSON).ok().flatten() else {
+        return Err(call.refuse());
+    };
     let Some(kind) = inferred(&node) else { return Err(call.refuse()) };
     Ok(super::search::text(&kind))
 }
@@ -137,9 +144,11 @@ fn inferred(node: &Node) -> Option<String> {
             kinds.all(|kind| kind.as_ref() == Some(&first)).then(|| format!("ARRAY<{first}>"))?
         }
         Node::Object(members) => {
-            let mut fields: Vec<_> = members.iter().map(|(name, node)| Some((name, inferred(node)?))).collect::<Option<_>>()?;
+            let mut fields: Vec<_> =
+                members.iter().map(|(name, node)| Some((name, inferred(node)?))).collect::<Option<_>>()?;
             fields.sort();
-            let plain = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !name.is_empty();
+            let plain =
+                |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !name.is_empty();
             let distinct = fields.windows(2).all(|pair| pair[0].0 != pair[1].0);
             if !distinct || !fields.iter().all(|(name, _)| plain(name)) || fields.is_empty() {
                 return None;

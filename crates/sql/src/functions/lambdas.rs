@@ -5,9 +5,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, Int32Array, RecordBatch, RecordBatchOptions, UInt64Array,
-};
+use arrow::array::{Array, ArrayRef, AsArray, Int32Array, RecordBatch, RecordBatchOptions, UInt64Array};
 use arrow::compute::{interleave, take};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::Result;
@@ -60,18 +58,24 @@ impl Lambda {
         let scope = self.scope.with_variables(parameters.clone());
         let body = bind::bind(&self.body, &scope)?;
         let own: Vec<_> = parameters.iter().map(|column| column.value.clone()).collect();
-        let used: BTreeSet<String> = body.expr.column_refs().into_iter().map(|column| column.name.clone()).collect();
+        let used: BTreeSet<String> =
+            body.expr.column_refs().into_iter().map(|column| column.name.clone()).collect();
         let captured: Vec<Bound> = used
             .into_iter()
             .filter(|name| !own.iter().any(|value| value.expr == bind::internal_column(name)))
             .map(|name| {
                 scope.leaf(&name).ok_or_else(|| {
-                    SqlError::unsupported("a column in this function is not answered natively here", self.span.clone())
+                    SqlError::unsupported(
+                        "a column in this function is not answered natively here",
+                        self.span.clone(),
+                    )
                 })
             })
             .collect::<Bind<_>>()?;
         let fields = own.iter().chain(&captured).map(|value| match &value.expr {
-            datafusion::logical_expr::Expr::Column(column) => Field::new(&column.name, value.kind.clone(), true),
+            datafusion::logical_expr::Expr::Column(column) => {
+                Field::new(&column.name, value.kind.clone(), true)
+            }
             _ => Field::new("constant", value.kind.clone(), true),
         });
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
@@ -149,7 +153,13 @@ impl Items {
             }
             ends.push(places.len() as i32);
         }
-        Self { places: places.into(), rows: rows.into(), indexes: Arc::new(Int32Array::from(indexes)), ends, valid }
+        Self {
+            places: places.into(),
+            rows: rows.into(),
+            indexes: Arc::new(Int32Array::from(indexes)),
+            ends,
+            valid,
+        }
     }
 
     fn len(&self) -> usize {
@@ -216,7 +226,9 @@ pub(super) fn filter(mut call: Call) -> Bind {
         let mut builder = Builder::default();
         for row in 0..args[0].len() {
             let places = items.row(row).map(|places| {
-                places.filter(|at| kept.is_valid(*at) && kept.value(*at)).map(|at| items.places.value(at) as usize)
+                places
+                    .filter(|at| kept.is_valid(*at) && kept.value(*at))
+                    .map(|at| items.places.value(at) as usize)
             });
             builder.row(0, places);
         }
@@ -270,7 +282,8 @@ pub(super) fn aggregate(mut call: Call) -> Bind {
         let items = Items::new(&args[0]);
         let all = items.of(args[0].as_list::<i32>().values())?;
         let rows = args[0].len();
-        let longest = (0..rows).filter_map(|row| items.row(row)).map(|places| places.len()).max().unwrap_or(0);
+        let longest =
+            (0..rows).filter_map(|row| items.row(row)).map(|places| places.len()).max().unwrap_or(0);
         let mut state = args[1].clone();
         for step in 0..longest {
             // The rows that have so many items, and those items.
@@ -280,9 +293,11 @@ pub(super) fn aggregate(mut call: Call) -> Bind {
                 .map(|(row, places)| (row, places.start + step))
                 .collect();
             let picked: UInt64Array = active.iter().map(|(row, _)| *row as u64).collect::<Vec<_>>().into();
-            let of_step: UInt64Array = active.iter().map(|(_, place)| *place as u64).collect::<Vec<_>>().into();
+            let of_step: UInt64Array =
+                active.iter().map(|(_, place)| *place as u64).collect::<Vec<_>>().into();
             let own = [take(&state, &picked, None)?, take(&all, &of_step, None)?];
-            let captured: Vec<ArrayRef> = captured.iter().map(|column| take(column, &picked, None)).collect::<Result<_, _>>()?;
+            let captured: Vec<ArrayRef> =
+                captured.iter().map(|column| take(column, &picked, None)).collect::<Result<_, _>>()?;
             let next = body.evaluate(&own, &captured, active.len())?;
             let mut cells: Vec<(usize, usize)> = (0..rows).map(|row| (0, row)).collect();
             active.iter().enumerate().for_each(|(at, (row, _))| cells[*row] = (1, at));
@@ -321,7 +336,11 @@ pub(super) fn zip_with(mut call: Call) -> Bind {
                 continue;
             };
             for at in 0..x.len().max(y.len()) {
-                if at < x.len() { lefts.push(0, x.start + at) } else { lefts.push(1, 0) }
+                if at < x.len() {
+                    lefts.push(0, x.start + at)
+                } else {
+                    lefts.push(1, 0)
+                }
                 if at < y.len() { rights.push(0, y.start + at) } else { rights.push(1, 0) }
             }
             lefts.end_row();
@@ -362,7 +381,9 @@ pub(super) fn map_filter(mut call: Call) -> Bind {
         let mut builder = Builder::default();
         for row in 0..args[0].len() {
             let places = items.row(row).map(|places| {
-                places.filter(|at| kept.is_valid(*at) && kept.value(*at)).map(|at| items.places.value(at) as usize)
+                places
+                    .filter(|at| kept.is_valid(*at) && kept.value(*at))
+                    .map(|at| items.places.value(at) as usize)
             });
             builder.row(0, places);
         }
@@ -405,7 +426,8 @@ pub(super) fn transform_keys(mut call: Call) -> Bind {
 /// A map of the keys of both with what the function makes of their values, null where one has none.
 pub(super) fn map_zip_with(mut call: Call) -> Bind {
     call.arity(3..=3)?;
-    let (Some((key, a)), Some((other, b))) = (entry_of(&call.args[0].kind), entry_of(&call.args[1].kind)) else {
+    let (Some((key, a)), Some((other, b))) = (entry_of(&call.args[0].kind), entry_of(&call.args[1].kind))
+    else {
         return Err(call.refuse());
     };
     if key != other || !super::order::is_orderable(&key) {

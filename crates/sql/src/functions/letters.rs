@@ -32,7 +32,11 @@ pub(super) fn initcap(call: Call) -> Bind {
         let mut out = String::with_capacity(text.len());
         let mut first = true;
         for c in text.to_lowercase().chars() {
-            if first { push_title(c, &mut out) } else { out.push(c) }
+            if first {
+                push_title(c, &mut out)
+            } else {
+                out.push(c)
+            }
             first = c == ' ';
         }
         Some(out)
@@ -167,7 +171,8 @@ pub(super) fn overlay(mut call: Call) -> Bind {
                 let (text, with) = (Text::get(&args[0], row), Text::get(&args[1], row));
                 let (at, length) = (int(2, row), int(3, row));
                 let length = if length >= 0 { length } else { with.chars().count() as i32 };
-                [part(text, 1, at.wrapping_sub(1)), with, part(text, at.wrapping_add(length), i32::MAX)].concat()
+                [part(text, 1, at.wrapping_sub(1)), with, part(text, at.wrapping_add(length), i32::MAX)]
+                    .concat()
             })
         })))
     });
@@ -225,10 +230,16 @@ fn kind_of(c: char) -> Letter {
         'a'..='z' => Letter::Lower,
         _ if crate::cast::digit(c).is_some() => Letter::Digit,
         // Numerals and circled letters have case, but are no letters.
-        '\u{2160}'..='\u{217f}' | '\u{24b6}'..='\u{24e9}' | 'ª' | 'º' | '\u{2b0}'..='\u{2ff}' | '\u{345}' | '\u{37a}' => {
+        '\u{2160}'..='\u{217f}'
+        | '\u{24b6}'..='\u{24e9}'
+        | 'ª'
+        | 'º'
+        | '\u{2b0}'..='\u{2ff}'
+        | '\u{345}'
+        | '\u{37a}' => Letter::Other,
+        '\u{1d2c}'..='\u{1d6a}' | '\u{1d78}' | '\u{1d9b}'..='\u{1dbf}' | '\u{2071}'..='\u{209c}' => {
             Letter::Other
         }
-        '\u{1d2c}'..='\u{1d6a}' | '\u{1d78}' | '\u{1d9b}'..='\u{1dbf}' | '\u{2071}'..='\u{209c}' => Letter::Other,
         _ if c.is_uppercase() => Letter::Upper,
         _ if c.is_lowercase() => Letter::Lower,
         _ => Letter::Other,
@@ -329,14 +340,22 @@ mod tests {
 
     #[test]
     fn words_sound_as_in_spark() {
-        for (word, expected) in [("Miller", "M460"), ("Robert", "R163"), ("Ashcraft", "A261"), ("Tymczak", "T522"), ("", ""), ("1a", "1a")] {
+        for (word, expected) in [
+            ("Miller", "M460"),
+            ("Robert", "R163"),
+            ("Ashcraft", "A261"),
+            ("Tymczak", "T522"),
+            ("", ""),
+            ("1a", "1a"),
+        ] {
             assert_eq!(sound(word), expected, "{word}");
         }
     }
 
     #[test]
     fn distances() {
-        for (a, b, expected) in [("kitten", "sitting", 3), ("", "abc", 3), ("é", "e", 1), ("same", "same", 0)] {
+        for (a, b, expected) in [("kitten", "sitting", 3), ("", "abc", 3), ("é", "e", 1), ("same", "same", 0)]
+        {
             assert_eq!(distance(a, b), expected, "{a} {b}");
         }
     }

@@ -121,7 +121,8 @@ fn gather(cells: &[(usize, usize)], kind: &DataType, columns: &[&ArrayRef]) -> R
     let mut arrays: Vec<&dyn Array> = columns.iter().map(|column| column.as_ref()).collect();
     arrays.push(null.as_ref());
     let nothing = columns.len();
-    let cells: Vec<_> = cells.iter().map(|cell| if cell.0 == nothing { (nothing, 0) } else { *cell }).collect();
+    let cells: Vec<_> =
+        cells.iter().map(|cell| if cell.0 == nothing { (nothing, 0) } else { *cell }).collect();
     Ok(interleave(&arrays, &cells)?)
 }
 

@@ -21,7 +21,8 @@ use crate::java_regex::Pattern;
 use crate::operation::on_arrays;
 use crate::types::map_of;
 
-const BUILD: &str = "write map(…) with constant keys, named_struct(…), or run the flow on Spark (`runner: spark`)";
+const BUILD: &str =
+    "write map(…) with constant keys, named_struct(…), or run the flow on Spark (`runner: spark`)";
 
 /// `map(key, value, …)`, of constant keys.
 pub(super) fn map(mut call: Call) -> Bind {
@@ -30,7 +31,8 @@ pub(super) fn map(mut call: Call) -> Bind {
         return Err(SqlError::invalid("map takes pairs of a key and a value", call.span));
     }
     let (keys, values): (Vec<_>, Vec<_>) = call.args.drain(..).enumerate().partition(|(at, _)| at % 2 == 0);
-    let bare = |pairs: Vec<(usize, crate::operation::Bound)>| pairs.into_iter().map(|(_, value)| value).collect();
+    let bare =
+        |pairs: Vec<(usize, crate::operation::Bound)>| pairs.into_iter().map(|(_, value)| value).collect();
     let (key, keys) = coerce::all_alike(bare(keys), call.span.clone())?;
     let (value, values) = coerce::all_alike(bare(values), call.span.clone())?;
     if keys.iter().any(|key| key.constant().is_none()) {
@@ -43,7 +45,10 @@ pub(super) fn map(mut call: Call) -> Bind {
     if !order::is_orderable(&key) || coerce::is_float(&key) {
         return Err(call.refuse());
     }
-    let twice = keys.iter().enumerate().any(|(at, key)| keys[..at].iter().any(|before| before.constant() == key.constant()));
+    let twice = keys
+        .iter()
+        .enumerate()
+        .any(|(at, key)| keys[..at].iter().any(|before| before.constant() == key.constant()));
     if twice {
         return Err(SqlError::invalid("a map's key comes twice", call.span));
     }
@@ -56,7 +61,11 @@ pub(super) fn map(mut call: Call) -> Bind {
             builder.end_row();
         }
         let (keys, values) = args.split_at(pairs);
-        builder.finish_map((&key, &value), &keys.iter().collect::<Vec<_>>(), &values.iter().collect::<Vec<_>>())
+        builder.finish_map(
+            (&key, &value),
+            &keys.iter().collect::<Vec<_>>(),
+            &values.iter().collect::<Vec<_>>(),
+        )
     });
     call.args = keys.into_iter().chain(values).collect();
     call.apply(returns, kernel)
@@ -68,7 +77,11 @@ pub(super) fn check_keys(map: &ArrayRef) -> Result<(), DataFusionError> {
     let keys = map.as_map().keys();
     for row in 0..map.len() {
         for at in lists.places(row).into_iter().flatten() {
-            let twice = || lists.places(row).is_some_and(|places| (places.start..at).any(|before| is_equal(keys, before, keys, at)));
+            let twice = || {
+                lists
+                    .places(row)
+                    .is_some_and(|places| (places.start..at).any(|before| is_equal(keys, before, keys, at)))
+            };
             if keys.is_null(at) || twice() {
                 return Err(DataFusionError::Execution("a map's key is null or comes twice".into()));
             }
@@ -142,7 +155,11 @@ pub(super) fn str_to_map(mut call: Call) -> Bind {
     call.only_constants("a key that comes twice", BUILD)?;
     let mut delimiters = Vec::new();
     for (at, default) in [(1, ","), (2, ":")] {
-        let text = if at < call.args.len() { call.constant_text(at, "a delimiter")? } else { Some(default.to_owned()) };
+        let text = if at < call.args.len() {
+            call.constant_text(at, "a delimiter")?
+        } else {
+            Some(default.to_owned())
+        };
         let pattern = text.and_then(|text| Pattern::new(&text).ok()).filter(|pattern| !pattern.may_be_empty);
         delimiters.push(pattern.ok_or_else(|| call.refuse())?);
     }
@@ -187,7 +204,9 @@ pub(super) fn map_concat(call: Call) -> Bind {
             let all: Option<Vec<_>> = maps.iter().map(|map| map.places(row)).collect();
             match all {
                 Some(all) => {
-                    all.into_iter().enumerate().for_each(|(map, places)| places.for_each(|at| builder.push(map, at)));
+                    all.into_iter()
+                        .enumerate()
+                        .for_each(|(map, places)| places.for_each(|at| builder.push(map, at)));
                     builder.end_row();
                 }
                 None => builder.null_row(),
@@ -219,7 +238,10 @@ pub(super) fn map_values(call: Call) -> Bind {
     call.arity(1..=1)?;
     let (_, value) = call.entry(0)?;
     let returns = list_of(value.clone());
-    call.apply(returns, on_arrays(move |args| Ok(column_of_maps(&args[0], args[0].as_map().values(), &value))))
+    call.apply(
+        returns,
+        on_arrays(move |args| Ok(column_of_maps(&args[0], args[0].as_map().values(), &value))),
+    )
 }
 
 /// Structs of `key` and `value`.
@@ -231,7 +253,11 @@ pub(super) fn map_entries(call: Call) -> Bind {
     let returns = list_of(kind.clone());
     let kernel = on_arrays(move |args| {
         let map = args[0].as_map();
-        let entries: ArrayRef = Arc::new(StructArray::try_new(fields.clone(), vec![map.keys().clone(), map.values().clone()], None)?);
+        let entries: ArrayRef = Arc::new(StructArray::try_new(
+            fields.clone(),
+            vec![map.keys().clone(), map.values().clone()],
+            None,
+        )?);
         Ok(column_of_maps(&args[0], &entries, &kind))
     });
     call.apply(returns, kernel)

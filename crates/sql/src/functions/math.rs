@@ -122,7 +122,9 @@ pub(super) fn nanvl(mut call: Call) -> Bind {
     let kernel = on_arrays(|args| {
         let (value, other) = (&args[0], &args[1]);
         let pick = |row: usize| {
-            let value = value.is_valid(row).then(|| value.as_primitive::<arrow::datatypes::Float64Type>().value(row))?;
+            let value = value
+                .is_valid(row)
+                .then(|| value.as_primitive::<arrow::datatypes::Float64Type>().value(row))?;
             if !value.is_nan() {
                 return Some(value);
             }
@@ -139,7 +141,8 @@ pub(super) fn is_nan(mut call: Call) -> Bind {
     // Null is not NaN, and the answer is never null.
     let kernel = on_arrays(|args| {
         let values = args[0].as_primitive::<arrow::datatypes::Float64Type>();
-        Ok(Arc::new(values.iter().map(|x| Some(x.is_some_and(f64::is_nan))).collect::<BooleanArray>()) as ArrayRef)
+        Ok(Arc::new(values.iter().map(|x| Some(x.is_some_and(f64::is_nan))).collect::<BooleanArray>())
+            as ArrayRef)
     });
     call.apply(DataType::Boolean, kernel)
 }
@@ -159,12 +162,24 @@ pub(super) fn abs(mut call: Call) -> Bind {
         use arrow::datatypes::{Decimal128Type, Float32Type, Float64Type};
         let array = &args[0];
         Ok(match array.data_type() {
-            DataType::Int8 => Arc::new(unary::<Int8Type, _, Int8Type>(array.as_primitive(), i8::wrapping_abs)) as ArrayRef,
-            DataType::Int16 => Arc::new(unary::<Int16Type, _, Int16Type>(array.as_primitive(), i16::wrapping_abs)),
-            DataType::Int32 => Arc::new(unary::<Int32Type, _, Int32Type>(array.as_primitive(), i32::wrapping_abs)),
-            DataType::Int64 => Arc::new(unary::<Int64Type, _, Int64Type>(array.as_primitive(), i64::wrapping_abs)),
-            DataType::Float32 => Arc::new(unary::<Float32Type, _, Float32Type>(array.as_primitive(), f32::abs)),
-            DataType::Float64 => Arc::new(unary::<Float64Type, _, Float64Type>(array.as_primitive(), f64::abs)),
+            DataType::Int8 => {
+                Arc::new(unary::<Int8Type, _, Int8Type>(array.as_primitive(), i8::wrapping_abs)) as ArrayRef
+            }
+            DataType::Int16 => {
+                Arc::new(unary::<Int16Type, _, Int16Type>(array.as_primitive(), i16::wrapping_abs))
+            }
+            DataType::Int32 => {
+                Arc::new(unary::<Int32Type, _, Int32Type>(array.as_primitive(), i32::wrapping_abs))
+            }
+            DataType::Int64 => {
+                Arc::new(unary::<Int64Type, _, Int64Type>(array.as_primitive(), i64::wrapping_abs))
+            }
+            DataType::Float32 => {
+                Arc::new(unary::<Float32Type, _, Float32Type>(array.as_primitive(), f32::abs))
+            }
+            DataType::Float64 => {
+                Arc::new(unary::<Float64Type, _, Float64Type>(array.as_primitive(), f64::abs))
+            }
             _ => Arc::new(
                 unary::<Decimal128Type, _, Decimal128Type>(array.as_primitive(), i128::wrapping_abs)
                     .with_data_type(array.data_type().clone()),
@@ -219,7 +234,8 @@ fn try_arithmetic(mut call: Call, binary: Binary) -> Bind {
     let kind = if kind == DataType::Null { DataType::Int32 } else { kind };
     call.cast(0, &kind)?;
     call.cast(1, &kind)?;
-    let wide: Vec<Bound> = call.args.iter().map(|arg| crate::cast::widened(arg.clone(), &call.span)).collect::<Bind<_>>()?;
+    let wide: Vec<Bound> =
+        call.args.iter().map(|arg| crate::cast::widened(arg.clone(), &call.span)).collect::<Bind<_>>()?;
     let (min, max) = match kind {
         DataType::Int8 => (i8::MIN.into(), i8::MAX.into()),
         DataType::Int16 => (i16::MIN.into(), i16::MAX.into()),
@@ -267,7 +283,9 @@ fn shift(mut call: Call, narrow: fn(i32, u32) -> i32, wide: fn(i64, u32) -> i64)
     if call.args.first().is_some_and(|arg| arg.kind == DataType::Int64) {
         return call.two::<Long, Int, Long>(move |value, count| Some(wide(value, count as u32)));
     }
-    if call.args.first().is_some_and(|arg| !matches!(arg.kind, DataType::Null | DataType::Int8 | DataType::Int16 | DataType::Int32)) {
+    if call.args.first().is_some_and(|arg| {
+        !matches!(arg.kind, DataType::Null | DataType::Int8 | DataType::Int16 | DataType::Int32)
+    }) {
         return Err(call.refuse());
     }
     call.arity(2..=2)?;
@@ -295,7 +313,9 @@ pub(super) fn shift_right_unsigned(call: Call) -> Bind {
 pub(super) fn bit_count(mut call: Call) -> Bind {
     call.arity(1..=1)?;
     match call.args[0].kind {
-        DataType::Boolean => call.args[0] = crate::cast::explicit(call.args[0].clone(), &DataType::Int64, call.span.clone())?,
+        DataType::Boolean => {
+            call.args[0] = crate::cast::explicit(call.args[0].clone(), &DataType::Int64, call.span.clone())?
+        }
         ref kind if is_integer(kind) => {}
         _ => return Err(call.refuse()),
     }
@@ -313,7 +333,10 @@ pub(super) fn bit_get(mut call: Call) -> Bind {
     };
     let at = call.constant_int(1, "the place of the bit")?;
     if at.is_some_and(|at| !(0..width).contains(&at)) {
-        return Err(SqlError::invalid(format!("the place of a bit is from 0 to {}", width - 1), call.spans[1].clone()));
+        return Err(SqlError::invalid(
+            format!("the place of a bit is from 0 to {}", width - 1),
+            call.spans[1].clone(),
+        ));
     }
     let result = call.two::<Long, Int, Int>(|value, at| Some(((value >> at) & 1) as i32))?;
     crate::cast::explicit(result, &DataType::Int8, 0..0)
@@ -327,7 +350,9 @@ pub(super) fn width_bucket(mut call: Call) -> Bind {
     call.cast(3, &DataType::Int64)?;
     let kernel = on_arrays(|args| {
         use arrow::datatypes::Float64Type;
-        let number = |at: usize, row: usize| args[at].is_valid(row).then(|| args[at].as_primitive::<Float64Type>().value(row));
+        let number = |at: usize, row: usize| {
+            args[at].is_valid(row).then(|| args[at].as_primitive::<Float64Type>().value(row))
+        };
         let count = args[3].as_primitive::<Int64Type>();
         let cells = (0..args[0].len()).map(|row| {
             let (value, min, max) = (number(0, row)?, number(1, row)?, number(2, row)?);
@@ -387,7 +412,12 @@ pub(super) fn hex(mut call: Call) -> Bind {
 }
 
 pub(super) fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).filter_map(|digit| char::from_digit(digit.into(), 16)).map(|c| c.to_ascii_uppercase()).collect()
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .filter_map(|digit| char::from_digit(digit.into(), 16))
+        .map(|c| c.to_ascii_uppercase())
+        .collect()
 }
 
 /// The bytes of hexadecimal digits, null where it is none; an odd number has a zero in front.
@@ -455,7 +485,9 @@ pub(super) fn bitmap_bucket_number(call: Call) -> Bind {
 }
 
 pub(super) fn bitmap_bit_position(call: Call) -> Bind {
-    call.one::<Long, Long>(|value| Some(if value > 0 { (value - 1) % 32_768 } else { value.wrapping_neg() % 32_768 }))
+    call.one::<Long, Long>(|value| {
+        Some(if value > 0 { (value - 1) % 32_768 } else { value.wrapping_neg() % 32_768 })
+    })
 }
 
 pub(super) fn bitmap_count(call: Call) -> Bind {

@@ -100,7 +100,12 @@ fn is_near(a: &str, b: &str) -> bool {
 }
 
 impl Call {
-    pub(crate) fn new(name: &'static str, args: Vec<Bound>, spans: Vec<Range<usize>>, span: Range<usize>) -> Self {
+    pub(crate) fn new(
+        name: &'static str,
+        args: Vec<Bound>,
+        spans: Vec<Range<usize>>,
+        span: Range<usize>,
+    ) -> Self {
         Self { name, args, lambdas: Vec::new(), spans, span }
     }
 

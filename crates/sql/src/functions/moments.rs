@@ -42,7 +42,8 @@ pub(super) fn second_with_fraction(mut call: Call) -> Bind {
     call.cast(0, &timestamp())?;
     let kernel = on_arrays(|args| {
         let micros = args[0].as_primitive::<arrow::datatypes::TimestampMicrosecondType>();
-        let seconds = micros.iter().map(|micros| micros.map(|micros| i128::from(micros.rem_euclid(60_000_000))));
+        let seconds =
+            micros.iter().map(|micros| micros.map(|micros| i128::from(micros.rem_euclid(60_000_000))));
         Ok(Arc::new(seconds.collect::<Decimal128Array>().with_precision_and_scale(8, 6)?) as ArrayRef)
     });
     call.apply(DataType::Decimal128(8, 6), kernel)
@@ -123,10 +124,11 @@ impl Call {
         match pattern {
             Ok(pattern) => Ok(Some((text, pattern))),
             Err(PatternError::Invalid(what)) => Err(SqlError::invalid(what, span)),
-            Err(PatternError::Unsupported(what)) => {
-                Err(SqlError::unsupported(format!("{what} in a pattern of times is not answered natively"), span)
-                    .help("run the flow on Spark (`runner: spark`)"))
-            }
+            Err(PatternError::Unsupported(what)) => Err(SqlError::unsupported(
+                format!("{what} in a pattern of times is not answered natively"),
+                span,
+            )
+            .help("run the flow on Spark (`runner: spark`)")),
         }
     }
 
@@ -195,7 +197,10 @@ pub(super) fn to_date(mut call: Call) -> Bind {
     call.arity(1..=2)?;
     let span = call.span.clone();
     if call.args.len() == 1 || call.args[0].kind != DataType::Utf8 {
-        if matches!(call.args[0].kind, DataType::Utf8 | DataType::Null | DataType::Date32 | DataType::Timestamp(..)) {
+        if matches!(
+            call.args[0].kind,
+            DataType::Utf8 | DataType::Null | DataType::Date32 | DataType::Timestamp(..)
+        ) {
             return cast::explicit(call.args.remove(0), &DataType::Date32, span);
         }
         return Err(call.refuse());
@@ -208,8 +213,12 @@ fn to_moment<R: Cell<Owned = i64>>(mut call: Call) -> Bind {
     call.arity(1..=2)?;
     let span = call.span.clone();
     if call.args.len() == 1 || call.args[0].kind != DataType::Utf8 {
-        let kinds = matches!(call.args[0].kind, DataType::Utf8 | DataType::Null | DataType::Date32 | DataType::Timestamp(..));
-        let numbers = call.args.len() == 1 && (is_integer(&call.args[0].kind) || matches!(call.args[0].kind, DataType::Float64));
+        let kinds = matches!(
+            call.args[0].kind,
+            DataType::Utf8 | DataType::Null | DataType::Date32 | DataType::Timestamp(..)
+        );
+        let numbers = call.args.len() == 1
+            && (is_integer(&call.args[0].kind) || matches!(call.args[0].kind, DataType::Float64));
         if kinds || numbers {
             return cast::explicit(call.args.remove(0), &R::kind(), span);
         }
@@ -223,7 +232,9 @@ pub(super) fn to_timestamp(call: Call) -> Bind {
 }
 
 pub(super) fn to_timestamp_ntz(call: Call) -> Bind {
-    if call.args.len() == 2 && call.constant_text(1, "the pattern")?.is_some_and(|text| text.contains(['X', 'V'])) {
+    if call.args.len() == 2
+        && call.constant_text(1, "the pattern")?.is_some_and(|text| text.contains(['X', 'V']))
+    {
         return Err(call.refuse());
     }
     to_moment::<LocalMoment>(call)

@@ -44,7 +44,9 @@ impl Call {
         if self.args.len() <= at {
             if default > pattern.group_count() {
                 let message = format!("the pattern has no group {default}");
-                return Err(SqlError::invalid(message, self.span.clone()).help("put a part of it in brackets"));
+                return Err(
+                    SqlError::invalid(message, self.span.clone()).help("put a part of it in brackets")
+                );
             }
             return Ok(Some(default));
         }
@@ -106,7 +108,8 @@ pub(super) fn regexp_extract_all(mut call: Call) -> Bind {
     call.cast(0, &DataType::Utf8)?;
     let kernel = on_arrays(move |args| {
         let of = |text: &str| -> Vec<String> {
-            let part = |found: Found| found.group(group).map(|span| text[span].to_owned()).unwrap_or_default();
+            let part =
+                |found: Found| found.group(group).map(|span| text[span].to_owned()).unwrap_or_default();
             pattern.find_all(text).map(part).collect()
         };
         let texts = arrow::array::AsArray::as_string::<i32>(&args[0]);
@@ -118,7 +121,9 @@ pub(super) fn regexp_extract_all(mut call: Call) -> Bind {
 pub(super) fn regexp_count(call: Call) -> Bind {
     call.arity(2..=2)?;
     let Some((text, pattern)) = call.pattern_for_all(1)? else { return Ok(Bound::null(&DataType::Int32)) };
-    call.of_text::<Int>(format!("regexp_count {text}"), move |text| Some(pattern.find_all(text).count() as i32))
+    call.of_text::<Int>(format!("regexp_count {text}"), move |text| {
+        Some(pattern.find_all(text).count() as i32)
+    })
 }
 
 /// Where the first match begins, from 1 on and in UTF-16 units; 0 where there is none.
@@ -138,7 +143,9 @@ pub(super) fn regexp_instr(mut call: Call) -> Bind {
 pub(super) fn regexp_replace(mut call: Call) -> Bind {
     call.arity(3..=4)?;
     let Some((text, pattern)) = call.pattern_for_all(1)? else { return Ok(Bound::null(&DataType::Utf8)) };
-    let Some(with) = call.constant_text(2, "the replacement")? else { return Ok(Bound::null(&DataType::Utf8)) };
+    let Some(with) = call.constant_text(2, "the replacement")? else {
+        return Ok(Bound::null(&DataType::Utf8));
+    };
     if call.args.len() == 4 && call.constant_int(3, "the place to start from")? != Some(1) {
         return Err(SqlError::unsupported("regexp_replace from another place than 1", call.spans[3].clone()));
     }
@@ -179,7 +186,8 @@ fn replacement(with: &str, pattern: &Pattern) -> Result<Vec<Part>, String> {
             '\\' => plain.push(rest.next().ok_or("a backslash at the end of the replacement")?),
             '$' => {
                 let digit = rest.next_if(char::is_ascii_digit).and_then(|c| c.to_digit(10));
-                let mut group = digit.ok_or(r"`$` in a replacement stands before a group's number; write \$")?;
+                let mut group =
+                    digit.ok_or(r"`$` in a replacement stands before a group's number; write \$")?;
                 if group as usize > pattern.group_count() {
                     return Err(format!("the pattern has no group {group}"));
                 }
@@ -253,10 +261,13 @@ mod tests {
         let pattern = Pattern::new("(a)(b)").expect("a pattern");
         let shown = |with: &str| -> Result<String, String> {
             let parts = replacement(with, &pattern)?;
-            Ok(parts.iter().map(|part| match part {
-                Part::Text(text) => text.clone(),
-                Part::Group(group) => format!("<{group}>"),
-            }).collect())
+            Ok(parts
+                .iter()
+                .map(|part| match part {
+                    Part::Text(text) => text.clone(),
+                    Part::Group(group) => format!("<{group}>"),
+                })
+                .collect())
         };
         assert_eq!(shown("x$1y$23"), Ok("x<1>y<2>3".into()));
         assert_eq!(shown(r"\$1\\"), Ok(r"$1\".into()));

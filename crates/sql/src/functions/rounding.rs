@@ -45,7 +45,9 @@ fn half(mut call: Call, mode: Mode) -> Bind {
             let name = format!("{} {digits}", call.name);
             let kernel = on_arrays(move |args| {
                 let numbers = args[0].as_primitive::<Float64Type>();
-                Ok(Arc::new(numbers.iter().map(|n| rounded_double(n?, digits, mode)).collect::<Float64Array>()) as ArrayRef)
+                Ok(Arc::new(
+                    numbers.iter().map(|n| rounded_double(n?, digits, mode)).collect::<Float64Array>(),
+                ) as ArrayRef)
             });
             call.apply_as(name, kind, kernel)
         }
@@ -62,7 +64,9 @@ fn half(mut call: Call, mode: Mode) -> Bind {
             let (kind, span) = (kind.clone(), call.span.clone());
             call.cast(0, &DataType::Int64)?;
             let name = format!("{} {digits}", call.name);
-            let kernel = super::rows::rows1::<Long, Long>(move |n| Some(rounded(&n.to_string(), 0, digits, mode)? as i64));
+            let kernel = super::rows::rows1::<Long, Long>(move |n| {
+                Some(rounded(&n.to_string(), 0, digits, mode)? as i64)
+            });
             let wide = call.apply_as(name, DataType::Int64, kernel)?;
             cast::explicit(wide, &kind, span)
         }
@@ -127,7 +131,8 @@ fn decimal(call: Call, digits: i32, mode: Mode, precision: i32, scale: i32) -> B
             let unscaled = rounded(&number?.to_string(), from, digits.min(scale.into()), mode)?;
             // What is left is at `min(digits, from)` places, as a whole number where that is below 0.
             let places = digits.clamp(0, i32::from(from).max(0)).min(scale.into());
-            let unscaled = unscaled.checked_mul(10_i128.checked_pow((i32::from(scale) - places).try_into().ok()?)?)?;
+            let unscaled =
+                unscaled.checked_mul(10_i128.checked_pow((i32::from(scale) - places).try_into().ok()?)?)?;
             (unscaled.unsigned_abs() < 10_u128.pow(precision.into())).then_some(unscaled)
         });
         let decimals: Decimal128Array = cells.collect();
@@ -222,7 +227,9 @@ mod tests {
         ] {
             assert_eq!(rounded(digits, from, places, mode), Some(expected), "{digits} {places} {mode:?}");
         }
-        for (number, places, expected) in [(2.5, 0, 3.0), (-2.5, 0, -3.0), (1.005, 2, 1.01), (1234.5, -2, 1200.0), (0.04, 1, 0.0)] {
+        for (number, places, expected) in
+            [(2.5, 0, 3.0), (-2.5, 0, -3.0), (1.005, 2, 1.01), (1234.5, -2, 1200.0), (0.04, 1, 0.0)]
+        {
             assert_eq!(rounded_double(number, places, Mode::HalfUp), Some(expected), "{number} {places}");
         }
     }

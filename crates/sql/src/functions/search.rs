@@ -24,7 +24,8 @@ fn index_part<'a>(text: &'a str, delimiter: &str, count: i32) -> &'a str {
     }
     let (bytes, wanted) = (text.as_bytes(), delimiter.as_bytes());
     // Occurrences may overlap.
-    let mut places = bytes.windows(wanted.len()).enumerate().filter(|(_, window)| *window == wanted).map(|(at, _)| at);
+    let mut places =
+        bytes.windows(wanted.len()).enumerate().filter(|(_, window)| *window == wanted).map(|(at, _)| at);
     if count > 0 {
         return match places.nth(count as usize - 1) {
             Some(at) => &text[..at],
@@ -45,7 +46,8 @@ pub(super) fn split_part(mut call: Call) -> Bind {
         return Err(SqlError::invalid("parts are numbered from 1", call.spans[2].clone()));
     }
     call.three::<Text, Text, Int, Text>(|text, delimiter, at| {
-        let parts: Vec<&str> = if delimiter.is_empty() { vec![text] } else { text.split(delimiter).collect() };
+        let parts: Vec<&str> =
+            if delimiter.is_empty() { vec![text] } else { text.split(delimiter).collect() };
         let place = match at {
             1.. => Some(at as usize - 1),
             _ => parts.len().checked_sub(at.unsigned_abs() as usize),

@@ -100,7 +100,8 @@ pub(super) fn arrays_overlap(mut call: Call) -> Bind {
         let cells = (0..args[0].len()).map(|row| {
             let (a, b) = (left.places(row)?, right.places(row)?);
             let found = a.clone().any(|at| b.clone().any(|to| is_equal(left.items(), at, right.items(), to)));
-            let has_null = a.clone().any(|at| left.items().is_null(at)) || b.clone().any(|at| right.items().is_null(at));
+            let has_null =
+                a.clone().any(|at| left.items().is_null(at)) || b.clone().any(|at| right.items().is_null(at));
             if found {
                 return Some(true);
             }

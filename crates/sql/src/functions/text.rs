@@ -354,7 +354,9 @@ pub(super) fn substring(mut call: Call) -> Bind {
     call.arity(2..=3)?;
     if call.args[0].kind == DataType::Binary {
         return match call.args.len() {
-            2 => call.two::<Bytes, Int, Bytes>(|bytes, start| Some(byte_part(bytes, start, i32::MAX).to_vec())),
+            2 => {
+                call.two::<Bytes, Int, Bytes>(|bytes, start| Some(byte_part(bytes, start, i32::MAX).to_vec()))
+            }
             _ => call.three::<Bytes, Int, Int, Bytes>(|bytes, start, length| {
                 Some(byte_part(bytes, start, length).to_vec())
             }),

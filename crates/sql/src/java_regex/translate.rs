@@ -357,8 +357,8 @@ impl Translator {
                 },
                 c => c,
             };
-            let is_range = self.peek() == Some('-')
-                && !matches!(self.letters.get(self.at + 1), None | Some(']' | '['));
+            let is_range =
+                self.peek() == Some('-') && !matches!(self.letters.get(self.at + 1), None | Some(']' | '['));
             if !is_range {
                 self.range(low, low, &mut items);
                 continue;

@@ -1,7 +1,7 @@
 //! Reading a text by a pattern, exactly: no letter more, no day that is not in the calendar, a
 //! weekday only where it is the date's.
 
-use super::{DAYS, MONTHS, MICROS_PER_DAY, Part, PatternError};
+use super::{DAYS, MICROS_PER_DAY, MONTHS, Part, PatternError};
 use crate::cast::{days_from_civil, offset_at};
 
 /// What has been read so far.
@@ -74,7 +74,8 @@ impl Fields {
             _ => return None,
         };
         let seconds = (hour * 60 + self.minute.unwrap_or(0)) * 60 + self.second.unwrap_or(0);
-        let local = days.checked_mul(MICROS_PER_DAY)?.checked_add(seconds * 1_000_000 + self.micros.unwrap_or(0))?;
+        let local =
+            days.checked_mul(MICROS_PER_DAY)?.checked_add(seconds * 1_000_000 + self.micros.unwrap_or(0))?;
         let offset = match &self.zone {
             None => 0,
             Some(zone) => offset_at(zone, local)?,
@@ -99,7 +100,9 @@ fn read<'t>(parts: &[Part], text: &'t str, fields: &mut Fields) -> Option<&'t st
                     None => rest,
                 }
             }
-            Part::Field(letter, count) => read_field(*letter, *count, reserved(&parts[at + 1..]), rest, fields)?,
+            Part::Field(letter, count) => {
+                read_field(*letter, *count, reserved(&parts[at + 1..]), rest, fields)?
+            }
         };
     }
     Some(rest)
@@ -124,7 +127,13 @@ fn without_prefix<'t>(text: &'t str, prefix: &str) -> Option<&'t str> {
     start.eq_ignore_ascii_case(prefix).then(|| &text[prefix.len()..])
 }
 
-fn read_field<'t>(letter: char, count: usize, reserved: usize, text: &'t str, fields: &mut Fields) -> Option<&'t str> {
+fn read_field<'t>(
+    letter: char,
+    count: usize,
+    reserved: usize,
+    text: &'t str,
+    fields: &mut Fields,
+) -> Option<&'t str> {
     match letter {
         'y' => {
             let (year, rest) = year(count, reserved, text)?;
@@ -203,7 +212,11 @@ fn number(width: std::ops::RangeInclusive<usize>, reserved: usize, text: &str) -
     let there = text.bytes().take_while(u8::is_ascii_digit).count();
     let fixed = width.start() == width.end();
     // Digits that what follows needs are left to it.
-    let taken = if fixed { there.min(*width.end()) } else { there.min(*width.end()).saturating_sub(if there > reserved { reserved } else { 0 }) };
+    let taken = if fixed {
+        there.min(*width.end())
+    } else {
+        there.min(*width.end()).saturating_sub(if there > reserved { reserved } else { 0 })
+    };
     if taken < *width.start() {
         return None;
     }

@@ -174,7 +174,8 @@ mod tests {
 
     #[test]
     fn paths_lead_where_sparks_do() {
-        let text = r#"{"a":[{"b":1,"c":"x"},{"b":2}],"n":null,"t":"q\"","one":[{"b":[3]}],"dotted.name":1.50}"#;
+        let text =
+            r#"{"a":[{"b":1,"c":"x"},{"b":2}],"n":null,"t":"q\"","one":[{"b":[3]}],"dotted.name":1.50}"#;
         let root = first_value(text, OF_PATHS).expect("JSON").expect("a value");
         for (path, expected) in [
             ("$.a[0].c", Some("x")),
