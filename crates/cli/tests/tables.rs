@@ -19,7 +19,7 @@ use history::{History, Write};
 use millstream_core::{Reason, Rows, Scope, Sink, SinkKind, TableConnection, cql};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use serde_json::json;
 
 /// A store of tables, as the suite sees it.

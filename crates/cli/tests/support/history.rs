@@ -8,7 +8,7 @@ use arrow::datatypes::Float64Type;
 use millstream_sql::{Decoder, parse_schema};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use serde_json::{Map, Value};
 
 /// A column: its name and type in CQL, its type in the query, and JSON values for it: those that it
