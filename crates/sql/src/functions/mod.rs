@@ -9,6 +9,7 @@ pub(crate) mod decimal;
 mod digest;
 mod encode;
 mod fdlibm;
+mod format;
 mod hash;
 mod json;
 mod lambdas;
@@ -46,6 +47,40 @@ use crate::bind::coerce;
 use crate::error::SqlError;
 use crate::operation::{Bound, Kernel, apply};
 use crate::types::simple_string;
+
+/// What the manual says of a function.
+#[derive(Debug, Clone, Copy)]
+pub struct FunctionNote {
+    /// Its name in Spark.
+    pub name: &'static str,
+    /// Functions of one kind stand together.
+    pub group: &'static str,
+    /// Where its meaning comes from.
+    pub source: &'static str,
+}
+
+/// Why the manual says that a function is refused.
+#[derive(Debug, Clone, Copy)]
+pub struct RefusalNote {
+    /// Its name in Spark.
+    pub name: &'static str,
+    /// The reason.
+    pub why: &'static str,
+    /// What to write instead.
+    pub instead: &'static str,
+}
+
+/// Every function that is answered, in the manual's order.
+pub fn answered_functions() -> Vec<FunctionNote> {
+    let note = |f: &Function| FunctionNote { name: f.name, group: f.group, source: f.source };
+    FUNCTIONS.iter().map(note).collect()
+}
+
+/// Every function that is refused by name.
+pub fn refused_functions() -> Vec<RefusalNote> {
+    let note = |r: &refused::Refused| RefusalNote { name: r.name, why: r.why, instead: r.instead };
+    refused::REFUSED.iter().map(note).collect()
+}
 
 /// A function by its name.
 pub(crate) struct Function {

@@ -87,4 +87,10 @@ pub(crate) const REFUSED: &[Refused] = refused! {
     "run the flow on Spark (`runner: spark`)" => [
         "hll_sketch_estimate", "hll_union", "theta_difference", "theta_intersection", "theta_sketch_estimate", "theta_union", "kll_sketch_to_string_bigint", "bitmap_or_agg", "bitmap_construct_agg",
     ];
+    "how numbers are read and written by Oracle's patterns is not followed natively",
+    "write CAST, format_number or date_format" => [
+        "to_number", "try_to_number", "to_char", "to_varchar",
+    ];
+    "Java's reading of addresses is not followed natively",
+    "write regexp_extract" => ["parse_url", "try_parse_url"];
 };

@@ -77,6 +77,9 @@ pub(crate) const FUNCTIONS: &[Function] = functions! {
         "char" => letters::chr, "Chr";
         "soundex" => letters::soundex, "UTF8String.soundex";
         "levenshtein" => letters::levenshtein, "UTF8String.levenshteinDistance";
+        "format_string" => format::format_string, "java.util.Formatter";
+        "printf" => format::format_string, "java.util.Formatter";
+        "format_number" => format::format_number, "java.text.DecimalFormat";
         "luhn_check" => letters::luhn_check, "LuhnCheck";
     }
     "Patterns" => {
