@@ -30,12 +30,15 @@ fn literals(sql: &str) -> Vec<Range<usize>> {
                 }
                 at += 1;
                 let before = sql[..start].trim_end().as_bytes().last().copied();
-                if before.is_none_or(|byte| !is_word(byte)) || sql[..start].to_uppercase().ends_with("SELECT ") {
+                if before.is_none_or(|byte| !is_word(byte))
+                    || sql[..start].to_uppercase().ends_with("SELECT ")
+                {
                     found.push(start..at.min(bytes.len()));
                 }
             }
             byte if is_word(byte) => {
-                while at < bytes.len() && (is_word(bytes[at]) || (byte.is_ascii_digit() && bytes[at] == b'.')) {
+                while at < bytes.len() && (is_word(bytes[at]) || (byte.is_ascii_digit() && bytes[at] == b'.'))
+                {
                     at += 1;
                 }
                 if byte.is_ascii_digit() {
@@ -71,7 +74,8 @@ fn run(sql: &str, batch: &RecordBatch) -> Option<(DataType, Vec<Option<String>>)
 
 fn there() -> RecordBatch {
     let schema = Schema::new(vec![Field::new("there", DataType::Boolean, true)]);
-    RecordBatch::try_new(Arc::new(schema), vec![Arc::new(BooleanArray::from(THERE.to_vec()))]).expect("a batch")
+    RecordBatch::try_new(Arc::new(schema), vec![Arc::new(BooleanArray::from(THERE.to_vec()))])
+        .expect("a batch")
 }
 
 /// A batch with each literal in a column of its own.
@@ -81,7 +85,8 @@ fn columns(sql: &str, places: &[Range<usize>]) -> Option<RecordBatch> {
         .enumerate()
         .map(|(at, place)| format!("CASE WHEN there THEN {} END AS v{at}", &sql[place.clone()]))
         .collect();
-    let query = FlowQuery::new(&format!("SELECT {} FROM input", columns.join(", ")), &there().schema()).ok()?;
+    let query =
+        FlowQuery::new(&format!("SELECT {} FROM input", columns.join(", ")), &there().schema()).ok()?;
     Some(query.run(&there()).expect("literals").batch)
 }
 
@@ -90,14 +95,19 @@ fn compare(sql: &str, places: &[Range<usize>], different: &mut Vec<String>) -> b
     let Some(batch) = columns(sql, places) else { return false };
     let in_columns = query(sql, places, |at| format!("v{at}"));
     let Some((kind, rows)) = run(&in_columns, &batch) else { return false };
-    let Some((constant_kind, constant)) = run(&query(sql, &[], |_| String::new()), &there()) else { return false };
+    let Some((constant_kind, constant)) = run(&query(sql, &[], |_| String::new()), &there()) else {
+        return false;
+    };
     // The type of a DECIMAL depends on the digits of a constant.
     if kind != constant_kind {
         return false;
     }
     let kinds: Vec<_> = places
         .iter()
-        .map(|place| answer(&format!("SELECT {}", &sql[place.clone()])).ok().flatten().expect("a literal").types[0].clone())
+        .map(|place| {
+            answer(&format!("SELECT {}", &sql[place.clone()])).ok().flatten().expect("a literal").types[0]
+                .clone()
+        })
         .collect();
     let null = run(&query(sql, places, |at| format!("CAST(NULL AS {})", kinds[at])), &there());
     let null = null.filter(|(null_kind, _)| *null_kind == kind);

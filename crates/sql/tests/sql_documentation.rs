@@ -27,7 +27,9 @@ fn example(name: &str) -> Option<(String, String)> {
     let call = format!("{name}(");
     let calls = |sql: &str| {
         let lower = sql.to_lowercase();
-        lower.match_indices(&call).any(|(at, _)| !lower[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
+        lower
+            .match_indices(&call)
+            .any(|(at, _)| !lower[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
     };
     let cases = CASES.lines().map(|line| serde_json::from_str::<Value>(line).expect("a case"));
     let mut found: Vec<(String, String)> = cases
@@ -53,7 +55,8 @@ fn page() -> String {
     for function in answered_functions() {
         if function.group != group {
             group = function.group;
-            writeln!(out, "\n## {group}\n\n| function | example | meaning from |\n| --- | --- | --- |").expect("a text");
+            writeln!(out, "\n## {group}\n\n| function | example | meaning from |\n| --- | --- | --- |")
+                .expect("a text");
         }
         let example = example(function.name)
             .map(|(sql, text)| format!("`{}` → `{}`", cell(&sql), cell(&text)))
@@ -62,7 +65,8 @@ fn page() -> String {
     }
     out.push_str("\n## Refused\n\n| function | because | instead |\n| --- | --- | --- |\n");
     for refusal in refused_functions() {
-        writeln!(out, "| `{}` | {} | {} |", refusal.name, cell(refusal.why), cell(refusal.instead)).expect("a text");
+        writeln!(out, "| `{}` | {} | {} |", refusal.name, cell(refusal.why), cell(refusal.instead))
+            .expect("a text");
     }
     out
 }

@@ -4,7 +4,7 @@
 use arrow::datatypes::DataType;
 
 use super::Call;
-use super::rows::{Date, Double, Flag, Int, Moment, Text, rows1, rows2, rows3};
+use super::rows::{Date, Double, Flag, Int, Moment, Text, rows2, rows3};
 use crate::bind::Bind;
 use crate::cast::{self, civil_from_days, days_from_civil, days_in_month};
 use crate::error::SqlError;
@@ -105,7 +105,7 @@ pub(crate) fn date_sub(mut call: Call) -> Bind {
     call.two::<Date, Int, Date>(|date, days| Some(date.wrapping_sub(days)))
 }
 
-pub(crate) fn date_diff(call: Call) -> Bind {
+pub(super) fn date_diff(call: Call) -> Bind {
     call.two::<Date, Date, Int>(|end, start| Some(end.wrapping_sub(start)))
 }
 
@@ -259,27 +259,6 @@ pub(super) fn date_part(mut call: Call) -> Bind {
     call.args.remove(0);
     call.spans.remove(0);
     part(call)
-}
-
-/// `date + INTERVAL`, for whole days and months.
-pub(crate) fn date_plus(date: Bound, months: i64, days: i64, span: std::ops::Range<usize>) -> Bind {
-    let kernel = rows1::<Date, Date>(move |from| {
-        days_plus_months(from.into(), months)?.checked_add(days)?.try_into().ok()
-    });
-    let name = format!("date plus {months} months {days} days");
-    crate::operation::apply(name, DataType::Date32, kernel, vec![date]).map_err(crate::bind::failed(&span))
-}
-
-/// `timestamp + INTERVAL`.
-pub(crate) fn moment_plus(moment: Bound, months: i64, micros: i64, span: std::ops::Range<usize>) -> Bind {
-    let kernel = rows1::<Moment, Moment>(move |from| {
-        let (days, of_day) = (from.div_euclid(MICROS_PER_DAY), from.rem_euclid(MICROS_PER_DAY));
-        let shifted = days_plus_months(days, months)?.checked_mul(MICROS_PER_DAY)?.checked_add(of_day)?;
-        shifted.checked_add(micros)
-    });
-    let name = format!("moment plus {months} months {micros} µs");
-    crate::operation::apply(name, crate::types::timestamp(), kernel, vec![moment])
-        .map_err(crate::bind::failed(&span))
 }
 
 #[cfg(test)]

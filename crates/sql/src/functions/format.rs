@@ -20,7 +20,13 @@ const WIDTH_MAX: usize = 1_000;
 enum Piece {
     Text(String),
     /// `%-5s`, `%05d`
-    Value { at: usize, left: bool, zeros: bool, width: usize, whole: bool },
+    Value {
+        at: usize,
+        left: bool,
+        zeros: bool,
+        width: usize,
+        whole: bool,
+    },
 }
 
 /// `%s`, `%d`, `%5s`, `%-5s`, `%05d`, `%n` and `%%`; others are refused.
@@ -66,7 +72,8 @@ pub(super) fn format_string(mut call: Call) -> Bind {
     let Some(format) = call.constant_text(0, "the format")? else { return Ok(Bound::null(&DataType::Utf8)) };
     let Some(pieces) = pieces(&format) else {
         let message = "format_string is answered natively with %s, %d, a width, and %%";
-        return Err(SqlError::unsupported(message, call.spans[0].clone()).help("write concat(…), lpad(…) or format_number(…)"));
+        return Err(SqlError::unsupported(message, call.spans[0].clone())
+            .help("write concat(…), lpad(…) or format_number(…)"));
     };
     call.args.remove(0);
     call.spans.remove(0);
@@ -137,7 +144,9 @@ pub(super) fn format_number(mut call: Call) -> Bind {
         let message = "format_number by a pattern is not answered natively";
         return Err(SqlError::unsupported(message, call.spans[1].clone()).help("give the number of digits"));
     }
-    let Some(digits) = call.constant_int(1, "the number of digits")? else { return Ok(Bound::null(&DataType::Utf8)) };
+    let Some(digits) = call.constant_int(1, "the number of digits")? else {
+        return Ok(Bound::null(&DataType::Utf8));
+    };
     if digits < 0 {
         return Ok(Bound::null(&DataType::Utf8));
     }
@@ -162,7 +171,8 @@ pub(super) fn format_number(mut call: Call) -> Bind {
         DataType::Decimal128(..) => on_arrays(move |args| {
             let numbers = args[0].as_primitive::<Decimal128Type>();
             let scale = usize::try_from(numbers.scale()).unwrap_or(0);
-            let cells = numbers.iter().map(|unscaled| Some(grouped(&rounded_decimal(unscaled?, scale, digits))));
+            let cells =
+                numbers.iter().map(|unscaled| Some(grouped(&rounded_decimal(unscaled?, scale, digits))));
             Ok(Arc::new(cells.collect::<StringArray>()) as ArrayRef)
         }),
         _ => return Err(call.refuse()),
@@ -205,7 +215,8 @@ fn grouped(number: &str) -> String {
         Some(number) => ("-", number),
         None => ("", number),
     };
-    let (whole, fraction) = number.split_once('.').map_or((number, None), |(whole, rest)| (whole, Some(rest)));
+    let (whole, fraction) =
+        number.split_once('.').map_or((number, None), |(whole, rest)| (whole, Some(rest)));
     let mut out = sign.to_owned();
     for (at, digit) in whole.chars().enumerate() {
         if at > 0 && (whole.len() - at) % 3 == 0 {
@@ -226,7 +237,12 @@ mod tests {
 
     #[test]
     fn numbers_are_laid_out_as_java_does() {
-        for (number, digits, expected) in [(1_234_567.891, 2, "1,234,567.89"), (0.125, 2, "0.12"), (-0.001, 2, "-0.00"), (999.5, 0, "1,000")] {
+        for (number, digits, expected) in [
+            (1_234_567.891, 2, "1,234,567.89"),
+            (0.125, 2, "0.12"),
+            (-0.001, 2, "-0.00"),
+            (999.5, 0, "1,000"),
+        ] {
             let shown = grouped_double(number, digits);
             // 999.5 is a tie, and 1000 is even.
             assert_eq!(shown, expected, "{number}");

@@ -34,7 +34,7 @@ use std::ops::Range;
 
 use arrow::datatypes::DataType;
 
-pub(crate) use dates::{date_add, date_diff, date_plus, date_sub, moment_plus};
+pub(crate) use dates::{date_add, date_sub};
 pub(crate) use lambdas::Lambda;
 pub(crate) use nested::index;
 pub(crate) use order::{compare_values, is_orderable};

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Date32Array, Float32Array, Float64Array, Int32Array,
-    Int64Array, StringArray, TimestampMicrosecondArray,
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Date32Array, Float64Array, Int32Array, Int64Array,
+    StringArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{
-    DataType, Date32Type, Float32Type, Float64Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType,
+    DataType, Date32Type, Float64Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType,
 };
 use datafusion::common::ScalarValue;
 
@@ -84,7 +84,6 @@ plain_cells! {
     Flag(bool) = DataType::Boolean, |a, row| a.as_boolean().value(row), BooleanArray::from_iter;
     Int(i32) = DataType::Int32, |a, row| a.as_primitive::<Int32Type>().value(row), Int32Array::from_iter;
     Long(i64) = DataType::Int64, |a, row| a.as_primitive::<Int64Type>().value(row), Int64Array::from_iter;
-    Single(f32) = DataType::Float32, |a, row| a.as_primitive::<Float32Type>().value(row), Float32Array::from_iter;
     Double(f64) = DataType::Float64, |a, row| a.as_primitive::<Float64Type>().value(row), Float64Array::from_iter;
     Date(i32) = DataType::Date32, |a, row| a.as_primitive::<Date32Type>().value(row), Date32Array::from_iter;
     Moment(i64) = types::timestamp(), |a, row| a.as_primitive::<TimestampMicrosecondType>().value(row), moments;
