@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -120,12 +121,12 @@ fn running(folder: &Path, more: &[&str]) -> Child {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("runs")
 }
 
-/// The answer of `wait`, as soon as it ends with this code: broker, topic and members need a moment.
-fn waited(folder: &Path, code: i32) -> Output {
+/// The answer of `wait`, as soon as it is this: broker, topic and members need a moment.
+fn waited(folder: &Path, is_it: impl Fn(&Output) -> bool) -> Output {
     let began = Instant::now();
     loop {
         let waited = output(millstream(folder).args(["wait", "p.yaml", "--flow", "store"]));
-        if waited.status.code() == Some(code) {
+        if is_it(&waited) {
             return waited;
         }
         assert!(began.elapsed() < Duration::from_secs(60), "{}", stderr(&waited));
@@ -139,8 +140,9 @@ fn what_workers_have_still_to_do_is_waited_for_and_a_run_ends_with_who_started_i
     std::fs::write(folder.path().join("p.yaml"), NUMBERS.replace("API", &api.url)).expect("writes");
 
     let fetching = running(folder.path(), &["--flow", "fetch"]);
-    let nobody = waited(folder.path(), 1);
-    assert!(stderr(&nobody).contains("left, and nobody reads as group numbers.store"), "{}", stderr(&nobody));
+    let left = |waited: &Output| stderr(waited).contains("left, and nobody reads as group numbers.store");
+    let nobody = waited(folder.path(), left);
+    assert_eq!(nobody.status.code(), Some(1));
     assert!(stderr(&nobody).contains("start a worker: `up FILE --flow store`"), "{}", stderr(&nobody));
     // Its end of the pipe is dropped here.
     let stopped = fetching.wait_with_output().expect("ends");
@@ -149,13 +151,27 @@ fn what_workers_have_still_to_do_is_waited_for_and_a_run_ends_with_who_started_i
     let fetched = summary(&stopped)["flows"]["fetch"]["written"].as_u64().expect("a number");
 
     let storing = running(folder.path(), &[]);
-    let caught_up = waited(folder.path(), 0);
+    let caught_up = waited(folder.path(), |waited| waited.status.success());
     let counts = &summary(&caught_up)["flows"]["store"];
     assert!(counts["written"].as_u64() >= Some(fetched), "{counts}");
     let no_topic = output(millstream(folder.path()).args(["wait", "p.yaml", "--flow", "fetch"]));
     assert_eq!(no_topic.status.code(), Some(2));
     assert!(stderr(&no_topic).contains("it has no workers"), "{}", stderr(&no_topic));
     drop(storing.wait_with_output().expect("ends"));
+}
+
+#[test]
+fn a_run_that_is_stopped_while_it_waits_for_a_service_has_not_failed() {
+    let file =
+        NUMBERS.replace("embedded:0", "127.0.0.1:1").replace("hosts: embedded", "hosts: \"127.0.0.1:1\"");
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("p.yaml"), file.replace("API", "http://127.0.0.1:1/")).expect("writes");
+    let mut waiting = running(folder.path(), &["--flow", "store"]);
+    let said = BufReader::new(waiting.stderr.take().expect("piped")).lines();
+    let waits = |line: std::io::Result<String>| line.expect("UTF-8").starts_with("waiting: store: ");
+    assert!(said.into_iter().any(waits), "it waits");
+    drop(waiting.stdin.take());
+    assert_eq!(waiting.wait().expect("ends").code(), Some(143));
 }
 
 #[test]

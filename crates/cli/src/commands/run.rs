@@ -89,6 +89,12 @@ async fn work(mut loaded: Loaded, stop: Stop, options: RunOptions, format: Optio
     }
     let backends = services.backends.clone();
     services.stop().await?;
+    // Stopped while it waited for a service: that this one does not answer is no failure of the run.
+    if let (Some(code), Err(error)) = (stop.code(), &ended)
+        && error.is_passing()
+    {
+        return Err(Failure::Code(code));
+    }
     let flows = loaded.hide(ended)?;
     let failed = flows.iter().any(|(_, flow)| flow.error.is_some());
     let status = match (stop.code(), failed) {
