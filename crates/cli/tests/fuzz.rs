@@ -24,6 +24,7 @@ fn registry() -> Registry {
         sources: vec![Arc::new(HttpKind), Arc::new(TopicKind), Arc::new(FileKind)],
         sinks: vec![Arc::new(TopicKind), Arc::new(TableKind::new(tables)), Arc::new(StdoutKind)],
         services: vec![("kafka", schema_for!(Connection)), ("cassandra", schema_for!(TableConnection))],
+        spark: None,
         cursors: None,
     }
 }
