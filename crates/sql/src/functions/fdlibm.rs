@@ -91,6 +91,7 @@ pub(super) fn log(x: f64) -> f64 {
 
 /// `e_log10.c`.
 pub(super) fn log10(x: f64) -> f64 {
+    #[allow(clippy::approx_constant, reason = "the digits are FDLIBM's own")]
     const IVLN10: f64 = 4.342_944_819_032_518_2e-1;
     const LOG10_2_HIGH: f64 = 3.010_299_956_636_117_7e-1;
     const LOG10_2_LOW: f64 = 3.694_239_077_158_930_8e-13;
@@ -280,7 +281,8 @@ mod tests {
             assert!(near(log(x), x.ln()), "log({x})");
             assert!(near(log10(x), x.log10()), "log10({x})");
         }
-        assert_eq!(log10(1000.0), 2.999_999_999_999_999_6);
+        // Java promises it for every power of ten.
+        assert_eq!(log10(1000.0), 3.0);
         assert_eq!(hypot(3.0, 4.0), 5.0);
     }
 }
