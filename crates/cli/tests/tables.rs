@@ -7,7 +7,6 @@
 #[path = "support/history.rs"]
 mod history;
 #[path = "support/real.rs"]
-#[allow(dead_code, reason = "of the services only the table is needed")]
 mod real;
 mod support;
 

@@ -57,14 +57,17 @@ fn valid_base64(text: &str) -> bool {
     if padding > 0 { (digits + padding) % 4 == 0 } else { digits % 4 != 1 }
 }
 
+/// Reads a text as bytes; none where it is none in that format.
+type Reader = fn(&str) -> Option<Vec<u8>>;
+
 /// How `to_binary` reads a text.
-fn binary_format(call: &Call) -> Bind<Option<fn(&str) -> Option<Vec<u8>>>> {
+fn binary_format(call: &Call) -> Bind<Option<Reader>> {
     let format = match call.args.len() {
         1 => Some("hex".to_owned()),
         _ => call.constant_text(1, "the format")?,
     };
     Ok(match format.unwrap_or_default().to_lowercase().as_str() {
-        "hex" => Some(|text| unhexed(text)),
+        "hex" => Some(unhexed),
         "utf-8" | "utf8" => Some(|text| Some(text.as_bytes().to_vec())),
         "base64" => Some(|text| {
             let digits: String = text.chars().filter(|c| !c.is_whitespace()).collect();

@@ -2,6 +2,8 @@
 //! the algorithms of FDLIBM 5.3, which are followed here operation by operation. What the crate
 //! `libm` computes with the same operations is taken from there.
 
+#![allow(clippy::excessive_precision, clippy::approx_constant, reason = "the digits are FDLIBM's own")]
+
 const LN2_HIGH: f64 = 6.931_471_803_691_238_2e-1;
 const LN2_LOW: f64 = 1.908_214_929_270_587_7e-10;
 
@@ -91,7 +93,6 @@ pub(super) fn log(x: f64) -> f64 {
 
 /// `e_log10.c`.
 pub(super) fn log10(x: f64) -> f64 {
-    #[allow(clippy::approx_constant, reason = "the digits are FDLIBM's own")]
     const IVLN10: f64 = 4.342_944_819_032_518_2e-1;
     const LOG10_2_HIGH: f64 = 3.010_299_956_636_117_7e-1;
     const LOG10_2_LOW: f64 = 3.694_239_077_158_930_8e-13;

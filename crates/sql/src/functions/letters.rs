@@ -265,7 +265,7 @@ pub(super) fn luhn_check(call: Call) -> Bind {
                 }
             })
             .sum();
-        Some(sum % 10 == 0)
+        Some(sum.is_multiple_of(10))
     })
 }
 

@@ -32,7 +32,7 @@ pub(super) fn array_distinct(call: Call) -> Bind {
     if !order::is_orderable(&kind) {
         return Err(call.refuse());
     }
-    rearranged(call, |items, places| distinct(items, places))
+    rearranged(call, distinct)
 }
 
 /// Brings both arrays to one type.
