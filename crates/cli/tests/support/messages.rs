@@ -25,6 +25,8 @@ pub(crate) fn fill(brokers: &str, topic: &str, count: usize, random: &mut StdRng
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let wanted =
         NewTopic::new(topic, PARTITIONS, TopicReplication::Fixed(1)).set("max.message.bytes", "4000000");
+    // The messages are dated long ago: a broker that looks at their age would delete them.
+    let wanted = wanted.set("retention.ms", "-1");
     let made = runtime.block_on(admin.create_topics([&wanted], &AdminOptions::new()));
     made.expect("answers")[0].as_ref().expect("the topic is made");
     let plain: ThreadedProducer<DefaultProducerContext> = config.create().expect("a producer");
