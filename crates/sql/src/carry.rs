@@ -2,7 +2,6 @@
 //! which message a row came from is known then, whoever runs the query.
 
 use std::collections::BTreeSet;
-use std::ops::Range;
 
 use crate::error::SqlError;
 use crate::syntax::{self, Item, Kind, Query, Relation};
@@ -26,22 +25,10 @@ pub fn carry(sql: &str, column: &str) -> Result<String, SqlError> {
 /// Notes where the column is to be written.
 fn look(query: &Query, places: &mut BTreeSet<usize>) -> Result<(), SqlError> {
     let select = &query.select;
-    let refused = |what: &str, span: Range<usize>| {
+    if let Some((what, span)) = query.more_than_one_record() {
         let message =
             format!("{what} makes one row of several records: which write time it has cannot be said");
-        Err(SqlError::unsupported(message, span))
-    };
-    if let Some(span) = &select.distinct {
-        return refused("DISTINCT", span.clone());
-    }
-    if let Some(expr) = select.group_by.first().or(select.having.as_ref()) {
-        return refused("grouping", expr.span.clone());
-    }
-    if let Some(order) = query.order_by.first() {
-        return refused("ORDER BY", order.expr.span.clone());
-    }
-    if query.limit.is_some() || query.offset.is_some() {
-        return refused("LIMIT", select.span.clone());
+        return Err(SqlError::unsupported(message, span));
     }
     let reads = match &select.from {
         None => None,

@@ -37,21 +37,9 @@ pub(crate) type Used = RefCell<BTreeSet<Vec<String>>>;
 /// Flattens `query`; what cannot be answered row by row is refused.
 pub(crate) fn flatten(query: &Query, base: Option<&Base<'_>>, used: &Used) -> Bind<Flat> {
     let select = &query.select;
-    let refused = |what: &str, span: std::ops::Range<usize>| {
+    if let Some((what, span)) = query.more_than_one_record() {
         let message = format!("{what} looks at more than one record, which a flow does not do natively");
-        Err(SqlError::unsupported(message, span).help("run the flow on Spark (`runner: spark`)"))
-    };
-    if let Some(span) = &select.distinct {
-        return refused("DISTINCT", span.clone());
-    }
-    if let Some(expr) = select.group_by.first().or(select.having.as_ref()) {
-        return refused("grouping", expr.span.clone());
-    }
-    if let Some(order) = query.order_by.first() {
-        return refused("ORDER BY", order.expr.span.clone());
-    }
-    if query.limit.is_some() || query.offset.is_some() {
-        return refused("LIMIT", select.span.clone());
+        return Err(SqlError::unsupported(message, span).help("run the flow on Spark (`runner: spark`)"));
     }
     let (scope, inner) = read_from(query, base, used)?;
     let columns = columns(&select.items, &scope)?;

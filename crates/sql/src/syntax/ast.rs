@@ -176,6 +176,21 @@ pub(crate) struct Order {
     pub(crate) nulls: Nulls,
 }
 
+impl Query {
+    /// What of it, subqueries aside, looks at more than one record, and where that stands.
+    pub(crate) fn more_than_one_record(&self) -> Option<(&'static str, Range<usize>)> {
+        let select = &self.select;
+        let grouping = || select.group_by.first().or(select.having.as_ref());
+        let distinct = select.distinct.clone().map(|span| ("DISTINCT", span));
+        distinct
+            .or_else(|| grouping().map(|expr| ("grouping", expr.span.clone())))
+            .or_else(|| self.order_by.first().map(|order| ("ORDER BY", order.expr.span.clone())))
+            .or_else(|| {
+                (self.limit.is_some() || self.offset.is_some()).then(|| ("LIMIT", select.span.clone()))
+            })
+    }
+}
+
 impl Expr {
     /// Calls `see` with this expression and all in it.
     pub(crate) fn visit(&self, see: &mut impl FnMut(&Self)) {
