@@ -306,6 +306,8 @@ fn what_a_transaction_aborted_is_nobodys_row() {
             let sent = producer.send(BaseRecord::to(&real.name).key(&key).payload(&payload));
             sent.expect("has room");
         }
+        // An abort throws away what has not been sent: what the broker holds is what counts here.
+        producer.flush(wait).expect("everything is sent");
         match round % 2 {
             0 => producer.abort_transaction(wait).expect("aborts"),
             _ => producer.commit_transaction(wait).expect("commits"),

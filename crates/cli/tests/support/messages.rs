@@ -43,6 +43,8 @@ pub(crate) fn fill(brokers: &str, topic: &str, count: usize, random: &mut StdRng
         for n in 0..50 {
             send(&careful, topic, n, message(n, count, random), random);
         }
+        // An abort throws away what has not been sent: what the broker holds is what counts here.
+        careful.flush(wait).expect("everything is sent");
         match round % 2 {
             0 => careful.commit_transaction(wait).expect("commits"),
             _ => careful.abort_transaction(wait).expect("aborts"),
