@@ -1,6 +1,7 @@
 //! What can be asked for on the command line.
 
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, NaiveDate};
 use clap::{Parser, Subcommand, ValueEnum};
@@ -12,6 +13,9 @@ use millstream_engine::Runner;
 #[derive(Debug, Parser)]
 #[command(version, arg_required_else_help = true)]
 pub(crate) struct Args {
+    /// How what happens is written to standard error, as lines of text or of JSON.
+    #[arg(long, global = true, default_value = "text")]
+    pub(crate) log_format: LogFormat,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -81,17 +85,24 @@ pub(crate) enum Command {
         #[arg(long)]
         format: Option<SummaryFormat>,
     },
-    /// Works on a flow that reads a topic until it is stopped. Start more, here or elsewhere, and
-    /// they share the topic's partitions; it never gives up on a service.
-    Up {
+    /// Runs pipelines for good: their schedules, their flows, the page and the API on localhost:7070. With
+    /// --flow it is a worker on a flow that reads a topic and schedules nothing: start more, here or
+    /// elsewhere, and they share the topic's partitions. It never gives up on a service.
+    Up(UpArgs),
+    /// Runs of a pipeline that `up` has at work.
+    Runs {
+        #[command(subcommand)]
+        command: Runs,
+    },
+    /// Lets the schedule of a pipeline rest that `up` has at work; flows that read topics work on.
+    Pause {
         #[command(flatten)]
-        file: FileArgs,
-        /// The flow.
-        #[arg(long)]
-        flow: String,
-        /// How the summary is printed; json where standard output is no terminal.
-        #[arg(long)]
-        format: Option<SummaryFormat>,
+        at: ServerArgs,
+    },
+    /// Lets the schedule go on.
+    Unpause {
+        #[command(flatten)]
+        at: ServerArgs,
     },
     /// Waits until the workers of a flow (`up --flow`) have done what is in its topic now; fails at once
     /// where something is left and nobody is there to do it. Its counts are those of all time.
@@ -213,6 +224,88 @@ pub(crate) enum Command {
     },
 }
 
+/// What `up` is given.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct UpArgs {
+    /// Pipeline files, and folders of them.
+    #[arg(required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Only this flow, which reads a topic.
+    #[arg(long)]
+    pub(crate) flow: Option<String>,
+    /// Where the page, the API and the metrics are served, 127.0.0.1:7070; a worker serves its metrics
+    /// only where this is given. Another address than loopback asks for a token.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// A file with the token that the page and the API ask for; else the variable MILLSTREAM_TOKEN.
+    #[arg(long)]
+    pub(crate) token_file: Option<PathBuf>,
+    /// A file with variables, NAME=value line by line.
+    #[arg(long)]
+    pub(crate) env_file: Option<PathBuf>,
+    /// Where state is kept; by default .millstream beside each file.
+    #[arg(long)]
+    pub(crate) state: Option<PathBuf>,
+    /// Refuses to start anything embedded.
+    #[arg(long)]
+    pub(crate) no_embedded: bool,
+    /// What runs a flow this once, FLOW=native or FLOW=spark.
+    #[arg(long, value_name = "FLOW=RUNNER", value_parser = runner)]
+    pub(crate) runner: Vec<(String, Runner)>,
+    /// How the summary of a worker is printed; json where standard output is no terminal.
+    #[arg(long)]
+    pub(crate) format: Option<SummaryFormat>,
+}
+
+impl UpArgs {
+    /// As other commands take one of the files.
+    pub(crate) fn file(&self, file: &Path) -> FileArgs {
+        FileArgs {
+            file: file.to_owned(),
+            env_file: self.env_file.clone(),
+            state: self.state.clone(),
+            no_embedded: self.no_embedded,
+            runner: self.runner.clone(),
+        }
+    }
+}
+
+/// Where `up` is.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct ServerArgs {
+    /// The pipeline file.
+    #[command(flatten)]
+    pub(crate) file: FileArgs,
+    /// Its address, like http://localhost:7070; by default that of the `up` that owns the file's state
+    /// directory. The token, where it asks for one, is in the variable MILLSTREAM_TOKEN.
+    #[arg(long)]
+    pub(crate) server: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Runs {
+    /// The newest runs, one a line.
+    List {
+        #[command(flatten)]
+        at: ServerArgs,
+        /// How many at most.
+        #[arg(short, default_value_t = 20)]
+        n: u32,
+    },
+    /// Asks for a run.
+    Trigger {
+        #[command(flatten)]
+        at: ServerArgs,
+    },
+    /// One run with its log.
+    Show {
+        #[command(flatten)]
+        at: ServerArgs,
+        /// Its name, as `list` prints it.
+        run: String,
+    },
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum DeadLetters {
     /// One line for each: place, reason, detail.
@@ -304,6 +397,13 @@ impl RunArgs {
     pub(crate) fn values(&self) -> RunValues {
         RunValues { interval: self.interval.clone(), since: self.since.clone() }
     }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    Text,
+    /// One object a line.
+    Json,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -133,6 +133,20 @@ fn written(pipeline: &Pipeline, service: &str, key: &str) -> String {
     document.text[node.span.clone()].to_owned()
 }
 
+/// Where the tables are, and Spark.
+fn add_others(pipeline: &Pipeline, state: &Path, backends: &mut Backends) -> Result<()> {
+    let tables = tables_of(&pipeline.services)?;
+    let address = match tables.is_embedded() {
+        true => format!("embedded, {}", state.join("tables.sqlite").display()),
+        false => tables.hosts,
+    };
+    backends.insert("cassandra".into(), address);
+    if let Some(spark) = spark_of(pipeline)? {
+        backends.insert("spark".into(), spark.address().to_owned());
+    }
+    Ok(())
+}
+
 impl Services {
     /// Starts what is embedded: a broker beside `tables`, with its state in `state`.
     pub(crate) async fn start(
@@ -166,16 +180,27 @@ impl Services {
                 Some(broker)
             }
         };
-        let tables = tables_of(&pipeline.services)?;
-        let address = match tables.is_embedded() {
-            true => format!("embedded, {}", state.join("tables.sqlite").display()),
-            false => tables.hosts,
-        };
-        backends.insert("cassandra".into(), address);
-        if let Some(spark) = spark_of(pipeline)? {
-            backends.insert("spark".into(), spark.address().to_owned());
-        }
+        add_others(pipeline, state, &mut backends)?;
         Ok(Self { broker, backends, settings })
+    }
+
+    /// What another pipeline of the same state directory has of them: it uses the same broker.
+    pub(crate) fn beside(&self, pipeline: &Pipeline, state: &Path) -> Result<(Backends, Map<String, Value>)> {
+        let mut settings = pipeline.services.clone();
+        let mut backends = Backends::new();
+        match (broker_port(pipeline)?, &self.broker) {
+            (None, _) => {
+                let connection: Connection = settings::read(&settings["kafka"])?;
+                backends.insert("kafka".into(), connection.brokers);
+            }
+            (Some(_), Some(broker)) => {
+                backends.insert("kafka".into(), format!("embedded, localhost:{}", broker.address().port()));
+                settings.insert("kafka".into(), json!({ "brokers": broker.address().to_string() }));
+            }
+            (Some(_), None) => return Err(Error::ours("an embedded broker was not started")),
+        }
+        add_others(pipeline, state, &mut backends)?;
+        Ok((backends, settings))
     }
 
     /// The embedded broker's address.

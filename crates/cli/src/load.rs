@@ -1,5 +1,6 @@
 //! From the command line to a checked plan.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use millstream_core::{Error, Result};
@@ -26,6 +27,11 @@ pub(crate) struct Loaded {
 
 /// Reads and checks the file that the arguments name.
 pub(crate) fn load(args: &FileArgs) -> Outcome<Loaded> {
+    load_beside(args, &mut BTreeMap::new())
+}
+
+/// As [`load`], with the tables of state directories that are in use already.
+pub(crate) fn load_beside(args: &FileArgs, stores: &mut BTreeMap<PathBuf, TableStore>) -> Outcome<Loaded> {
     if args.file == Path::new("demo") && !args.file.exists() {
         return load_demo(&[]);
     }
@@ -43,7 +49,8 @@ pub(crate) fn load(args: &FileArgs) -> Outcome<Loaded> {
     values.runners = args.runner.iter().cloned().collect();
     let denied = values.variables.get("MILLSTREAM_EMBEDDED").is_some_and(|value| value == "deny");
     let start = StartOptions { no_embedded: args.no_embedded || denied, any_port: false };
-    finish(&args.file.display().to_string(), &text, &values, state, start)
+    let tables = stores.entry(state.clone()).or_insert_with(|| bind::table_store(&state)).clone();
+    finish(&args.file.display().to_string(), &text, &values, state, tables, start)
 }
 
 /// The demo's pipeline, with `variables` put in.
@@ -51,7 +58,9 @@ pub(crate) fn load_demo(variables: &[(&str, &str)]) -> Outcome<Loaded> {
     let mut values = Values::default();
     values.variables.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
     let start = StartOptions { no_embedded: false, any_port: true };
-    finish("demo", EXAMPLE, &values, demo_state(), start)
+    let state = demo_state();
+    let tables = bind::table_store(&state);
+    finish("demo", EXAMPLE, &values, state, tables, start)
 }
 
 /// Where the demo keeps its state, until the next demo.
@@ -60,8 +69,14 @@ fn demo_state() -> PathBuf {
     std::env::temp_dir().join(format!("millstream-demo-{user}"))
 }
 
-fn finish(path: &str, text: &str, values: &Values, state: PathBuf, start: StartOptions) -> Outcome<Loaded> {
-    let tables = bind::table_store(&state);
+fn finish(
+    path: &str,
+    text: &str,
+    values: &Values,
+    state: PathBuf,
+    tables: TableStore,
+    start: StartOptions,
+) -> Outcome<Loaded> {
     let registry = bind::registry(&tables);
     let plan = Plan::load(path, text, values, &registry)?;
     for flow in values.runners.keys() {

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use millstream_core::{Error, Result};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 /// The format that this version writes.
@@ -17,6 +18,9 @@ pub(crate) struct Owner {
     pub(crate) pid: u32,
     /// Its embedded broker.
     pub(crate) broker: Option<String>,
+    /// Its page and API.
+    #[serde(default)]
+    pub(crate) server: Option<String>,
 }
 
 /// A state directory that is ours; it is free again when this is dropped, also by a kill.
@@ -24,6 +28,7 @@ pub(crate) struct State {
     pub(crate) dir: PathBuf,
     /// None where nothing is kept there.
     lock: Option<File>,
+    addresses: Mutex<(Option<String>, Option<String>)>,
 }
 
 impl State {
@@ -50,22 +55,34 @@ impl State {
             Err(TryLockError::Error(e)) => return Err(failed(e)),
         }
         check_format(dir)?;
-        let state = Self { dir: dir.to_owned(), lock: Some(lock) };
+        let state = Self { dir: dir.to_owned(), lock: Some(lock), addresses: Mutex::default() };
         state.announce(None)?;
         Ok(state)
     }
 
     /// Leaves the directory alone: everything is kept elsewhere, and others may do the same work.
     pub(crate) fn unused(dir: &Path) -> Self {
-        Self { dir: dir.to_owned(), lock: None }
+        Self { dir: dir.to_owned(), lock: None, addresses: Mutex::default() }
     }
 
     /// Tells other processes where the embedded broker is.
     pub(crate) fn announce(&self, broker: Option<String>) -> Result<()> {
+        self.addresses.lock().0 = broker;
+        self.write()
+    }
+
+    /// Tells other processes where the page and the API are.
+    pub(crate) fn announce_server(&self, address: String) -> Result<()> {
+        self.addresses.lock().1 = Some(address);
+        self.write()
+    }
+
+    fn write(&self) -> Result<()> {
         if self.lock.is_none() {
             return Ok(());
         }
-        let owner = Owner { pid: std::process::id(), broker };
+        let (broker, server) = self.addresses.lock().clone();
+        let owner = Owner { pid: std::process::id(), broker, server };
         let json = serde_json::to_vec(&owner).expect("an owner is JSON");
         std::fs::write(self.dir.join("owner.json"), json)
             .map_err(|e| Error::lasting(format!("cannot write to {}: {e}", self.dir.display())))

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use schemars::Schema;
 use serde_json::Value;
 
-use crate::{Cursors, Result, Sink, Source, cql};
+use crate::{Cursors, Gauges, Result, Sink, Source, cql};
 
 /// For whom a connector is opened.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +25,8 @@ pub struct Scope {
     pub run: RunValues,
     /// Where a source that goes on from a value keeps it; nowhere when nothing is to be written.
     pub cursors: Option<Arc<dyn Cursors>>,
+    /// Where it writes what it sees of its service.
+    pub gauges: Arc<Gauges>,
 }
 
 /// Values that only a run knows.

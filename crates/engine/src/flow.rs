@@ -3,17 +3,19 @@
 use std::sync::Arc;
 
 use millstream_core::{
-    Checkpoint, Counts, Cut, DeadLetter, EachKeyLater, Error, MessageSink, Progress, Reason, Record, Records,
-    Result, Rows, Sink, SinkPlan, Source, write_time,
+    Checkpoint, Counts, Cut, DeadLetter, EachKeyLater, Error, Gauges, MessageSink, Progress, Reason, Record,
+    Records, Result, Rows, Sink, SinkPlan, Source, write_time,
 };
 use millstream_sql::{Decoder, FlowQuery, encode_rows};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::decode::process;
 use crate::keys::Keys;
+use crate::latency::Latency;
 use crate::plan::PlannedFlow;
 use crate::retry::{Attempts, Patience};
 
@@ -22,6 +24,9 @@ const AHEAD_MAX_MS: i64 = 3_600_000;
 
 /// What is kept of a dead letter that is too large for its topic.
 const CUT_BYTES: usize = 64 << 10;
+
+/// Rows that are kept to be looked at.
+const NEWEST_ROWS: usize = 5;
 
 /// A flow that is still at work is not judged by fewer records.
 const FAIL_ABOVE_RECORDS_MIN: u64 = 1_000;
@@ -33,10 +38,49 @@ pub struct FlowState {
     pub counts: Counts,
     /// What it waits for, when a service does not answer.
     pub waiting_for: Option<String>,
+    /// Since when.
+    pub waiting_since: Option<Instant>,
+    /// How often something was tried again.
+    pub retries: u64,
+    /// Bytes of keys and values of the records that are committed.
+    pub bytes: u64,
+    /// When something was committed last, in milliseconds since 1970.
+    pub committed_ms: Option<i64>,
+    /// How long the messages of a topic were under way when they were committed.
+    pub latency: Latency,
+    /// The newest rows that went to a table, as JSON, the newest last.
+    pub newest: Vec<String>,
+    /// What its connectors see of their services.
+    pub gauges: Arc<Gauges>,
     /// Why it has stopped.
     pub failed: Option<Error>,
     /// It has ended.
     pub done: bool,
+}
+
+impl FlowState {
+    /// Takes note of a commit at `now_ms` that covers `batch`.
+    fn committed(&mut self, batch: &Batch<'_>, counted: Counts, reads_topic: bool, now_ms: i64) {
+        self.counts += counted;
+        self.bytes += batch.records.size_bytes() as u64;
+        self.committed_ms = Some(now_ms);
+        // Elsewhere a record's timestamp is not when it set out.
+        if reads_topic {
+            batch.records.iter().for_each(|record| self.latency.observe(now_ms - record.timestamp));
+        }
+        let rows = &batch.rows.batch;
+        if batch.messages.is_none() && rows.num_rows() > 0 {
+            let first = rows.num_rows().saturating_sub(NEWEST_ROWS);
+            let mut json = Vec::new();
+            let ends = encode_rows(&rows.slice(first, rows.num_rows() - first), &mut json);
+            let starts = std::iter::once(0).chain(ends.iter().copied());
+            let rows =
+                starts.zip(&ends).map(|(start, end)| String::from_utf8_lossy(&json[start..*end]).into());
+            self.newest.extend(rows);
+            let too_many = self.newest.len().saturating_sub(NEWEST_ROWS);
+            self.newest.drain(..too_many);
+        }
+    }
 }
 
 /// A flow with everything open.
@@ -119,7 +163,8 @@ impl RunningFlow {
             drop(attempts);
             let counts = {
                 let mut state = self.state.lock();
-                state.counts += counted;
+                let reads_topic = self.planned.origin.plan.topic.is_some();
+                state.committed(&batch, counted, reads_topic, (self.clock)());
                 state.counts
             };
             if counts.read >= FAIL_ABOVE_RECORDS_MIN {

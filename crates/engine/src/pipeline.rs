@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use millstream_core::settings::Share;
-use millstream_core::{Cursors, RunValues, Scope};
+use millstream_core::{Cursors, Gauges, RunValues, Scope};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use crate::diagnostic::Diagnostic;
 use crate::document::{Document, Kind, Node};
 use crate::registry::Registry;
+use crate::scheduler::RunSettings;
 use crate::shape;
 use crate::values::{Secrets, Values};
 
@@ -30,6 +31,9 @@ pub(crate) struct PipelineFile {
     /// The time zone of the schedule, like `Europe/Paris`. Default UTC.
     #[serde(default)]
     timezone: Option<String>,
+    /// How often a run that fails is tried again, and how long it may take.
+    #[serde(default)]
+    runs: RunSettings,
     /// The broker that the topics live on.
     #[serde(default)]
     kafka: Option<Value>,
@@ -132,6 +136,8 @@ pub struct Pipeline {
     pub schedule: Option<String>,
     /// The time zone of that.
     pub timezone: Option<String>,
+    /// How its runs are tried again.
+    pub runs: RunSettings,
     /// The services that are set up, by name.
     pub services: Map<String, Value>,
     /// The flows, in the order of the file.
@@ -197,6 +203,7 @@ impl Pipeline {
             name: json["name"].as_str().unwrap_or_default().to_owned(),
             schedule: json["schedule"].as_str().map(str::to_owned),
             timezone: json["timezone"].as_str().map(str::to_owned),
+            runs: serde_json::from_value(json["runs"].clone()).unwrap_or_default(),
             services: services.into_iter().collect(),
             flows,
             runners: values.runners.clone(),
@@ -217,6 +224,7 @@ impl Pipeline {
             folder: self.folder.clone(),
             run: run.clone(),
             cursors,
+            gauges: Arc::new(Gauges::default()),
         }
     }
 }

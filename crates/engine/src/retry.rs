@@ -51,7 +51,12 @@ impl Attempts<'_> {
         }
         tracing::debug!("{error}; trying again");
         self.waited = true;
-        self.patience.state.lock().waiting_for = Some(error.to_string());
+        {
+            let mut state = self.patience.state.lock();
+            state.waiting_for = Some(error.to_string());
+            state.waiting_since.get_or_insert(self.started);
+            state.retries += 1;
+        }
         tokio::select! {
             () = tokio::time::sleep(self.wait) => {}
             () = self.patience.stop.cancelled() => return Err(error),
@@ -64,7 +69,9 @@ impl Attempts<'_> {
 impl Drop for Attempts<'_> {
     fn drop(&mut self) {
         if self.waited {
-            self.patience.state.lock().waiting_for = None;
+            let mut state = self.patience.state.lock();
+            state.waiting_for = None;
+            state.waiting_since = None;
         }
     }
 }

@@ -25,8 +25,8 @@ pub type Backends = BTreeMap<String, String>;
 
 /// How a run is to go.
 pub struct RunOptions {
-    /// Only this flow.
-    pub flow: Option<String>,
+    /// Only these flows; all where none is named.
+    pub flows: Vec<String>,
     /// When it ends by itself.
     pub until: Until,
     /// How long a service may not answer.
@@ -100,13 +100,16 @@ pub async fn run(
     options: &RunOptions,
     observer: &Observer,
 ) -> Result<Vec<(String, FlowSummary)>> {
-    let chosen: Vec<&PlannedFlow> = match &options.flow {
-        None => plan.flows.iter().collect(),
-        Some(name) => vec![plan.find_flow(name)?],
-    };
+    for name in &options.flows {
+        plan.find_flow(name)?;
+    }
+    let is_chosen = |flow: &&PlannedFlow| options.flows.is_empty() || options.flows.contains(&flow.name);
+    let chosen: Vec<&PlannedFlow> = plan.flows.iter().filter(is_chosen).collect();
     check_values(&chosen, &options.values)?;
-    let scope =
-        |flow: &PlannedFlow| plan.pipeline.scope(&flow.name, &options.values, registry.cursors.clone());
+    let scope = |flow: &PlannedFlow, state: &Arc<Mutex<FlowState>>| Scope {
+        gauges: state.lock().gauges.clone(),
+        ..plan.pipeline.scope(&flow.name, &options.values, registry.cursors.clone())
+    };
     let mut opened = Vec::new();
     // Sinks first: they make the topics that the sources read.
     for planned in &chosen {
@@ -114,13 +117,14 @@ pub async fn run(
         observer.lock().insert(planned.name.clone(), state.clone());
         let patience =
             Patience { at_most: options.patience, stop: options.stop.clone(), state: state.clone() };
-        let sink = open_sink(&scope(planned), planned, &patience).await;
+        let sink = open_sink(&scope(planned, &state), planned, &patience).await;
         let sink = sink.map_err(|e| e.at(format!("flow {}", planned.name)))?;
         opened.push((*planned, sink, patience));
     }
     let mut work = Work { tasks: JoinSet::new(), waiting: BTreeMap::new() };
     for (planned, sink, patience) in opened {
         let failed = |e: Error| e.at(format!("flow {}", planned.name));
+        let scope = scope(planned, &patience.state);
         let (drain, drained) = oneshot::channel();
         let upstream: Vec<_> = planned
             .upstream
@@ -133,15 +137,14 @@ pub async fn run(
             Until::Drained => work.wait(&planned.name, upstream, drain),
         }
         if planned.runner == Runner::Spark {
-            let scope = scope(planned);
             let watched = watch(plan, planned, registry, &scope, options.until, patience).await;
             let watched = watched.map_err(failed)?;
             let (name, stop) = (planned.name.clone(), options.stop.clone());
             work.tasks.spawn(async move { (name, watched.run(stop, drained).await) });
             continue;
         }
-        let source = open_source(&scope(planned), planned, &patience).await.map_err(failed)?;
-        let dead_letters = open_dead_letters(&scope(planned), planned, registry).await.map_err(failed)?;
+        let source = open_source(&scope, planned, &patience).await.map_err(failed)?;
+        let dead_letters = open_dead_letters(&scope, planned, registry).await.map_err(failed)?;
         let flow = RunningFlow {
             planned: planned.clone(),
             source,
@@ -174,6 +177,20 @@ pub async fn run(
         (planned.name.clone(), FlowSummary { counts: state.counts, error })
     });
     Ok(summaries.collect())
+}
+
+/// Makes what the sinks of `flows` need: the topics that others wait to read.
+pub(crate) async fn prepare(
+    plan: &Plan,
+    registry: &Registry,
+    flows: &[String],
+    patience: &Patience,
+) -> Result<()> {
+    for planned in plan.flows.iter().filter(|flow| flows.contains(&flow.name)) {
+        let scope = plan.pipeline.scope(&planned.name, &RunValues::default(), registry.cursors.clone());
+        open_sink(&scope, planned, patience).await.map_err(|e| e.at(format!("flow {}", planned.name)))?;
+    }
+    Ok(())
 }
 
 /// Makes what a flow on Spark needs and cannot make itself, its table and the topic of its dead letters.
@@ -303,7 +320,9 @@ pub(crate) async fn open_dead_letters(
         "key": [],
         "config": {"max.message.bytes": DEAD_LETTER_BYTES_MAX, "retention.ms": "-1"},
     });
-    match topics.open(&settings, scope).await? {
+    // What the flow's own connectors see is not to be mixed with it.
+    let scope = Scope { gauges: Arc::default(), ..scope.clone() };
+    match topics.open(&settings, &scope).await? {
         Sink::Messages(sink) => Ok(sink),
         Sink::Rows(_) => Err(Error::ours("a topic takes messages")),
     }

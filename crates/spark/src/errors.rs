@@ -110,7 +110,8 @@ mod tests {
             error.message.ends_with("Failed to open native connection to Cassandra at {localhost:9042}"),
             "{error}"
         );
-        let restarted = "java.lang.IllegalStateException: Control channel not available, aborting schema refresh";
+        let restarted =
+            "java.lang.IllegalStateException: Control channel not available, aborting schema refresh";
         assert!(of_query(restarted).is_passing());
         assert!(!of_query("[UNRESOLVED_COLUMN] no such column").is_passing());
     }

@@ -172,7 +172,7 @@ async fn broker(records: u64) -> Outcome {
 /// A run of the flow that reads the topic, until that is drained.
 fn store_once() -> RunOptions {
     RunOptions {
-        flow: Some("store".into()),
+        flows: vec!["store".into()],
         until: Until::Drained,
         patience: None,
         stop: CancellationToken::new(),

@@ -1,15 +1,19 @@
 //! `demo`: the example pipeline with everything embedded and an API of its own.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use millstream_connectors::random_user::{Options, Server};
 use millstream_core::RunValues;
 use millstream_core::{Error, cql};
-use millstream_engine::{Observer, RunOptions, Until};
+use millstream_embedded::TableStore;
+use millstream_engine::{Observer, RunOptions, Supervisor, Until};
+use millstream_server::{Access, House, Server as Page};
 use millstream_sql::TableQuery;
 use serde_json::json;
 
 use super::run::{now_ms, report, start};
+use super::up::{LISTEN, Running, shown as shown_address};
 use crate::args::RowFormat;
 use crate::load::{Loaded, load_demo};
 use crate::output::sayln;
@@ -31,13 +35,20 @@ pub(super) async fn run(once: bool) -> Outcome {
     let mut loaded = load_demo(&[("RANDOM_USER_API", &api.url())])?;
     set_pace(&mut loaded, once);
     begin_anew(&loaded)?;
-    let state = loaded.take_state()?;
-    let services = start(&mut loaded, &state).await?;
     let table = loaded.plan.table(None).map(|(_, table)| table.clone());
     let table = table.ok_or_else(|| Error::ours("the example writes a table"))?;
+    match once {
+        true => run_once(loaded, &table, stop, began).await,
+        false => run_for_good(loaded, &table, stop, began).await,
+    }
+}
+
+async fn run_once(mut loaded: Loaded, table: &cql::Table, stop: Stop, began: Instant) -> Outcome {
+    let state = loaded.take_state()?;
+    let services = start(&mut loaded, &state).await?;
     let options = RunOptions {
-        flow: None,
-        until: if once { Until::Drained } else { Until::Stopped },
+        flows: Vec::new(),
+        until: Until::Drained,
         patience: None,
         stop: stop.token.clone(),
         clock: now_ms,
@@ -46,15 +57,9 @@ pub(super) async fn run(once: bool) -> Outcome {
     let observer = Observer::default();
     let running = millstream_engine::run(&loaded.plan, &loaded.registry, &options, &observer);
     let look = async {
-        let enough = if once { ROWS_SHOWN_ONCE } else { ROWS_SHOWN };
-        let first_row = wait_for_rows(&observer, enough, began).await;
-        show_rows(&loaded, &table, enough).await?;
-        if let Some(first_row) = first_row {
-            sayln!("first row after {:.1} s", first_row.as_secs_f64());
-        }
-        if !once {
-            say_what_next(&loaded, services.broker());
-        }
+        let first_row = wait_for_rows(ROWS_SHOWN_ONCE, began, || progress(&observer)).await;
+        show_rows(&loaded.tables, table, ROWS_SHOWN_ONCE).await?;
+        say_first_row(first_row);
         Outcome::Ok(())
     };
     let (ended, looked) = tokio::join!(running, look);
@@ -62,17 +67,77 @@ pub(super) async fn run(once: bool) -> Outcome {
     looked?;
     let flows = loaded.hide(ended)?;
     report(&loaded, &flows);
-    if once {
-        sayln!(
-            "look further: millstream query demo \"SELECT gender, count(*) AS users FROM created_users GROUP BY gender\""
-        );
-    }
+    sayln!(
+        "look further: millstream query demo \"SELECT gender, count(*) AS users FROM created_users GROUP BY gender\""
+    );
     if flows.iter().any(|(_, flow)| flow.error.is_some()) {
         return Err(Failure::Code(FAILED));
     }
-    match stop.code() {
-        Some(code) if once => Err(Failure::Code(code)),
-        _ => Ok(()),
+    stop.code().map_or(Ok(()), |code| Err(Failure::Code(code)))
+}
+
+/// What `up` does, with a run that is asked for at once and a page on a free port where 7070 is taken.
+async fn run_for_good(loaded: Loaded, table: &cql::Table, stop: Stop, began: Instant) -> Outcome {
+    let tables = loaded.tables.clone();
+    let topic = loaded.plan.flows.iter().find_map(|flow| flow.origin.plan.topic.clone()).unwrap_or_default();
+    let mut running = Running::default();
+    let shown = show_for_good(loaded, &mut running, &stop, async |supervisor: &Supervisor| {
+        let look = || {
+            let view = supervisor.view();
+            let written = view.flows.iter().filter(|flow| flow.name == "store");
+            (written.map(|flow| flow.totals.counts.written).sum(), stop.token.is_cancelled())
+        };
+        let first_row = wait_for_rows(ROWS_SHOWN, began, look).await;
+        show_rows(&tables, table, ROWS_SHOWN).await?;
+        say_first_row(first_row);
+        Ok(())
+    })
+    .await;
+    let shown = match shown {
+        Ok(page) => {
+            let address = format!("http://{}", shown_address(page.address()));
+            running.announce(&address)?;
+            say_what_next(&topic, running.broker(), &address);
+            stop.token.cancelled().await;
+            page.stop().await;
+            Ok(())
+        }
+        Err(failure) => Err(failure),
+    };
+    stop.token.cancel();
+    running.stop().await?;
+    shown
+}
+
+/// Starts everything, looks, and serves the page.
+async fn show_for_good(
+    loaded: Loaded,
+    running: &mut Running,
+    stop: &Stop,
+    look: impl AsyncFnOnce(&Supervisor) -> Outcome,
+) -> Outcome<Page> {
+    running.start(vec![loaded], stop).await?;
+    let room = running.rooms.first().ok_or_else(|| Error::ours("the demo has a pipeline"))?;
+    room.supervisor.trigger()?;
+    look(&room.supervisor).await?;
+    let house = House { rooms: running.rooms.clone(), ..House::default() };
+    match Page::start(LISTEN, Access::default(), house.clone()).await {
+        Ok(page) => Ok(page),
+        Err(_) => Ok(Page::start(SocketAddr::new(LISTEN.ip(), 0), Access::default(), house).await?),
+    }
+}
+
+/// Rows in the table, and whether there will be no more.
+fn progress(observer: &Observer) -> (u64, bool) {
+    let states = observer.lock();
+    let store = states.get("store").map(|state| state.lock().clone()).unwrap_or_default();
+    let failed = states.values().any(|state| state.lock().failed.is_some());
+    (store.counts.written, store.done || failed)
+}
+
+fn say_first_row(after: Option<Duration>) {
+    if let Some(after) = after {
+        sayln!("first row after {:.1} s", after.as_secs_f64());
     }
 }
 
@@ -104,38 +169,33 @@ fn begin_anew(loaded: &Loaded) -> Outcome {
     }
 }
 
-/// Waits until the table has so many rows, or nothing runs any more; when the first was there.
-async fn wait_for_rows(observer: &Observer, enough: usize, began: Instant) -> Option<Duration> {
+/// Waits until the table has so many rows, or there will be no more; when the first was there.
+async fn wait_for_rows(enough: usize, began: Instant, look: impl Fn() -> (u64, bool)) -> Option<Duration> {
     let mut first = None;
     loop {
-        let (written, done) = {
-            let states = observer.lock();
-            let store = states.get("store").map(|state| state.lock().clone()).unwrap_or_default();
-            let failed = states.values().any(|state| state.lock().failed.is_some());
-            (store.counts.written as usize, store.done || failed)
-        };
+        let (written, done) = look();
         if written > 0 {
             first.get_or_insert_with(|| began.elapsed());
         }
-        if written >= enough || done {
+        if written >= enough as u64 || done {
             return first;
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
-async fn show_rows(loaded: &Loaded, table: &cql::Table, count: usize) -> Outcome {
+async fn show_rows(tables: &TableStore, table: &cql::Table, count: usize) -> Outcome {
     let query = TableQuery::parse(&format!("SELECT {SHOWN} FROM t LIMIT {count}"))
         .map_err(|e| Error::ours(format!("the demo's own query is wrong: {e}")))?;
-    let Some(scan) = loaded.tables.scan(table, None, count)? else { return Ok(()) };
+    let Some(scan) = tables.scan(table, None, count)? else { return Ok(()) };
     let schema = millstream_core::cql::schema_of(table);
     let rows = query.run(schema, Box::new(scan)).await.map_err(|e| Error::ours(format!("{e:?}")))?;
     output::results(&output::rows(&rows, RowFormat::Table)?)?;
     Ok(())
 }
 
-fn say_what_next(loaded: &Loaded, broker: Option<String>) {
-    let topic = loaded.plan.flows.iter().find_map(|flow| flow.origin.plan.topic.clone()).unwrap_or_default();
+fn say_what_next(topic: &str, broker: Option<String>, page: &str) {
+    sayln!("page: {page}");
     sayln!("it goes on until Ctrl-C; in another terminal:");
     sayln!("  millstream query demo \"SELECT gender, count(*) AS users FROM created_users GROUP BY gender\"");
     sayln!("  kcat -C -b {} -t {topic} -o -5 -e     the newest messages", broker.unwrap_or_default());

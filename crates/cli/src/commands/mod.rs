@@ -6,6 +6,7 @@ mod bench;
 mod check;
 mod dead_letters;
 mod demo;
+mod desk;
 mod doctor;
 mod init;
 mod migrate;
@@ -14,9 +15,11 @@ mod query;
 mod reference;
 mod reset;
 mod run;
+mod runs;
 mod sql;
 mod tap;
 mod test;
+mod up;
 mod wait;
 
 use std::path::Path;
@@ -43,7 +46,10 @@ pub(crate) async fn run(args: Args) -> Outcome {
             run::run(&file, flow, patience, values.values(), stop_at_eof, format).await
         }
         Command::Doctor { file } => doctor::run(&file).await,
-        Command::Up { file, flow, format } => run::up(&file, flow, format).await,
+        Command::Up(args) => up::run(args).await,
+        Command::Runs { command } => runs::run(command).await,
+        Command::Pause { at } => runs::set_paused(&at, true).await,
+        Command::Unpause { at } => runs::set_paused(&at, false).await,
         Command::Wait { file, flow, patience, stop_at_eof, format } => {
             wait::run(&file, &flow, patience, stop_at_eof, format).await
         }

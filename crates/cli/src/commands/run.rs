@@ -1,12 +1,16 @@
-//! `run`: a pipeline once; `up`: a flow of it for good.
+//! `run`: a pipeline once; a worker: a flow of it for good.
 
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use millstream_core::{Error, RunValues, SinkPlan};
-use millstream_engine::{Backends, FlowSummary, Observer, RunOptions, Status, Summary, Until};
+use millstream_engine::{
+    Backends, FlowSummary, Observer, PipelineView, Plan, RunOptions, Status, Summary, Until,
+};
+use millstream_server::{Access, House, Server, Worker};
 
 use tokio_util::sync::CancellationToken;
 
@@ -28,7 +32,7 @@ pub(super) async fn run(
     format: Option<SummaryFormat>,
 ) -> Outcome {
     let options = RunOptions {
-        flow,
+        flows: flow.into_iter().collect(),
         until: Until::Drained,
         patience: Some(patience),
         stop: CancellationToken::new(),
@@ -41,11 +45,16 @@ pub(super) async fn run(
         check_input_is_free(&loaded)?;
         stop.also_at_eof();
     }
-    work(loaded, stop, options, format).await
+    work(loaded, stop, options, None, format).await
 }
 
-/// A flow until it is stopped.
-pub(super) async fn up(args: &FileArgs, flow: String, format: Option<SummaryFormat>) -> Outcome {
+/// A flow until it is stopped; its metrics are on `listen`.
+pub(super) async fn worker(
+    args: &FileArgs,
+    flow: String,
+    listen: Option<(SocketAddr, Access)>,
+    format: Option<SummaryFormat>,
+) -> Outcome {
     let loaded = load(args)?;
     if loaded.plan.find_flow(&flow)?.origin.plan.topic.is_none() {
         return Err(Error::user(format!("flow {flow} reads no topic: it ends by itself"))
@@ -53,14 +62,14 @@ pub(super) async fn up(args: &FileArgs, flow: String, format: Option<SummaryForm
             .into());
     }
     let options = RunOptions {
-        flow: Some(flow),
+        flows: vec![flow],
         until: Until::Stopped,
         patience: None,
         stop: CancellationToken::new(),
         clock: now_ms,
         values: RunValues::default(),
     };
-    work(loaded, Stop::listen(), options, format).await
+    work(loaded, Stop::listen(), options, listen, format).await
 }
 
 /// That no flow reads the standard input whose end is to be the stop.
@@ -75,17 +84,36 @@ fn check_input_is_free(loaded: &Loaded) -> Outcome {
     }
 }
 
-async fn work(mut loaded: Loaded, stop: Stop, options: RunOptions, format: Option<SummaryFormat>) -> Outcome {
+async fn work(
+    mut loaded: Loaded,
+    stop: Stop,
+    options: RunOptions,
+    listen: Option<(SocketAddr, Access)>,
+    format: Option<SummaryFormat>,
+) -> Outcome {
     let options = RunOptions { stop: stop.token.clone(), ..options };
     let state = loaded.take_state()?;
     let services = start(&mut loaded, &state).await?;
     let observer = Observer::default();
+    let server = match listen {
+        None => None,
+        Some((address, access)) => {
+            let worker = Observed::new(&loaded.plan, services.backends.clone(), &observer);
+            let house = House { worker: Some(Arc::new(worker)), ..House::default() };
+            let server = Server::start(address, access, house).await?;
+            sayln!("metrics: http://{}/metrics", server.address());
+            Some(server)
+        }
+    };
     let progress = show_progress(&observer);
     let began = Began::now();
     let ended = millstream_engine::run(&loaded.plan, &loaded.registry, &options, &observer).await;
     progress.abort();
     if std::io::stderr().is_terminal() {
         say!("\r\x1b[K");
+    }
+    if let Some(server) = server {
+        server.stop().await;
     }
     let backends = services.backends.clone();
     services.stop().await?;
@@ -214,4 +242,24 @@ fn show_progress(observer: &Observer) -> tokio::task::JoinHandle<()> {
 /// Now, in milliseconds since 1970.
 pub(super) fn now_ms() -> i64 {
     Utc::now().timestamp_millis()
+}
+
+/// A worker's flow as its metrics show it.
+struct Observed {
+    plan: Plan,
+    backends: Backends,
+    observer: Observer,
+    started_ms: i64,
+}
+
+impl Observed {
+    fn new(plan: &Plan, backends: Backends, observer: &Observer) -> Self {
+        Self { plan: plan.clone(), backends, observer: observer.clone(), started_ms: now_ms() }
+    }
+}
+
+impl Worker for Observed {
+    fn view(&self) -> PipelineView {
+        PipelineView::of_observer(&self.plan, &self.backends, &self.observer, self.started_ms, now_ms())
+    }
 }

@@ -10,6 +10,7 @@ mod java;
 mod reset;
 mod sink;
 mod source;
+mod statistics;
 mod tail;
 mod topic_id;
 mod totals;
@@ -27,7 +28,7 @@ pub use cursors::{KafkaCursors, STATE_TOPIC};
 pub use doctor::{examine_broker, examine_group, examine_topic, sample};
 pub use drain::{Awaited, Standing};
 pub use reset::{Position, reset};
-pub use tail::{follow, read_all};
+pub use tail::{follow, newest, read_all};
 
 /// Messages of a topic, read as a member of a consumer group.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
@@ -130,7 +131,8 @@ impl SourceKind for TopicKind {
     async fn open(&self, settings: &Value, scope: &Scope) -> Result<Box<dyn Source>> {
         let settings: TopicSourceSettings = settings::read(settings)?;
         let connection = Connection::of(scope)?;
-        Ok(Box::new(source::TopicSource::open(&connection, &settings.topic, &settings.group(scope))?))
+        let (topic, group) = (&settings.topic, settings.group(scope));
+        Ok(Box::new(source::TopicSource::open(&connection, topic, &group, scope.gauges.clone())?))
     }
 }
 
@@ -155,6 +157,10 @@ impl SinkKind for TopicKind {
 
     async fn open(&self, settings: &Value, scope: &Scope) -> Result<Sink> {
         let settings: TopicSinkSettings = settings::read(settings)?;
-        Ok(Sink::Messages(Box::new(sink::TopicSink::open(&Connection::of(scope)?, settings)?)))
+        Ok(Sink::Messages(Box::new(sink::TopicSink::open(
+            &Connection::of(scope)?,
+            settings,
+            scope.gauges.clone(),
+        )?)))
     }
 }

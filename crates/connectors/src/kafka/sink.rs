@@ -1,15 +1,18 @@
 //! Writes messages with an idempotent producer and waits until the broker has all of them.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use millstream_core::{Error, MessageSink, Reason, Record, Records, Result, Written};
+use millstream_core::{Error, Gauges, MessageSink, Reason, Record, Records, Result, Written};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
 use super::admin::ensure_topic;
 use super::connection::Complaints;
+use super::statistics::{EVERY_MS, Producing};
 use super::{Connection, TopicSinkSettings};
 
 /// How long the broker may take for a message before that counts as a failure to be retried.
@@ -19,12 +22,16 @@ const DELIVERY_TIMEOUT_MS: &str = "30000";
 pub(super) struct TopicSink {
     connection: Connection,
     settings: TopicSinkSettings,
-    producer: FutureProducer<Complaints>,
+    producer: FutureProducer<Producing>,
     complaints: Complaints,
 }
 
 impl TopicSink {
-    pub(super) fn open(connection: &Connection, settings: TopicSinkSettings) -> Result<Self> {
+    pub(super) fn open(
+        connection: &Connection,
+        settings: TopicSinkSettings,
+        gauges: Arc<Gauges>,
+    ) -> Result<Self> {
         let mut config = connection.client("millstream")?;
         config
             .set("enable.idempotence", "true")
@@ -35,11 +42,12 @@ impl TopicSink {
             .set("queue.buffering.max.kbytes", "32768")
             // What is too large is decided by the broker, for each topic.
             .set("message.max.bytes", "100000000")
+            .set("statistics.interval.ms", EVERY_MS)
             .set("message.timeout.ms", DELIVERY_TIMEOUT_MS);
         let what = format!("writing topic {} on {}", settings.topic, connection.brokers);
         let complaints = Complaints::default();
         let producer = config
-            .create_with_context(complaints.clone())
+            .create_with_context(Producing { complaints: complaints.clone(), gauges })
             .map_err(|e| complaints.explain(connection, &what, &e))?;
         Ok(Self { connection: connection.clone(), settings, producer, complaints })
     }

@@ -9,13 +9,14 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use millstream_core::{Checkpoint, Counts, Error, Header, Record, Records, Result, Source};
+use millstream_core::{Checkpoint, Counts, Error, Gauges, Header, Record, Records, Result, Source};
 use parking_lot::Mutex;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message, Timestamp};
+use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
 use tokio::runtime::Handle;
@@ -26,6 +27,7 @@ use super::Connection;
 use super::admin::{ANSWER_TIMEOUT, partition_count};
 use super::connection::{Complaints, Reached};
 use super::drain::Ends;
+use super::statistics::{EVERY_MS, consuming};
 use super::topic_id::topic_id;
 use super::totals::Totals;
 
@@ -72,6 +74,7 @@ struct Context {
     topic: String,
     shared: Arc<Shared>,
     complaints: Complaints,
+    gauges: Arc<Gauges>,
 }
 
 impl ClientContext for Context {
@@ -81,6 +84,10 @@ impl ClientContext for Context {
 
     fn error(&self, _: KafkaError, reason: &str) {
         self.complaints.note(reason);
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        consuming(&self.gauges, &self.topic, &statistics);
     }
 }
 
@@ -168,7 +175,12 @@ pub(super) struct TopicSource {
 }
 
 impl TopicSource {
-    pub(super) fn open(connection: &Connection, topic: &str, group: &str) -> Result<Self> {
+    pub(super) fn open(
+        connection: &Connection,
+        topic: &str,
+        group: &str,
+        gauges: Arc<Gauges>,
+    ) -> Result<Self> {
         let what = format!("reading topic {topic} on {}", connection.brokers);
         let complaints = Complaints::default();
         let failed = |e: &KafkaError| complaints.explain(connection, &what, e);
@@ -184,6 +196,7 @@ impl TopicSource {
             // The thread polls also while the engine waits for a service.
             .set("max.poll.interval.ms", "86400000")
             .set("fetch.wait.max.ms", "250")
+            .set("statistics.interval.ms", EVERY_MS)
             // What lies ready is a tenth of a second's work; a partition's share of one answer is
             // kept small, because it stays in memory whole until its last message is taken.
             .set("queued.min.messages", "10000")
@@ -196,8 +209,12 @@ impl TopicSource {
         block_in_place(|| partition_count(reached.consumer.client(), topic))?;
         let topic_id = block_in_place(|| topic_id(reached.consumer.client(), topic, ANSWER_TIMEOUT));
         let shared = Arc::new(Shared { topic_id, ..Shared::default() });
-        let context =
-            Context { topic: topic.to_owned(), shared: shared.clone(), complaints: complaints.clone() };
+        let context = Context {
+            topic: topic.to_owned(),
+            shared: shared.clone(),
+            complaints: complaints.clone(),
+            gauges,
+        };
         let consumer: BaseConsumer<Context> = config.create_with_context(context).map_err(|e| failed(&e))?;
         consumer.subscribe(&[topic]).map_err(|e| failed(&e))?;
         let consumer = Arc::new(consumer);

@@ -2,6 +2,7 @@
 //! from there on.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::time::Duration;
 
 use millstream_core::{Error, Records, Result};
@@ -66,6 +67,27 @@ impl<'a> Look<'a> {
             added.map_err(|e| self.failed(&e))?;
         }
         self.consumer().assign(&list).map_err(|e| self.failed(&e))
+    }
+
+    /// Adds what a partition has in a range of offsets.
+    fn read(&self, partition: i32, range: Range<i64>, found: &mut Records) -> Result<()> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        self.assign(std::iter::once((partition, range.start)))?;
+        loop {
+            match self.consumer().poll(ANSWER_TIMEOUT) {
+                Some(Ok(message)) if range.contains(&message.offset()) => {
+                    push(found, &message);
+                    if message.offset() + 1 == range.end {
+                        return Ok(());
+                    }
+                }
+                Some(Err(error)) if is_transient(&error) => {}
+                Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) | None => return Ok(()),
+                Some(Err(error)) => return Err(self.failed(&error)),
+            }
+        }
     }
 }
 
@@ -153,25 +175,18 @@ pub(super) fn read_some(connection: &Connection, topic: &str, count: i64) -> Res
     let mut found = Records::default();
     for (partition, (start, end)) in (0..).zip(look.ranges()?.unwrap_or_default()) {
         let newest = (start + count).max(end - count);
-        for range in [start..end.min(start + count), newest..end] {
-            if range.is_empty() {
-                continue;
-            }
-            look.assign(std::iter::once((partition, range.start)))?;
-            loop {
-                match look.consumer().poll(ANSWER_TIMEOUT) {
-                    Some(Ok(message)) if range.contains(&message.offset()) => {
-                        push(&mut found, &message);
-                        if message.offset() + 1 == range.end {
-                            break;
-                        }
-                    }
-                    Some(Err(error)) if is_transient(&error) => {}
-                    Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) | None => break,
-                    Some(Err(error)) => return Err(look.failed(&error)),
-                }
-            }
-        }
+        look.read(partition, start..end.min(start + count), &mut found)?;
+        look.read(partition, newest..end, &mut found)?;
+    }
+    Ok(found)
+}
+
+/// The last messages of each partition, up to `count` of each; none where there is no such topic. Blocks.
+pub fn newest(connection: &Connection, topic: &str, count: i64) -> Result<Records> {
+    let look = Look::open(connection, topic)?;
+    let mut found = Records::default();
+    for (partition, (start, end)) in (0..).zip(look.ranges()?.unwrap_or_default()) {
+        look.read(partition, start.max(end - count)..end, &mut found)?;
     }
     Ok(found)
 }

@@ -10,13 +10,13 @@ use serde_json::json;
 use tokio::task::block_in_place;
 
 /// A dead letter with the original's bytes.
-pub(super) struct Found {
-    pub(super) letter: DeadLetter,
-    pub(super) key: Option<Vec<u8>>,
-    pub(super) value: Option<Vec<u8>>,
+pub(in crate::commands) struct Found {
+    pub(in crate::commands) letter: DeadLetter,
+    pub(in crate::commands) key: Option<Vec<u8>>,
+    pub(in crate::commands) value: Option<Vec<u8>>,
     /// The original's, without ours.
-    pub(super) headers: Vec<Header>,
-    pub(super) timestamp: i64,
+    pub(in crate::commands) headers: Vec<Header>,
+    pub(in crate::commands) timestamp: i64,
     /// The topic it is kept in.
     topic: String,
     /// By partition there the last copy: it is written at least once.
@@ -24,13 +24,13 @@ pub(super) struct Found {
 }
 
 /// Dead letters by their place.
-pub(super) struct Book {
-    pub(super) open: BTreeMap<String, Found>,
+pub(in crate::commands) struct Book {
+    pub(in crate::commands) open: BTreeMap<String, Found>,
 }
 
 impl Book {
     /// Reads `topics` to where they end now. Blocks.
-    pub(super) fn read(connection: &Connection, topics: &[String]) -> Result<Self> {
+    pub(in crate::commands) fn read(connection: &Connection, topics: &[String]) -> Result<Self> {
         let mut open: BTreeMap<String, Found> = BTreeMap::new();
         let mut markers = Vec::new();
         for topic in topics {
@@ -64,7 +64,7 @@ impl Book {
     }
 
     /// Whether a letter has been written again since `earlier` was read.
-    pub(super) fn died_again(&self, place: &str, earlier: &Found) -> bool {
+    pub(in crate::commands) fn died_again(&self, place: &str, earlier: &Found) -> bool {
         self.open.get(place).is_some_and(|now| {
             now.copies
                 .iter()
@@ -87,7 +87,7 @@ impl Found {
     }
 
     /// The original as it was read.
-    pub(super) fn original(&self) -> Record<'_> {
+    pub(in crate::commands) fn original(&self) -> Record<'_> {
         Record {
             key: self.key.as_deref(),
             value: self.value.as_deref(),
@@ -100,7 +100,7 @@ impl Found {
 }
 
 /// Appends a marker for each letter.
-pub(super) async fn settle(
+pub(in crate::commands) async fn settle(
     connection: &Connection,
     letters: &[(&String, &Found)],
     settled: Settled,

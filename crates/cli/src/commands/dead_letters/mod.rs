@@ -6,12 +6,14 @@ mod replay;
 
 use std::collections::BTreeSet;
 
-use millstream_core::{Error, Reason, Settled};
+use millstream_core::{Error, Reason, Result, Settled};
+use millstream_engine::Plan;
 
-use self::book::{Book, Found, settle};
+pub(super) use self::book::{Book, Found, settle};
+pub(super) use self::replay::replay;
 use super::attached::Attached;
 use crate::args::{DeadLetters, FileArgs, LetterFilter};
-use crate::load::{Loaded, load};
+use crate::load::load;
 use crate::output::sayln;
 use crate::{Outcome, output};
 
@@ -25,15 +27,14 @@ pub(super) async fn run(command: DeadLetters) -> Outcome {
 }
 
 /// The letters that are meant, in the order of their places; those named one by one must be there.
-fn wanted<'b>(book: &'b Book, filter: &LetterFilter) -> Outcome<Vec<(&'b String, &'b Found)>> {
+pub(super) fn wanted<'b>(book: &'b Book, filter: &LetterFilter) -> Result<Vec<(&'b String, &'b Found)>> {
     if let Some(reason) = filter.reason.as_ref().filter(|reason| Reason::from_name(reason).is_none()) {
         let names = Reason::ALL.map(Reason::name).join(", ");
-        return Err(Error::user(format!("`{reason}` is no reason")).help(format!("one of {names}")).into());
+        return Err(Error::user(format!("`{reason}` is no reason")).help(format!("one of {names}")));
     }
     if let Some(place) = filter.places.iter().find(|place| !book.open.contains_key(*place)) {
         return Err(Error::user(format!("there is no dead letter {place}"))
-            .help("write its place as `list` prints it")
-            .into());
+            .help("write its place as `list` prints it"));
     }
     let is_meant = |place: &String, found: &Found| {
         let letter = &found.letter;
@@ -95,7 +96,7 @@ async fn purge(args: &FileArgs, filter: &LetterFilter, all: bool) -> Outcome {
     }
     let mut loaded = load(args)?;
     let attached = Attached::to(&mut loaded).await?;
-    let book = loaded.hide(Book::read(&attached.connection, &topics(&loaded)))?;
+    let book = loaded.hide(Book::read(&attached.connection, &topics(&loaded.plan)))?;
     let wanted = wanted(&book, filter)?;
     loaded.hide(settle(&attached.connection, &wanted, Settled::Purged).await)?;
     sayln!("{} dead letter(s) purged", wanted.len());
@@ -105,13 +106,13 @@ async fn purge(args: &FileArgs, filter: &LetterFilter, all: bool) -> Outcome {
 async fn read(args: &FileArgs) -> Outcome<Book> {
     let mut loaded = load(args)?;
     let attached = Attached::to(&mut loaded).await?;
-    let book = Book::read(&attached.connection, &topics(&loaded));
+    let book = Book::read(&attached.connection, &topics(&loaded.plan));
     attached.detach().await?;
     loaded.hide(book)
 }
 
 /// The topics that the pipeline keeps dead letters in.
-fn topics(loaded: &Loaded) -> Vec<String> {
-    let topics: BTreeSet<_> = loaded.plan.flows.iter().map(|flow| flow.dead_letter_topic.clone()).collect();
+pub(super) fn topics(plan: &Plan) -> Vec<String> {
+    let topics: BTreeSet<_> = plan.flows.iter().map(|flow| flow.dead_letter_topic.clone()).collect();
     topics.into_iter().collect()
 }

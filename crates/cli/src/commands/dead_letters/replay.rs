@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use millstream_core::{Records, RunValues, Settled};
-use millstream_engine::{RunOptions, Until};
+use millstream_connectors::kafka::Connection;
+use millstream_core::{Records, Result, RunValues, Settled};
+use millstream_engine::{Plan, Registry, RunOptions, Until};
 
 use super::book::{Book, Found, settle};
 use super::{topics, wanted};
@@ -25,8 +26,47 @@ pub(super) async fn run(args: &FileArgs, filter: &LetterFilter, patience: Durati
     let mut loaded = load(args)?;
     let stop = Stop::listen();
     let attached = Attached::to(&mut loaded).await?;
-    let topics = topics(&loaded);
-    let book = loaded.hide(Book::read(&attached.connection, &topics))?;
+    let options = RunOptions {
+        flows: Vec::new(),
+        until: Until::Drained,
+        patience: Some(patience),
+        stop: stop.token.clone(),
+        clock: now_ms,
+        values: RunValues::default(),
+    };
+    let replayed = replay(&loaded.plan, &loaded.registry, &attached.connection, filter, &options).await;
+    let replayed = loaded.hide(replayed)?;
+    attached.detach().await?;
+    if let Some(code) = stop.code() {
+        return Err(Failure::Code(code));
+    }
+    sayln!("{} dead letter(s) replayed, {} died again", replayed.done, replayed.again);
+    if replayed.cut > 0 {
+        sayln!("{} cannot be replayed: only their beginning was kept; purge them", replayed.cut);
+    }
+    Ok(())
+}
+
+/// What became of letters that were to be sent again.
+#[derive(Debug, Default)]
+pub(in crate::commands) struct Replayed {
+    pub(in crate::commands) done: usize,
+    pub(in crate::commands) again: usize,
+    /// Only their beginning was kept.
+    pub(in crate::commands) cut: usize,
+}
+
+/// Sends the letters that are meant through their flows, and marks those that got through. A stop in the
+/// middle marks nothing: sending again changes nothing.
+pub(in crate::commands) async fn replay(
+    plan: &Plan,
+    registry: &Registry,
+    connection: &Connection,
+    filter: &LetterFilter,
+    options: &RunOptions,
+) -> Result<Replayed> {
+    let topics = topics(plan);
+    let book = Book::read(connection, &topics)?;
     let mut flows: BTreeMap<&str, Vec<(&String, &Found)>> = BTreeMap::new();
     let (mut cut, mut sent) = (0, Vec::new());
     for (place, found) in wanted(&book, filter)? {
@@ -35,36 +75,19 @@ pub(super) async fn run(args: &FileArgs, filter: &LetterFilter, patience: Durati
             None => flows.entry(&found.letter.flow).or_default().push((place, found)),
         }
     }
-    let options = RunOptions {
-        flow: None,
-        until: Until::Drained,
-        patience: Some(patience),
-        stop: stop.token.clone(),
-        clock: now_ms,
-        values: RunValues::default(),
-    };
     for (flow, mut letters) in flows {
         letters.sort_by_key(|(_, found)| (found.timestamp, found.letter.partition, found.letter.offset));
-        let batches = batches(&letters);
-        let replayed =
-            millstream_engine::replay(&loaded.plan, &loaded.registry, flow, batches, &options).await;
-        loaded.hide(replayed)?;
-        if let Some(code) = stop.code() {
-            // What went through is not marked; sending it again changes nothing.
-            attached.detach().await?;
-            return Err(Failure::Code(code));
+        millstream_engine::replay(plan, registry, flow, batches(&letters), options).await?;
+        if options.stop.is_cancelled() {
+            return Ok(Replayed::default());
         }
         sent.extend(letters);
     }
-    let now = loaded.hide(Book::read(&attached.connection, &topics))?;
+    let now = Book::read(connection, &topics)?;
     let (again, done): (Vec<_>, Vec<_>) =
         sent.into_iter().partition(|(place, found)| now.died_again(place, found));
-    loaded.hide(settle(&attached.connection, &done, Settled::Replayed).await)?;
-    sayln!("{} dead letter(s) replayed, {} died again", done.len(), again.len());
-    if cut > 0 {
-        sayln!("{cut} cannot be replayed: only their beginning was kept; purge them");
-    }
-    attached.detach().await
+    settle(connection, &done, Settled::Replayed).await?;
+    Ok(Replayed { done: done.len(), again: again.len(), cut })
 }
 
 /// The originals in order, in batches that have one origin each.

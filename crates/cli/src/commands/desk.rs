@@ -1,0 +1,190 @@
+//! Answers what the page and the API ask of a pipeline's data, from where it is.
+
+use arrow::datatypes::DataType;
+use async_trait::async_trait;
+use millstream_connectors::kafka::{Connection, newest};
+use millstream_core::{Error, Result, RunValues, Settled, cql};
+use millstream_embedded::TableStore;
+use millstream_engine::{Plan, Registry, RunOptions, Until};
+use millstream_server::{Desk, FoundLetter, FoundRecord, LetterFilter, Replayed, Rows};
+use millstream_sql::{QueryError, TableQuery, cell_text};
+use tokio::sync::Mutex;
+use tokio::task::block_in_place;
+use tokio_util::sync::CancellationToken;
+
+use super::dead_letters::{Book, Found, replay, settle, topics, wanted};
+use super::run::now_ms;
+use crate::{args, bind};
+
+/// How long a service may not answer somebody who waits in front of a page.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
+/// Bytes of a value that are shown.
+const VALUE_BYTES_MAX: usize = 64 << 10;
+
+/// The data of one pipeline whose services run.
+pub(super) struct PipelineDesk {
+    plan: Plan,
+    registry: Registry,
+    tables: TableStore,
+    connection: Connection,
+    stop: CancellationToken,
+    /// Letters are settled by one at a time.
+    settling: Mutex<()>,
+}
+
+impl PipelineDesk {
+    /// The desk of a plan that has its services' addresses.
+    pub(super) fn new(
+        plan: Plan,
+        registry: Registry,
+        tables: TableStore,
+        connection: Connection,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { plan, registry, tables, connection, stop, settling: Mutex::new(()) }
+    }
+
+    /// Without what is secret.
+    fn hide<T>(&self, result: Result<T>) -> Result<T> {
+        let mask = |text: String| self.plan.pipeline.secrets.mask(&text);
+        result.map_err(|error| Error { message: mask(error.message), help: error.help.map(mask), ..error })
+    }
+
+    async fn look_up(&self, name: &str, key: &[(String, String)], count_max: usize) -> Result<Option<Rows>> {
+        let found = self.plan.table(Some(name));
+        let (_, table) = found.ok_or_else(|| Error::user(format!("no flow writes a table `{name}`")))?;
+        let schema = cql::schema_of(table);
+        let mut conditions = Vec::new();
+        for (column, value) in key {
+            let field = schema.fields().iter().find(|field| field.name() == column);
+            let field = field.ok_or_else(|| Error::user(format!("{table} has no column `{column}`")))?;
+            conditions.push(condition(column, field.data_type(), value));
+        }
+        let filter = if conditions.is_empty() {
+            String::new()
+        } else {
+            format!(" WHERE {}", conditions.join(" AND "))
+        };
+        let sql = format!("SELECT * FROM t{filter} LIMIT {count_max}");
+        let query = TableQuery::parse(&sql).map_err(|e| Error::ours(format!("{sql}: {e}")))?;
+        let key = cql::PartitionKey::of(table, &query.constants(&schema));
+        let tables = bind::Tables::of(&self.plan.pipeline, &self.tables)?;
+        let Some(scan) = tables.scan(table, key.as_ref(), count_max).await? else { return Ok(None) };
+        let batches = query.run(schema, scan).await.map_err(|e| match e {
+            QueryError::Sql(error) => Error::ours(error.to_string()),
+            QueryError::Run(error) => error,
+        })?;
+        let mut rows =
+            Rows { columns: table.columns.iter().map(|c| c.name.clone()).collect(), rows: Vec::new() };
+        for batch in batches {
+            let schema = batch.schema();
+            rows.columns = schema.fields().iter().map(|field| field.name().clone()).collect();
+            for row in 0..batch.num_rows() {
+                rows.rows.push(batch.columns().iter().map(|column| cell_text(column, row)).collect());
+            }
+        }
+        Ok(Some(rows))
+    }
+
+    fn read_book(&self) -> Result<Book> {
+        Book::read(&self.connection, &topics(&self.plan))
+    }
+}
+
+/// `column = value`, so that a key is recognised where it is one.
+fn condition(column: &str, data_type: &DataType, value: &str) -> String {
+    let column = format!("`{}`", column.replace('`', "``"));
+    let text = format!("'{}'", value.replace('\\', "\\\\").replace('\'', "\\'"));
+    match data_type {
+        DataType::Utf8 => format!("{column} = {text}"),
+        DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64
+            if value.parse::<i64>().is_ok() =>
+        {
+            format!("{column} = {value}")
+        }
+        _ => format!("CAST({column} AS STRING) = {text}"),
+    }
+}
+
+#[async_trait]
+impl Desk for PipelineDesk {
+    async fn rows(&self, table: &str, key: &[(String, String)], count_max: usize) -> Result<Option<Rows>> {
+        self.hide(self.look_up(table, key, count_max).await)
+    }
+
+    async fn records(&self, topic: &str, count_max: usize) -> Result<Vec<FoundRecord>> {
+        let found = self.hide(block_in_place(|| newest(&self.connection, topic, count_max as i64)))?;
+        let text =
+            |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(VALUE_BYTES_MAX)]).into_owned();
+        let mut records: Vec<FoundRecord> = found
+            .iter()
+            .map(|record| FoundRecord {
+                partition: record.partition,
+                offset: record.offset,
+                timestamp_ms: record.timestamp,
+                key: record.key.map(text),
+                value: record.value.map(text),
+                headers: record.headers.iter().map(|(name, value)| (name.clone(), text(value))).collect(),
+            })
+            .collect();
+        records.sort_by_key(|record| std::cmp::Reverse((record.timestamp_ms, record.offset)));
+        records.truncate(count_max);
+        Ok(records)
+    }
+
+    async fn dead_letters(&self, filter: &LetterFilter) -> Result<Vec<FoundLetter>> {
+        let book = self.hide(self.read_book())?;
+        let wanted = wanted(&book, &as_args(filter))?;
+        Ok(wanted.into_iter().map(|(place, found)| shown(place, found)).collect())
+    }
+
+    async fn replay(&self, filter: &LetterFilter) -> Result<Replayed> {
+        let _alone = self.settling.lock().await;
+        let options = RunOptions {
+            flows: Vec::new(),
+            until: Until::Drained,
+            patience: Some(PATIENCE),
+            stop: self.stop.clone(),
+            clock: now_ms,
+            values: RunValues::default(),
+        };
+        let replayed = replay(&self.plan, &self.registry, &self.connection, &as_args(filter), &options).await;
+        let replayed = self.hide(replayed)?;
+        Ok(Replayed { replayed: replayed.done as u64, died_again: replayed.again as u64 })
+    }
+
+    async fn purge(&self, filter: &LetterFilter) -> Result<u64> {
+        let _alone = self.settling.lock().await;
+        let book = self.hide(self.read_book())?;
+        let wanted = wanted(&book, &as_args(filter))?;
+        self.hide(settle(&self.connection, &wanted, Settled::Purged).await)?;
+        Ok(wanted.len() as u64)
+    }
+}
+
+fn as_args(filter: &LetterFilter) -> args::LetterFilter {
+    args::LetterFilter {
+        places: filter.places.clone(),
+        flow: filter.flow.clone(),
+        reason: filter.reason.clone(),
+        contains: filter.contains.clone(),
+    }
+}
+
+fn shown(place: &str, found: &Found) -> FoundLetter {
+    let text =
+        |bytes: &Vec<u8>| String::from_utf8_lossy(&bytes[..bytes.len().min(VALUE_BYTES_MAX)]).into_owned();
+    let letter = &found.letter;
+    let length = found.value.as_ref().map_or(0, Vec::len) as u64;
+    FoundLetter {
+        place: place.to_owned(),
+        flow: letter.flow.clone(),
+        reason: letter.reason.to_string(),
+        detail: letter.detail.clone(),
+        origin: letter.origin.as_ref().map(|origin| origin.address.clone()),
+        timestamp_ms: found.timestamp,
+        key: found.key.as_ref().map(text),
+        value: found.value.as_ref().map(text),
+        value_bytes: letter.cut.as_ref().map_or(length, |cut| cut.length_bytes),
+    }
+}

@@ -1,0 +1,420 @@
+//! Decides which run of a pipeline is next: the schedule, retries, no two at a time. It has no clock and
+//! starts nothing itself, so that a year passes in a second.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use chrono::{DateTime, SecondsFormat};
+use millstream_core::settings::Period;
+use millstream_core::{Counts, Error, Result, Run, RunState, Trigger};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::schedule::Schedule;
+
+/// Runs that may wait for the one at work.
+const QUEUED_MAX: usize = 16;
+/// A retry waits no longer than so.
+const RETRY_WAIT_MAX_MS: i64 = 3_600_000;
+
+/// How `up` and Airflow run the pipeline's bounded flows.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RunSettings {
+    /// How often a run that has failed is tried again. Default 5.
+    pub retries: u32,
+    /// How long the first retry waits, like `10s`, the default; each further one waits twice as long, an
+    /// hour at most.
+    pub retry_delay: Period,
+    /// A run that takes longer has failed, like `1h`; by default there is no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_limit: Option<Period>,
+    /// Whether what was due while nobody was there is made up for, one run after the other. Default false.
+    pub catchup: bool,
+}
+
+impl Default for RunSettings {
+    fn default() -> Self {
+        Self {
+            retries: 5,
+            retry_delay: Period(std::time::Duration::from_secs(10)),
+            time_limit: None,
+            catchup: false,
+        }
+    }
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// Everything is done.
+    Done,
+    /// It failed, and why.
+    Failed(String),
+    /// We were asked to stop: it goes on with the next start.
+    Stopped,
+}
+
+/// The runs of one pipeline that have not ended, and when the next is due.
+pub(crate) struct Scheduler {
+    schedule: Option<Schedule>,
+    settings: RunSettings,
+    paused: bool,
+    /// Everything that was due until then has been decided.
+    decided_ms: i64,
+    /// Which one is at work or waits for its retry.
+    active: Option<Run>,
+    queue: VecDeque<Run>,
+}
+
+impl Scheduler {
+    /// Begins at `now_ms` with what an earlier process left: the last scheduled moment that has a run, and
+    /// the runs that have not ended, the oldest first. One that was at work then has failed in the middle.
+    /// The runs that changed by this are returned.
+    pub(crate) fn new(
+        schedule: Option<Schedule>,
+        settings: RunSettings,
+        paused: bool,
+        last_scheduled_ms: Option<i64>,
+        unfinished: Vec<Run>,
+        now_ms: i64,
+    ) -> (Self, Vec<Run>) {
+        let decided_ms = match last_scheduled_ms {
+            Some(last_ms) if settings.catchup => last_ms,
+            // A clock that was put back does not make a moment come twice.
+            Some(last_ms) => last_ms.max(now_ms),
+            None => now_ms,
+        };
+        let mut scheduler =
+            Self { schedule, settings, paused, decided_ms, active: None, queue: VecDeque::new() };
+        let mut changed = Vec::new();
+        for run in unfinished {
+            match run.state {
+                RunState::Queued => scheduler.queue.push_back(run),
+                _ if scheduler.active.is_some() => scheduler.queue.push_back(run),
+                RunState::Running => {
+                    scheduler.active = Some(run);
+                    let why = "the process ended in the middle of it".to_owned();
+                    changed.extend(scheduler.ended(Ended::Failed(why), BTreeMap::new(), now_ms));
+                }
+                _ => scheduler.active = Some(run),
+            }
+        }
+        (scheduler, changed)
+    }
+
+    /// Queues a run that somebody asks for.
+    pub(crate) fn trigger(&mut self, now_ms: i64) -> Result<Run> {
+        if self.queue.len() >= QUEUED_MAX {
+            return Err(Error::user(format!("{QUEUED_MAX} runs are waiting already"))
+                .help("wait until one of them has ended"));
+        }
+        let mut id = format!("manual__{}", rfc3339(now_ms));
+        while self.active.iter().chain(&self.queue).any(|run| run.id == id) {
+            id.push('+');
+        }
+        let run = Run { trigger: Trigger::Manual, ..new_run(id, now_ms) };
+        self.queue.push_back(run.clone());
+        Ok(run)
+    }
+
+    /// Lets the schedule rest, or go on from `now_ms`. What waits is run all the same.
+    pub(crate) fn set_paused(&mut self, paused: bool, now_ms: i64) {
+        if self.paused && !paused && !self.settings.catchup {
+            self.decided_ms = self.decided_ms.max(now_ms);
+        }
+        self.paused = paused;
+    }
+
+    /// When runs are due by themselves.
+    pub(crate) fn schedule(&self) -> Option<&Schedule> {
+        self.schedule.as_ref()
+    }
+
+    /// Whether the schedule rests.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// The run at work, or the one that waits for its retry.
+    pub(crate) fn active(&self) -> Option<&Run> {
+        self.active.as_ref()
+    }
+
+    /// How many runs wait for the active one.
+    pub(crate) fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// When the schedule makes the next run.
+    pub(crate) fn next_run_ms(&self) -> Option<i64> {
+        match self.paused {
+            true => None,
+            false => self.schedule.as_ref()?.next_after_ms(self.decided_ms),
+        }
+    }
+
+    /// When there will be something to do that no call brings about.
+    pub(crate) fn next_due_ms(&self) -> Option<i64> {
+        let retry = self.active.as_ref().and_then(|run| run.retry_at_ms);
+        [retry, self.next_run_ms()].into_iter().flatten().min()
+    }
+
+    /// Does what is due: the runs that changed, in order. The active one is to be started where
+    /// [`Scheduler::begin`] gives it.
+    pub(crate) fn tick(&mut self, now_ms: i64) -> Vec<Run> {
+        let mut changed = Vec::new();
+        while let Some(due_ms) = self.next_run_ms().filter(|due_ms| *due_ms <= now_ms) {
+            let is_waiting = self.queue.iter().any(|run| run.trigger == Trigger::Schedule);
+            if self.settings.catchup && is_waiting {
+                // It is made up for later: the queue stays short.
+                break;
+            }
+            self.decided_ms = due_ms;
+            let next = self.schedule.as_ref().and_then(|schedule| schedule.next_after_ms(due_ms));
+            if !self.settings.catchup && next.is_some_and(|next_ms| next_ms <= now_ms) {
+                // We slept: only the newest of what was due counts.
+                continue;
+            }
+            let from_ms = self.schedule.as_ref().and_then(|schedule| schedule.last_before_ms(due_ms));
+            let mut run = Run {
+                interval_ms: Some((from_ms.unwrap_or(due_ms), due_ms)),
+                ..new_run(format!("scheduled__{}", rfc3339(due_ms)), now_ms)
+            };
+            if is_waiting {
+                run.state = RunState::Skipped;
+                run.error = Some("another scheduled run was waiting already".into());
+            } else {
+                self.queue.push_back(run.clone());
+            }
+            changed.push(run);
+        }
+        changed
+    }
+
+    /// Begins an attempt, where one is due and none is at work: the run to be saved and started.
+    pub(crate) fn begin(&mut self, now_ms: i64) -> Option<Run> {
+        match &self.active {
+            Some(run) if run.state == RunState::Running => return None,
+            Some(run) if run.retry_at_ms.is_some_and(|at_ms| at_ms > now_ms) => return None,
+            Some(_) => {}
+            None => self.active = Some(self.queue.pop_front()?),
+        }
+        let run = self.active.as_mut()?;
+        run.state = RunState::Running;
+        run.attempt += 1;
+        run.started_ms = Some(now_ms);
+        run.ended_ms = None;
+        run.retry_at_ms = None;
+        run.error = None;
+        Some(run.clone())
+    }
+
+    /// The attempt at work has ended: the run to be saved.
+    pub(crate) fn ended(&mut self, how: Ended, flows: BTreeMap<String, Counts>, now_ms: i64) -> Option<Run> {
+        let mut run = self.active.take()?;
+        run.ended_ms = Some(now_ms);
+        run.flows = flows;
+        match how {
+            Ended::Done => run.state = RunState::Success,
+            Ended::Failed(why) => {
+                run.error = Some(why);
+                run.state = RunState::Failed;
+                if run.attempt <= self.settings.retries {
+                    run.state = RunState::UpForRetry;
+                    run.retry_at_ms = Some(now_ms + self.retry_wait_ms(run.attempt));
+                }
+            }
+            Ended::Stopped => {
+                // This attempt does not count.
+                run.attempt -= 1;
+                run.state = RunState::UpForRetry;
+                run.retry_at_ms = Some(now_ms);
+            }
+        }
+        if run.state == RunState::UpForRetry {
+            self.active = Some(run.clone());
+        }
+        Some(run)
+    }
+
+    fn retry_wait_ms(&self, attempt: u32) -> i64 {
+        let first_ms = i64::try_from(self.settings.retry_delay.0.as_millis()).unwrap_or(RETRY_WAIT_MAX_MS);
+        let factor = 1_i64.checked_shl(attempt.saturating_sub(1)).filter(|factor| *factor > 0);
+        first_ms.saturating_mul(factor.unwrap_or(i64::MAX)).min(RETRY_WAIT_MAX_MS.max(first_ms))
+    }
+}
+
+fn new_run(id: String, created_ms: i64) -> Run {
+    Run {
+        id,
+        trigger: Trigger::Schedule,
+        state: RunState::Queued,
+        attempt: 0,
+        interval_ms: None,
+        created_ms,
+        started_ms: None,
+        ended_ms: None,
+        retry_at_ms: None,
+        flows: BTreeMap::new(),
+        error: None,
+    }
+}
+
+/// A moment as runs and people name it.
+pub fn rfc3339(ms: i64) -> String {
+    let format = if ms % 1000 == 0 { SecondsFormat::Secs } else { SecondsFormat::Millis };
+    DateTime::from_timestamp_millis(ms).map_or_else(|| ms.to_string(), |at| at.to_rfc3339_opts(format, true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR_MS: i64 = 3_600_000;
+    /// 2026-01-01T00:00:00Z.
+    const NEW_YEAR_MS: i64 = 1_767_225_600_000;
+
+    fn scheduler(schedule: &str, settings: RunSettings) -> Scheduler {
+        let schedule = Schedule::parse(schedule, None).expect("a schedule");
+        Scheduler::new(Some(schedule), settings, false, None, Vec::new(), NEW_YEAR_MS).0
+    }
+
+    fn retries(retries: u32) -> RunSettings {
+        RunSettings { retries, ..RunSettings::default() }
+    }
+
+    #[test]
+    fn a_year_has_one_run_for_every_hour_and_none_twice() {
+        let mut scheduler = scheduler("@hourly", retries(0));
+        let mut begun = Vec::new();
+        let mut now_ms = NEW_YEAR_MS;
+        while now_ms < NEW_YEAR_MS + 365 * 24 * HOUR_MS {
+            now_ms = scheduler.next_due_ms().expect("there is always a next");
+            assert!(scheduler.tick(now_ms).iter().all(|run| run.state == RunState::Queued));
+            let run = scheduler.begin(now_ms).expect("begins");
+            assert_eq!(run.interval_ms, Some((now_ms - HOUR_MS, now_ms)));
+            begun.push(run.id);
+            // Some take longer than others, none an hour.
+            let how = if begun.len() % 7 == 0 { Ended::Failed("no".into()) } else { Ended::Done };
+            scheduler.ended(how, BTreeMap::new(), now_ms + HOUR_MS / 2).expect("ends");
+        }
+        assert_eq!(begun.len(), 365 * 24);
+        let count = begun.len();
+        begun.dedup();
+        assert_eq!(begun.len(), count);
+    }
+
+    #[test]
+    fn runs_do_not_overlap_one_waits_and_further_ones_are_skipped() {
+        let mut scheduler = scheduler("@hourly", retries(0));
+        let at = |hours: i64| NEW_YEAR_MS + hours * HOUR_MS;
+        scheduler.tick(at(1));
+        scheduler.begin(at(1)).expect("begins");
+        assert_eq!(scheduler.tick(at(2))[0].state, RunState::Queued);
+        assert!(scheduler.begin(at(2)).is_none(), "one is at work");
+        assert_eq!(scheduler.tick(at(3))[0].state, RunState::Skipped);
+        scheduler.ended(Ended::Done, BTreeMap::new(), at(3)).expect("ends");
+        assert_eq!(scheduler.begin(at(3)).expect("begins").interval_ms, Some((at(1), at(2))));
+    }
+
+    #[test]
+    fn a_failure_is_tried_again_later_and_later_and_then_no_more() {
+        let mut scheduler = scheduler("@yearly", retries(3));
+        let mut now_ms = NEW_YEAR_MS;
+        let asked = scheduler.trigger(now_ms).expect("queues");
+        let mut waits = Vec::new();
+        loop {
+            let run = scheduler.begin(now_ms).expect("begins");
+            assert_eq!(run.id, asked.id);
+            let run = scheduler.ended(Ended::Failed("down".into()), BTreeMap::new(), now_ms).expect("ends");
+            let Some(retry_at_ms) = run.retry_at_ms else {
+                assert_eq!((run.state, run.attempt), (RunState::Failed, 4));
+                break;
+            };
+            assert_eq!(run.state, RunState::UpForRetry);
+            assert!(scheduler.begin(retry_at_ms - 1).is_none(), "it is not time");
+            waits.push(retry_at_ms - now_ms);
+            now_ms = retry_at_ms;
+        }
+        assert_eq!(waits, [10_000, 20_000, 40_000]);
+        assert!(scheduler.begin(now_ms).is_none());
+    }
+
+    #[test]
+    fn what_was_due_while_nobody_was_there_is_made_up_for_only_where_asked() {
+        let due = |catchup: bool| {
+            let schedule = Schedule::parse("@hourly", None).expect("a schedule");
+            let settings = RunSettings { catchup, ..RunSettings::default() };
+            let now_ms = NEW_YEAR_MS + 5 * HOUR_MS + 1;
+            let (mut scheduler, _) =
+                Scheduler::new(Some(schedule), settings, false, Some(NEW_YEAR_MS), Vec::new(), now_ms);
+            let mut ends = Vec::new();
+            loop {
+                scheduler.tick(now_ms);
+                let Some(run) = scheduler.begin(now_ms) else { break };
+                ends.push((run.interval_ms.expect("is scheduled").1 - NEW_YEAR_MS) / HOUR_MS);
+                scheduler.ended(Ended::Done, BTreeMap::new(), now_ms);
+            }
+            ends
+        };
+        assert_eq!(due(false), [0; 0]);
+        assert_eq!(due(true), [1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn a_machine_that_slept_runs_the_newest_that_was_due() {
+        let mut scheduler = scheduler("@hourly", retries(0));
+        let changed = scheduler.tick(NEW_YEAR_MS + 5 * HOUR_MS + 1);
+        assert_eq!(changed.len(), 1);
+        assert_eq!(changed[0].id, "scheduled__2026-01-01T05:00:00Z");
+    }
+
+    #[test]
+    fn a_restart_runs_nothing_twice_and_tries_again_what_it_cut_off() {
+        let mut before = scheduler("@hourly", retries(1));
+        let now_ms = NEW_YEAR_MS + HOUR_MS;
+        before.tick(now_ms);
+        let run = before.begin(now_ms).expect("begins");
+        let schedule = || Some(Schedule::parse("@hourly", None).expect("a schedule"));
+        // Killed; the clock is put back by a minute.
+        let (mut after, changed) =
+            Scheduler::new(schedule(), retries(1), false, Some(now_ms), vec![run.clone()], now_ms - 60_000);
+        assert_eq!(changed[0].state, RunState::UpForRetry);
+        assert_eq!(after.tick(now_ms), []);
+        let again = after.begin(now_ms + 60_000).expect("begins");
+        assert_eq!((again.id.as_str(), again.attempt), (run.id.as_str(), 2));
+        // Stopped in order: that costs no attempt.
+        let stopped = after.ended(Ended::Stopped, BTreeMap::new(), now_ms).expect("ends");
+        let (mut third, changed) =
+            Scheduler::new(schedule(), retries(1), false, Some(now_ms), vec![stopped], now_ms);
+        assert_eq!(changed, []);
+        let again = third.begin(now_ms).expect("begins");
+        assert_eq!(again.attempt, 2);
+        // Killed once too often.
+        let (mut fourth, changed) =
+            Scheduler::new(schedule(), retries(1), false, Some(now_ms), vec![again], now_ms);
+        assert_eq!(changed[0].state, RunState::Failed);
+        assert!(fourth.begin(now_ms).is_none());
+    }
+
+    #[test]
+    fn a_pause_holds_the_schedule_but_not_who_asks() {
+        let mut scheduler = scheduler("@hourly", retries(0));
+        scheduler.set_paused(true, NEW_YEAR_MS);
+        assert_eq!(scheduler.tick(NEW_YEAR_MS + 2 * HOUR_MS), []);
+        assert_eq!(scheduler.next_due_ms(), None);
+        scheduler.trigger(NEW_YEAR_MS).expect("queues");
+        assert!(scheduler.begin(NEW_YEAR_MS).is_some());
+        scheduler.set_paused(false, NEW_YEAR_MS + 3 * HOUR_MS);
+        assert_eq!(scheduler.next_run_ms(), Some(NEW_YEAR_MS + 4 * HOUR_MS));
+    }
+
+    #[test]
+    fn the_queue_is_bounded_and_names_differ() {
+        let mut scheduler = scheduler("@yearly", retries(0));
+        let ids: std::collections::BTreeSet<_> =
+            (0..QUEUED_MAX).map(|_| scheduler.trigger(NEW_YEAR_MS).expect("queues").id).collect();
+        assert_eq!(ids.len(), QUEUED_MAX);
+        assert!(scheduler.trigger(NEW_YEAR_MS).is_err());
+    }
+}

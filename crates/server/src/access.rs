@@ -1,0 +1,287 @@
+//! Who may see and change what: on loopback everybody on this machine, elsewhere who has the token. A page
+//! of somebody else that is open in the same browser may nothing, not even on loopback.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Redirect, Response};
+use millstream_core::{Error, Result};
+use parking_lot::Mutex;
+use subtle::ConstantTimeEq;
+
+use crate::api::Problem;
+use crate::serve::App;
+
+/// The cookie that stands for the token in a browser.
+const COOKIE: &str = "millstream";
+/// Wrong tokens in a minute before nobody may try any more.
+const WRONG_MAX: usize = 10;
+/// Changes in ten seconds.
+const CHANGES_MAX: usize = 100;
+/// A token that is shorter can be guessed.
+const TOKEN_CHARS_MIN: usize = 16;
+
+/// The token, where one is asked for.
+#[derive(Clone, Default)]
+pub struct Access {
+    /// None: everybody who reaches us may do everything, which only loopback allows.
+    pub token: Option<String>,
+}
+
+impl Access {
+    /// Whether it goes with the address.
+    pub(crate) fn check(&self, listen: SocketAddr) -> Result<()> {
+        match &self.token {
+            None if !listen.ip().is_loopback() => Err(Error::user(format!(
+                "{listen} can be reached from other machines, so the page needs a token"
+            ))
+            .help("set MILLSTREAM_TOKEN, or name a file with --token-file; or listen on 127.0.0.1")),
+            Some(token) if token.len() < TOKEN_CHARS_MIN => {
+                Err(Error::user(format!("the token has fewer than {TOKEN_CHARS_MIN} characters"))
+                    .help("make one with: openssl rand -hex 32"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Decides for each request.
+pub(crate) struct Guard {
+    access: Access,
+    /// Where a browser on this machine finds us; others give their own names for us.
+    port: u16,
+    is_loopback: bool,
+    wrong: Mutex<Recent>,
+    changes: Mutex<Recent>,
+}
+
+/// When something happened of late.
+struct Recent {
+    within: Duration,
+    count_max: usize,
+    moments: VecDeque<Instant>,
+}
+
+impl Recent {
+    fn new(within: Duration, count_max: usize) -> Self {
+        Self { within, count_max, moments: VecDeque::new() }
+    }
+
+    fn is_too_much(&mut self, now: Instant) -> bool {
+        while self.moments.front().is_some_and(|moment| now.duration_since(*moment) > self.within) {
+            self.moments.pop_front();
+        }
+        self.moments.len() >= self.count_max
+    }
+
+    fn note(&mut self, now: Instant) {
+        self.moments.push_back(now);
+    }
+}
+
+impl Guard {
+    pub(crate) fn new(access: Access, address: SocketAddr) -> Self {
+        Self {
+            access,
+            port: address.port(),
+            is_loopback: address.ip().is_loopback(),
+            wrong: Mutex::new(Recent::new(Duration::from_secs(60), WRONG_MAX)),
+            changes: Mutex::new(Recent::new(Duration::from_secs(10), CHANGES_MAX)),
+        }
+    }
+
+    /// Whether the token is the right one; too many wrong ones are an answer of their own.
+    pub(crate) fn try_token(&self, given: &str) -> Result<bool, Problem> {
+        let Some(token) = &self.access.token else { return Ok(true) };
+        let mut wrong = self.wrong.lock();
+        if wrong.is_too_much(Instant::now()) {
+            let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many wrong tokens");
+            return Err(problem.retry_after(60));
+        }
+        let is_right = bool::from(given.as_bytes().ct_eq(token.as_bytes()));
+        if !is_right {
+            wrong.note(Instant::now());
+        }
+        Ok(is_right)
+    }
+
+    /// A cookie with which a browser need not ask again.
+    pub(crate) fn cookie(&self, token: &str) -> String {
+        // Our own addresses are plain HTTP; a proxy that adds TLS may add `Secure`.
+        format!("{COOKIE}={token}; HttpOnly; SameSite=Strict; Path=/; Max-Age=604800")
+    }
+
+    /// On loopback the names of loopback are ours: any other name is one that somebody else has pointed here.
+    fn is_our_name(&self, host: &str) -> bool {
+        if !self.is_loopback {
+            return true;
+        }
+        let (name, port) = match host.rsplit_once(':') {
+            Some((name, port)) if !port.ends_with(']') => (name, port.parse().ok()),
+            _ => (host, Some(80)),
+        };
+        matches!(name, "localhost" | "127.0.0.1" | "[::1]") && port == Some(self.port)
+    }
+
+    fn check(&self, method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
+        let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+        let host = text(header::HOST).unwrap_or_default();
+        if !self.is_our_name(host) {
+            let problem =
+                Problem::new(StatusCode::MISDIRECTED_REQUEST, "this is not the host that was asked for");
+            return Err(problem.detail(format!("ask localhost:{}", self.port)));
+        }
+        if !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
+            let site = text(HeaderName::from_static("sec-fetch-site"));
+            let is_foreign_site = site.is_some_and(|site| site != "same-origin" && site != "none");
+            let origin = text(header::ORIGIN);
+            let is_foreign_origin =
+                origin.is_some_and(|origin| origin.split_once("://").map(|(_, name)| name) != Some(host));
+            if is_foreign_site || is_foreign_origin {
+                return Err(Problem::new(
+                    StatusCode::FORBIDDEN,
+                    "a page of another site may change nothing here",
+                ));
+            }
+            let mut changes = self.changes.lock();
+            if changes.is_too_much(Instant::now()) {
+                return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many changes").retry_after(10));
+            }
+            changes.note(Instant::now());
+        }
+        if self.access.token.is_none() {
+            return Ok(());
+        }
+        let bearer = text(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
+        let given = bearer.or_else(|| cookie(text(header::COOKIE)?));
+        match given.map(|given| self.try_token(given)) {
+            Some(Ok(true)) => Ok(()),
+            Some(Err(problem)) => Err(problem),
+            _ => Err(Problem::new(StatusCode::UNAUTHORIZED, "a token is needed")
+                .detail("send it as `Authorization: Bearer TOKEN`, or sign in on the page")),
+        }
+    }
+}
+
+fn cookie(cookies: &str) -> Option<&str> {
+    cookies.split(';').find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))
+}
+
+/// Lets through who may.
+pub(crate) async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    let is_sign_in = path == "/sign-in";
+    match app.guard.check(request.method(), request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(problem) if problem.status() == StatusCode::UNAUTHORIZED && is_sign_in => next.run(request).await,
+        Err(problem) => {
+            let is_page = !path.starts_with("/api") && path != "/metrics";
+            match problem.status() {
+                StatusCode::UNAUTHORIZED if is_page => Redirect::to("/sign-in").into_response(),
+                _ => problem.into_response(),
+            }
+        }
+    }
+}
+
+/// What goes with every answer: nothing of it runs scripts but our own, nobody frames it.
+pub(crate) async fn headers(State(_): State<App>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    let mut set = |name: HeaderName, value: &'static str| {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    };
+    set(
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+         form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    );
+    set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    set(header::REFERRER_POLICY, "no-referrer");
+    set(header::CACHE_CONTROL, "no-store");
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guard(token: Option<&str>, address: &str) -> Guard {
+        let access = Access { token: token.map(str::to_owned) };
+        Guard::new(access, address.parse().expect("an address"))
+    }
+
+    fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
+        let pair = |(name, value): &(&str, &str)| {
+            (name.parse::<HeaderName>().expect("a name"), value.parse::<HeaderValue>().expect("a value"))
+        };
+        pairs.iter().map(pair).collect()
+    }
+
+    fn status(guard: &Guard, method: Method, pairs: &[(&str, &str)]) -> u16 {
+        guard.check(&method, &headers(pairs)).map_or_else(|problem| problem.status().as_u16(), |()| 200)
+    }
+
+    #[test]
+    fn on_loopback_only_names_of_loopback_are_ours() {
+        let guard = guard(None, "127.0.0.1:7070");
+        for (host, expected) in [
+            ("localhost:7070", 200),
+            ("127.0.0.1:7070", 200),
+            ("[::1]:7070", 200),
+            ("localhost:80", 421),
+            ("localhost", 421),
+            ("rebound.example:7070", 421),
+            ("localhost.rebound.example:7070", 421),
+        ] {
+            assert_eq!(status(&guard, Method::GET, &[("host", host)]), expected, "{host}");
+        }
+        assert_eq!(status(&guard, Method::GET, &[]), 421);
+    }
+
+    #[test]
+    fn another_site_changes_nothing() {
+        let guard = guard(None, "127.0.0.1:7070");
+        let host = ("host", "localhost:7070");
+        let post =
+            |more: &[(&'static str, &'static str)]| status(&guard, Method::POST, &[&[host], more].concat());
+        assert_eq!(post(&[]), 200);
+        assert_eq!(post(&[("sec-fetch-site", "same-origin"), ("origin", "http://localhost:7070")]), 200);
+        assert_eq!(post(&[("sec-fetch-site", "cross-site")]), 403);
+        assert_eq!(post(&[("sec-fetch-site", "same-site")]), 403);
+        assert_eq!(post(&[("origin", "http://localhost:9999")]), 403);
+        assert_eq!(post(&[("origin", "null")]), 403);
+    }
+
+    #[test]
+    fn elsewhere_the_token_is_asked_for_and_cannot_be_guessed_for_long() {
+        let token = "0123456789abcdef0123";
+        let guard = guard(Some(token), "192.0.2.1:7070");
+        let get = |pairs: &[(&str, &str)]| status(&guard, Method::GET, pairs);
+        let bearer = format!("Bearer {token}");
+        assert_eq!(get(&[]), 401);
+        assert_eq!(get(&[("authorization", &bearer)]), 200);
+        assert_eq!(get(&[("cookie", &format!("other=1; millstream={token}"))]), 200);
+        for _ in 0..WRONG_MAX {
+            assert_eq!(get(&[("authorization", "Bearer no")]), 401);
+        }
+        assert_eq!(get(&[("authorization", "Bearer no")]), 429);
+        // Not even the right one helps then: whoever guesses does not learn when it was right.
+        assert_eq!(get(&[("authorization", &bearer)]), 429);
+    }
+
+    #[test]
+    fn an_address_for_others_needs_a_token_and_a_long_one() {
+        let check = |token: Option<&str>, address: &str| {
+            Access { token: token.map(str::to_owned) }.check(address.parse().expect("an address")).is_ok()
+        };
+        assert!(check(None, "127.0.0.1:0") && check(None, "[::1]:0"));
+        assert!(!check(None, "0.0.0.0:0") && !check(None, "192.0.2.1:7070"));
+        assert!(check(Some("0123456789abcdef"), "0.0.0.0:0"));
+        assert!(!check(Some("short"), "0.0.0.0:0"));
+    }
+}
