@@ -7,14 +7,15 @@ use std::path::{Path, PathBuf};
 use support::{millstream, output, stdout};
 
 /// Each crate and those of ours that it may use: dependencies point inwards.
-const ARROWS: [(&str, &[&str]); 7] = [
+const ARROWS: [(&str, &[&str]); 8] = [
     ("core", &[]),
     ("connectors", &["core"]),
     ("embedded", &["core"]),
     ("sql", &["core"]),
     ("spark", &["core"]),
     ("engine", &["core", "sql"]),
-    ("cli", &["core", "connectors", "embedded", "engine", "spark", "sql"]),
+    ("server", &["core", "engine"]),
+    ("cli", &["core", "connectors", "embedded", "engine", "server", "spark", "sql"]),
 ];
 
 fn root() -> PathBuf {

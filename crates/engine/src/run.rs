@@ -20,7 +20,8 @@ use crate::registry::Registry;
 use crate::remote::{RemoteMistake, WatchedFlow};
 use crate::retry::Patience;
 
-/// The services that a run uses, by name, each with its address for people.
+/// The services that a run uses, by name, each with its address for people; one in our process begins with
+/// `embedded`.
 pub type Backends = BTreeMap<String, String>;
 
 /// How a run is to go.

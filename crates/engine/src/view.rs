@@ -54,7 +54,7 @@ pub struct PlaceView {
     /// The service it is in, with its address, where it is in one.
     pub service: Option<String>,
     /// Whether that service lives in our process.
-    pub is_embedded: bool,
+    pub in_process: bool,
 }
 
 /// A flow.
@@ -188,7 +188,7 @@ pub(crate) fn flow_view(pipeline: &Pipeline, backends: &Backends, flow: &Planned
         PlaceView {
             kind: kind.to_owned(),
             name: mask(name),
-            is_embedded: service.is_some_and(|address| address.starts_with("embedded")),
+            in_process: service.is_some_and(|address| address.starts_with("embedded")),
             service: service.map(|address| mask(address)),
         }
     };

@@ -72,7 +72,7 @@ fn place(place: &PlaceView) -> Markup {
         div.place {
             span.kind { (place.kind) }
             strong title=(place.name) { (place.name) }
-            @match (&place.service, place.is_embedded) {
+            @match (&place.service, place.in_process) {
                 (Some(service), true) => { span.where { span.tag { "embedded" } " " (service.trim_start_matches("embedded, ")) } }
                 (Some(service), false) => { span.where { span.tag.real { "real" } " " (service) } }
                 (None, _) => { span.where { span.tag.real { "real" } } }

@@ -68,13 +68,13 @@ pub(super) async fn show(
 pub(super) fn cells(columns: &[String], rows: &[Vec<Option<String>>]) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label="Rows" {
-            table {
+            table.rows {
                 thead { tr { @for column in columns { th scope="col" { (column) } } } }
                 tbody {
                     @for row in rows {
                         tr {
                             @for cell in row {
-                                td { @match cell { Some(text) => (text), None => span.null { "null" } } }
+                                td title=[cell.as_deref()] { @match cell { Some(text) => (text), None => span.null { "null" } } }
                             }
                         }
                     }

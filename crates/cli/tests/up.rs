@@ -1,0 +1,368 @@
+//! `up`: schedules and runs across restarts and kills, several pipelines, the API, and who may ask it.
+
+mod support;
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use support::{Api, millstream, output, spawn, stderr, stdout};
+
+/// A pipeline from an API to a table that is asked for what it says.
+fn write(folder: &Path, name: &str, api: &str, more: &str) {
+    let file = format!(
+        "name: {name}
+kafka: {{ brokers: \"embedded:0\" }}
+{more}
+flows:
+  fetch:
+    from: {{ http: \"{api}\", records: $, retries: 1, schema: \"id STRING, n INT\" }}
+    sql: SELECT * FROM input
+    to: {{ topic: {name}_numbers, key: id }}
+  store:
+    from: {{ topic: {name}_numbers }}
+    sql: SELECT * FROM input
+    to:
+      table: k.{name}
+      create: CREATE TABLE k.{name} (id TEXT PRIMARY KEY, n INT)
+"
+    );
+    std::fs::write(folder.join(format!("{name}.yaml")), file).expect("writes");
+}
+
+fn good() -> Api {
+    Api::start(|_| r#"[{"id": "a", "n": 1}, {"id": "b", "n": 2}, {"id": "c", "n": "no number"}]"#.to_owned())
+}
+
+/// `up` at work, and where its page is. It is killed when this is dropped.
+struct Up {
+    process: Child,
+    url: String,
+}
+
+impl Up {
+    fn start(command: &mut Command) -> Self {
+        let mut process = command.stderr(Stdio::piped()).spawn().expect("the binary runs");
+        let said = process.stderr.take().expect("is piped");
+        let (sender, receiver) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for line in std::io::BufRead::lines(std::io::BufReader::new(said)).map_while(Result::ok) {
+                eprintln!("{line}");
+                if let Some((_, url)) = line.split_once("page: ").or_else(|| line.split_once("metrics: ")) {
+                    let _ = sender.send(url.trim_end_matches("/metrics").to_owned());
+                }
+            }
+        });
+        let url = receiver.recv_timeout(Duration::from_secs(30)).expect("it says where its page is");
+        Self { process, url }
+    }
+
+    fn of(folder: &Path, files: &[&str]) -> Self {
+        Self::start(millstream(folder).arg("up").args(files).args(["--listen", "127.0.0.1:0"]))
+    }
+
+    fn get(&self, path: &str) -> Value {
+        let (status, body) = ask("GET", &format!("{}{path}", self.url), &[], None);
+        assert_eq!(status, 200, "{path}: {body}");
+        serde_json::from_str(&body).unwrap_or_else(|e| panic!("{path}: {e}: {body}"))
+    }
+
+    fn text(&self, path: &str) -> String {
+        let (status, body) = ask("GET", &format!("{}{path}", self.url), &[], None);
+        assert_eq!(status, 200, "{path}: {body}");
+        body
+    }
+
+    /// In order, as SIGTERM asks.
+    fn stop(mut self) -> Option<i32> {
+        let pid = self.process.id().to_string();
+        Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
+        self.process.wait().expect("ends").code()
+    }
+
+    fn kill(mut self) {
+        self.process.kill().expect("is killed");
+        self.process.wait().expect("ends");
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn ask(method: &str, url: &str, headers: &[(&str, &str)], body: Option<&str>) -> (u16, String) {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let no_redirects = reqwest::redirect::Policy::none();
+        let client = reqwest::Client::builder().redirect(no_redirects).build().expect("a client");
+        let mut request = client.request(method.parse().expect("a method"), url);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(body) = body {
+            request = request.header("content-type", "application/json").body(body.to_owned());
+        }
+        let answer = request.send().await.expect("is answered");
+        (answer.status().as_u16(), answer.text().await.expect("text"))
+    })
+}
+
+fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < until, "{what} does not come");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn state_of(up: &Up, pipeline: &str, run: &str) -> String {
+    let run = up.get(&format!("/api/v1/pipelines/{pipeline}/runs/{run}"));
+    run["run"]["state"].as_str().expect("a state").to_owned()
+}
+
+#[test]
+fn a_run_that_is_asked_for_ends_in_the_table_and_is_remembered() {
+    let (folder, api) = (tempfile::tempdir().expect("a folder"), good());
+    write(folder.path(), "numbers", &api.url, "schedule: \"@yearly\"");
+    let up = Up::of(folder.path(), &["numbers.yaml"]);
+    let view = up.get("/api/v1/pipelines/numbers");
+    assert_eq!(view["standing"], "ready", "{view}");
+    let triggered = output(millstream(folder.path()).args(["runs", "trigger", "numbers.yaml"]));
+    assert!(triggered.status.success(), "{}", stderr(&triggered));
+    let run = stdout(&triggered).trim().to_owned();
+    wait_for("success", || (state_of(&up, "numbers", &run) == "success").then_some(()));
+    let store = wait_for("every record", || {
+        let view = up.get("/api/v1/pipelines/numbers");
+        let store = view["flows"][1].clone();
+        (store["counts"]["read"] == 2).then_some(store)
+    });
+    assert_eq!(store["counts"]["passed"], 2, "{store}");
+    let rows = up.get("/api/v1/pipelines/numbers/tables/k.numbers/rows?column=id&value=b");
+    assert_eq!(rows, serde_json::json!({ "columns": ["id", "n"], "rows": [["b", "2"]] }));
+    let letters = up.get("/api/v1/pipelines/numbers/dead-letters");
+    assert_eq!(letters.as_array().expect("a list").len(), 1, "{letters}");
+    let metrics = up.text("/metrics");
+    for line in [
+        r#"millstream_records_read_total{pipeline="numbers",flow="store"} 2"#,
+        r#"millstream_records_dead_total{pipeline="numbers",flow="fetch"} 1"#,
+        r#"millstream_runs_total{pipeline="numbers",state="success"} 1"#,
+        r#"millstream_run_state{pipeline="numbers",state="success"} 1"#,
+        r#"millstream_latency_seconds_count{pipeline="numbers",flow="store"} 2"#,
+        r#"millstream_latency_seconds_bucket{le="+Inf",pipeline="numbers",flow="store"} 2"#,
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line}\n{metrics}");
+    }
+    assert_eq!((up.text("/healthz"), up.text("/readyz")), ("ok\n".into(), "ready\n".into()));
+    let paused = output(millstream(folder.path()).args(["pause", "numbers.yaml"]));
+    assert!(paused.status.success(), "{}", stderr(&paused));
+    assert_eq!(up.stop(), Some(143));
+    let up = Up::of(folder.path(), &["numbers.yaml"]);
+    let view = up.get("/api/v1/pipelines/numbers");
+    assert_eq!(
+        (&view["is_paused"], &view["last_run"]["id"]),
+        (&Value::Bool(true), &Value::String(run.clone()))
+    );
+    let shown = output(millstream(folder.path()).args(["runs", "show", "numbers.yaml", &run]));
+    assert!(stdout(&shown).contains("fetch: 3 read, 2 passed"), "{}", stdout(&shown));
+}
+
+#[test]
+fn a_run_that_is_killed_is_tried_again_after_the_restart_under_its_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // The first answer never comes.
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let api = Api::start(move |_| {
+        if count.fetch_add(1, Ordering::Relaxed) == 0 {
+            tokio::task::block_in_place(|| std::thread::sleep(Duration::from_secs(600)));
+        }
+        r#"[{"id": "a", "n": 1}]"#.to_owned()
+    });
+    write(folder.path(), "numbers", &api.url, "runs: { retry_delay: 100ms }");
+    let up = Up::of(folder.path(), &["numbers.yaml"]);
+    let (status, run) = ask("POST", &format!("{}/api/v1/pipelines/numbers/runs", up.url), &[], None);
+    assert_eq!(status, 202, "{run}");
+    let run: Value = serde_json::from_str(&run).expect("JSON");
+    let run = run["id"].as_str().expect("a name").to_owned();
+    wait_for("the request", || (asked.load(Ordering::Relaxed) == 1).then_some(()));
+    assert_eq!(state_of(&up, "numbers", &run), "running");
+    up.kill();
+    let up = Up::of(folder.path(), &["numbers.yaml"]);
+    wait_for("success", || (state_of(&up, "numbers", &run) == "success").then_some(()));
+    let runs = up.get("/api/v1/pipelines/numbers/runs");
+    assert_eq!(runs["runs"].as_array().expect("a list").len(), 1, "{runs}");
+    assert_eq!(runs["runs"][0]["attempt"], 2);
+    std::mem::forget(api);
+}
+
+#[test]
+fn a_failure_is_retried_with_its_reason_and_what_fails_for_good_is_failed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let api = Api::start(|_| "<html>".to_owned());
+    write(
+        folder.path(),
+        "numbers",
+        &format!("{}?token=${{secret:TOKEN}}", api.url),
+        "runs: { retries: 1, retry_delay: 100ms }",
+    );
+    let up = Up::start(millstream(folder.path()).env("TOKEN", "planted-secret-1234").args([
+        "up",
+        "numbers.yaml",
+        "--listen",
+        "127.0.0.1:0",
+    ]));
+    let (_, run) = ask("POST", &format!("{}/api/v1/pipelines/numbers/runs", up.url), &[], None);
+    let run: Value = serde_json::from_str(&run).expect("JSON");
+    let run = run["id"].as_str().expect("a name").to_owned();
+    wait_for("failed", || (state_of(&up, "numbers", &run) == "failed").then_some(()));
+    let shown = up.get(&format!("/api/v1/pipelines/numbers/runs/{run}"));
+    assert_eq!(shown["run"]["attempt"], 2, "{shown}");
+    assert!(shown["run"]["error"].as_str().is_some_and(|why| why.contains("JSON")), "{shown}");
+    let view = up.get("/api/v1/pipelines/numbers");
+    assert_eq!(view["standing"], "stopped", "{view}");
+    for path in [
+        "/pipelines/numbers",
+        "/pipelines/numbers/runs",
+        &format!("/pipelines/numbers/runs/{run}"),
+        "/api/v1/pipelines",
+        "/metrics",
+    ] {
+        assert!(!up.text(path).contains("planted-secret"), "{path}");
+    }
+}
+
+#[test]
+fn a_broken_file_stops_no_other_and_pipelines_of_a_folder_share_a_broker() {
+    let (folder, api) = (tempfile::tempdir().expect("a folder"), good());
+    write(folder.path(), "first", &api.url, "");
+    write(folder.path(), "second", &api.url, "");
+    std::fs::write(folder.path().join("third.yaml"), "name: third\nflows:\n  f: { fro: 1 }\n")
+        .expect("writes");
+    std::fs::write(folder.path().join("compose.yaml"), "services: {}\n").expect("writes");
+    let up = Up::of(folder.path(), &["."]);
+    let all = up.get("/api/v1/pipelines");
+    assert_eq!(all["pipelines"].as_array().expect("a list").len(), 2, "{all}");
+    assert_eq!(all["broken"].as_array().expect("a list").len(), 1, "{all}");
+    assert!(all["broken"][0]["report"].as_str().is_some_and(|report| report.contains("from")), "{all}");
+    for name in ["first", "second"] {
+        ask("POST", &format!("{}/api/v1/pipelines/{name}/runs", up.url), &[], None);
+        wait_for("rows", || {
+            let view = up.get(&format!("/api/v1/pipelines/{name}"));
+            (view["flows"][1]["counts"]["passed"] == 2).then_some(())
+        });
+    }
+    let page = up.text("/");
+    assert!(page.contains("first") && page.contains("Broken"), "{page}");
+    let again = output(millstream(folder.path()).args(["up", "first.yaml", "--listen", "127.0.0.1:0"]));
+    assert_eq!(again.status.code(), Some(2));
+    assert!(stderr(&again).contains("another Millstream"), "{}", stderr(&again));
+}
+
+#[test]
+fn who_comes_from_elsewhere_needs_the_token() {
+    let (folder, api) = (tempfile::tempdir().expect("a folder"), good());
+    write(folder.path(), "numbers", &api.url, "");
+    let open = ["up", "numbers.yaml", "--listen", "0.0.0.0:0"];
+    let refused = output(millstream(folder.path()).args(open));
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(stderr(&refused).contains("needs a token"), "{}", stderr(&refused));
+    let token = "0123456789abcdef0123456789abcdef";
+    let file = folder.path().join("token");
+    std::fs::write(&file, format!("{token}\n")).expect("writes");
+    // All addresses are meant here, of which loopback is asked.
+    let up = Up::start(millstream(folder.path()).args(open).arg("--token-file").arg(&file));
+    let url = up.url.replace("0.0.0.0", "127.0.0.1");
+    let bearer = format!("Bearer {token}");
+    assert_eq!(ask("GET", &format!("{url}/api/v1/pipelines"), &[], None).0, 401);
+    assert_eq!(ask("GET", &format!("{url}/metrics"), &[], None).0, 401);
+    assert_eq!(ask("GET", &format!("{url}/healthz"), &[], None).0, 200);
+    assert_eq!(ask("GET", &format!("{url}/"), &[], None).0, 303);
+    assert_eq!(ask("GET", &format!("{url}/sign-in"), &[], None).0, 200);
+    let (status, body) = ask("GET", &format!("{url}/api/v1/pipelines"), &[("authorization", &bearer)], None);
+    assert_eq!(status, 200, "{body}");
+    assert!(!body.contains(token));
+    let listed = output(millstream(folder.path()).env("MILLSTREAM_TOKEN", token).args([
+        "runs",
+        "list",
+        "numbers.yaml",
+        "--server",
+        &url,
+    ]));
+    assert!(listed.status.success(), "{}", stderr(&listed));
+}
+
+#[test]
+fn what_is_asked_wrongly_is_a_problem_and_changes_need_our_own_page() {
+    let (folder, api) = (tempfile::tempdir().expect("a folder"), good());
+    write(folder.path(), "numbers", &api.url, "");
+    let up = Up::of(folder.path(), &["numbers.yaml"]);
+    let base = format!("{}/api/v1/pipelines", up.url);
+    for (path, expected) in [
+        ("/nobody", 404),
+        ("/numbers/runs/nobody", 404),
+        ("/numbers/runs?limit=0", 400),
+        ("/numbers/runs?limit=x", 400),
+        ("/numbers/runs?colour=red", 400),
+        ("/numbers/topics/other/records", 404),
+        ("/numbers/tables/other/rows", 404),
+        ("/numbers/tables/k.numbers/rows?column=nobody&value=1", 400),
+        ("/numbers/dead-letters?reason=nobody", 400),
+        ("/numbers/nothing", 404),
+    ] {
+        let (status, body) = ask("GET", &format!("{base}{path}"), &[], None);
+        assert_eq!(status, expected, "{path}: {body}");
+        let problem: Value = serde_json::from_str(&body).unwrap_or_else(|e| panic!("{path}: {e}: {body}"));
+        assert!(problem["title"].is_string(), "{path}: {body}");
+    }
+    let purge = format!("{base}/numbers/dead-letters/purge");
+    assert_eq!(ask("POST", &purge, &[], Some("{")).0, 400);
+    assert_eq!(ask("POST", &purge, &[], Some(r#"{"colour": 1}"#)).0, 422);
+    assert_eq!(ask("PUT", &purge, &[], None).0, 405);
+    assert_eq!(ask("POST", &purge, &[], Some(&format!("{{\"flow\": \"{}\"}}", "x".repeat(100_000)))).0, 413);
+    let trigger = format!("{base}/numbers/runs");
+    assert_eq!(ask("POST", &trigger, &[("origin", "http://elsewhere.example")], None).0, 403);
+    assert_eq!(ask("POST", &trigger, &[("sec-fetch-site", "cross-site")], None).0, 403);
+    assert_eq!(ask("GET", &base, &[("host", "elsewhere.example")], None).0, 421);
+}
+
+#[test]
+fn a_worker_serves_its_metrics_and_no_page() {
+    let (folder, api) = (tempfile::tempdir().expect("a folder"), good());
+    write(folder.path(), "numbers", &api.url, "");
+    assert_eq!(output(millstream(folder.path()).args(["run", "numbers.yaml"])).status.code(), Some(0));
+    let worker = ["up", "numbers.yaml", "--flow", "store", "--listen", "127.0.0.1:0"];
+    let up = Up::start(millstream(folder.path()).args(worker));
+    assert_eq!(ask("GET", &format!("{}/", up.url), &[], None).0, 404);
+    wait_for("readiness", || (ask("GET", &format!("{}/readyz", up.url), &[], None).0 == 200).then_some(()));
+    let metrics = up.text("/metrics");
+    assert!(metrics.contains(r#"millstream_flow_up{pipeline="numbers",flow="store"} 1"#), "{metrics}");
+    assert!(!metrics.contains(r#"flow="fetch""#), "{metrics}");
+    assert_eq!(up.stop(), Some(143));
+}
+
+#[test]
+fn a_port_that_is_taken_is_named() {
+    let (folder, api) = (tempfile::tempdir().expect("a folder"), good());
+    write(folder.path(), "numbers", &api.url, "");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let refused = output(millstream(folder.path()).args(["up", "numbers.yaml", "--listen", &address]));
+    assert_eq!(refused.status.code(), Some(2));
+    let said = stderr(&refused);
+    assert!(said.contains(&address) && said.contains("--listen"), "{said}");
+    // Nothing is left at work, and the state is free.
+    let mut up = spawn(millstream(folder.path()).args(["up", "numbers.yaml", "--listen", "127.0.0.1:0"]));
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(up.try_wait().expect("can be asked").is_none());
+    up.kill().expect("is killed");
+    up.wait().expect("ends");
+}
