@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use subtle::ConstantTimeEq;
 
 use crate::api::Problem;
+use crate::page::Failed;
 use crate::serve::App;
 
 /// The cookie that stands for the token in a browser.
@@ -137,11 +138,13 @@ impl Guard {
         }
         if !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
             let site = text(HeaderName::from_static("sec-fetch-site"));
-            let is_foreign_site = site.is_some_and(|site| site != "same-origin" && site != "none");
-            let origin = text(header::ORIGIN);
-            let is_foreign_origin =
-                origin.is_some_and(|origin| origin.split_once("://").map(|(_, name)| name) != Some(host));
-            if is_foreign_site || is_foreign_origin {
+            // Browsers that send the first need not be asked for the second, which may be `null`.
+            let is_ours = match (site, text(header::ORIGIN)) {
+                (Some(site), _) => matches!(site, "same-origin" | "none"),
+                (None, Some(origin)) => origin.split_once("://").map(|(_, name)| name) == Some(host),
+                (None, None) => true,
+            };
+            if !is_ours {
                 return Err(Problem::new(
                     StatusCode::FORBIDDEN,
                     "a page of another site may change nothing here",
@@ -182,6 +185,7 @@ pub(crate) async fn guard(State(app): State<App>, request: Request, next: Next) 
             let is_page = !path.starts_with("/api") && path != "/metrics";
             match problem.status() {
                 StatusCode::UNAUTHORIZED if is_page => Redirect::to("/sign-in").into_response(),
+                _ if is_page => Failed::from(problem).into_response(),
                 _ => problem.into_response(),
             }
         }
@@ -201,7 +205,8 @@ pub(crate) async fn headers(State(_): State<App>, request: Request, next: Next) 
          form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     );
     set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
-    set(header::REFERRER_POLICY, "no-referrer");
+    // Without a referrer a form of ours would come from nowhere.
+    set(header::REFERRER_POLICY, "same-origin");
     set(header::CACHE_CONTROL, "no-store");
     response
 }
@@ -251,6 +256,7 @@ mod tests {
             |more: &[(&'static str, &'static str)]| status(&guard, Method::POST, &[&[host], more].concat());
         assert_eq!(post(&[]), 200);
         assert_eq!(post(&[("sec-fetch-site", "same-origin"), ("origin", "http://localhost:7070")]), 200);
+        assert_eq!(post(&[("sec-fetch-site", "same-origin"), ("origin", "null")]), 200);
         assert_eq!(post(&[("sec-fetch-site", "cross-site")]), 403);
         assert_eq!(post(&[("sec-fetch-site", "same-site")]), 403);
         assert_eq!(post(&[("origin", "http://localhost:9999")]), 403);

@@ -41,10 +41,8 @@ pub(super) fn grid(room: &Room, view: &PipelineView) -> Result<Markup, Failed> {
                     @for (index, run) in runs.iter().rev().enumerate() {
                         @let height = (took_ms(run).unwrap_or(0) * 54 / longest_ms + 6).min(60);
                         @let x = runs.len().max(60) * 10 - (runs.len() - index) * 10;
-                        a href=(address(&view.name, &format!("/runs/{}", run.id))) tabindex="-1" {
-                            rect.(run.state.name()) x=(x) y=(60 - height) width="8" height=(height) rx="2" {
-                                title { (run.id) ": " (run.state.name()) }
-                            }
+                        rect.(run.state.name()) x=(x) y=(60 - height) width="8" height=(height) rx="2" {
+                            title { (run.id) ": " (run.state.name()) }
                         }
                     }
                 }
