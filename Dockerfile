@@ -7,11 +7,15 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates \
     && rm -rf /var/lib/apt/lists/*
 ENV MILLSTREAM_EMBEDDED=deny
+# Where `up --state /var/lib/millstream` remembers runs: a volume here belongs to our user.
+RUN mkdir /var/lib/millstream && chown 65532:65532 /var/lib/millstream
 WORKDIR /pipeline
 USER 65532:65532
 # It is the first process itself, without a shell in front of it: a stop reaches it, and it finishes the batch
 # in hand.
 STOPSIGNAL SIGTERM
+# A `run`, and a worker that serves nothing, are well as long as they are there.
+HEALTHCHECK --interval=10s --timeout=5s CMD ["/usr/local/bin/millstream", "healthy", "--if-served"]
 ENTRYPOINT ["/usr/local/bin/millstream"]
 CMD ["--help"]
 

@@ -197,6 +197,16 @@ pub(crate) enum Command {
         #[arg(long, default_value = "0ms", value_parser = period)]
         latency: std::time::Duration,
     },
+    /// Whether an `up` on this machine answers, for those who restart what does not.
+    #[command(hide = true)]
+    Healthy {
+        /// The port that it serves.
+        #[arg(long, default_value_t = 7070)]
+        port: u16,
+        /// Also where nobody serves it.
+        #[arg(long)]
+        if_served: bool,
+    },
     /// Measures this machine.
     #[command(hide = true)]
     Bench {

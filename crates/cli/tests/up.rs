@@ -161,6 +161,23 @@ fn a_run_that_is_asked_for_ends_in_the_table_and_is_remembered() {
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line}\n{metrics}");
     }
+    let dashboard = std::fs::read_to_string(
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docker/grafana/dashboards/millstream.json"),
+    );
+    let dashboard = dashboard.expect("the dashboard is there");
+    let shown: std::collections::BTreeSet<&str> = dashboard
+        .match_indices("millstream_")
+        .map(|(start, _)| {
+            let name = dashboard[start..].split(|c: char| c != '_' && !c.is_ascii_alphanumeric()).next();
+            name.expect("a name")
+        })
+        .collect();
+    assert!(shown.len() > 8, "{shown:?}");
+    for name in shown {
+        let is_there =
+            metrics.lines().any(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with('{')));
+        assert!(is_there, "the dashboard shows {name}, which is not exported");
+    }
     assert_eq!((up.text("/healthz"), up.text("/readyz")), ("ok\n".into(), "ready\n".into()));
     let paused = output(millstream(folder.path()).args(["pause", "numbers.yaml"]));
     assert!(paused.status.success(), "{}", stderr(&paused));

@@ -63,7 +63,10 @@ impl FlowState {
     fn committed(&mut self, batch: &Batch<'_>, counted: Counts, reads_topic: bool, now_ms: i64) {
         self.counts += counted;
         self.bytes += batch.records.size_bytes() as u64;
-        self.committed_ms = Some(now_ms);
+        // A source may put a commit off and count it with the next one.
+        if counted.read > 0 {
+            self.committed_ms = Some(now_ms);
+        }
         // Elsewhere a record's timestamp is not when it set out.
         if reads_topic {
             batch.records.iter().for_each(|record| self.latency.observe(now_ms - record.timestamp));

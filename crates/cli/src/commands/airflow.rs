@@ -74,6 +74,10 @@ fn dag(plan: &Plan, name: &str, path: Option<&str>, streaming: bool) -> String {
         command.push_str(" --streaming");
     }
     let (schedule, timetable) = schedule(plan);
+    let runs = &plan.pipeline.runs;
+    let time_limit = runs.time_limit.map_or_else(String::new, |limit| {
+        format!("\n        \"execution_timeout\": timedelta(seconds={}),", limit.0.as_secs_f64())
+    });
     let variables = variables(&plan.flows);
     let tasks: Vec<_> = plan
         .flows
@@ -94,13 +98,13 @@ PIPELINE = Path(__file__).parent / {path}
 with DAG(
     dag_id={dag_id_text},
     schedule={schedule},
-    catchup=False,
+    catchup={catchup},
     max_active_runs=1,
     default_args={{
-        "retries": 5,
-        "retry_delay": timedelta(seconds=10),
+        "retries": {retries},
+        "retry_delay": timedelta(seconds={retry_seconds}),
         "retry_exponential_backoff": True,
-        "max_retry_delay": timedelta(minutes=10),
+        "max_retry_delay": timedelta(hours=1),{time_limit}
     }},
     tags=["millstream"],
 ):
@@ -110,6 +114,9 @@ with DAG(
         imports = imports(plan, timetable, streaming),
         path = text(path.unwrap_or(name)),
         dag_id_text = text(&plan.pipeline.name),
+        catchup = if runs.catchup { "True" } else { "False" },
+        retries = runs.retries,
+        retry_seconds = runs.retry_delay.0.as_secs_f64(),
         tasks = tasks.join("\n"),
         order = order(&plan.flows, &variables),
     )

@@ -8,6 +8,7 @@ mod dead_letters;
 mod demo;
 mod desk;
 mod doctor;
+mod healthy;
 mod init;
 mod migrate;
 mod preview;
@@ -63,6 +64,7 @@ pub(crate) async fn run(args: Args) -> Outcome {
         Command::RandomUser { port, limit, fail, latency } => {
             random_user(port, Options { limit, fail, latency }).await
         }
+        Command::Healthy { port, if_served } => healthy::run(port, if_served).await,
         Command::Bench { what, records, partitions } => bench::run(what, records, partitions).await,
         Command::JsonSchema { markdown } => {
             let schema = bind::registry(&bind::table_store(Path::new(""))).json_schema();

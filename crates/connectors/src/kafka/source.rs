@@ -195,7 +195,7 @@ impl TopicSource {
             .set("heartbeat.interval.ms", "500")
             // The thread polls also while the engine waits for a service.
             .set("max.poll.interval.ms", "86400000")
-            .set("fetch.wait.max.ms", "250")
+            .set("fetch.wait.max.ms", "500")
             .set("statistics.interval.ms", EVERY_MS)
             // What lies ready is a tenth of a second's work; a partition's share of one answer is
             // kept small, because it stays in memory whole until its last message is taken.
