@@ -45,7 +45,10 @@ const COMMIT_EVERY: Duration = Duration::from_millis(100);
 const BEFORE_PAUSE: Duration = Duration::from_secs(2);
 /// How often the thread looks up while nothing comes.
 const IDLE_POLL: Duration = Duration::from_millis(100);
-/// How often a source that drains asks what others have committed.
+/// When nothing has come for so long, a source that drains asks whether everything is committed: the answer
+/// takes as long as a batch, …
+const DRAIN_LINGER: Duration = Duration::from_millis(10);
+/// … and how often, while others commit.
 const DRAIN_POLL: Duration = Duration::from_millis(50);
 /// How often the broker is asked whether the topic is still the same, …
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -354,14 +357,22 @@ impl TopicSource {
 #[async_trait]
 impl Source for TopicSource {
     async fn next(&mut self) -> Result<Option<Records>> {
+        let mut waited = false;
         loop {
             self.check_same_topic()?;
-            if self.drain_to.is_some() && self.batches.is_empty() && self.is_drained()? {
-                return Ok(None);
-            }
-            let wait = if self.drain_to.is_some() { DRAIN_POLL } else { IDLE_POLL };
+            let wait = match (self.drain_to.is_some(), waited) {
+                (true, false) => DRAIN_LINGER,
+                (true, true) => DRAIN_POLL,
+                (false, _) => IDLE_POLL,
+            };
+            waited = true;
             match tokio::time::timeout(wait, self.batches.recv()).await {
-                Err(_) => self.look()?,
+                Err(_) => {
+                    self.look()?;
+                    if self.is_drained()? {
+                        return Ok(None);
+                    }
+                }
                 Ok(None) => {
                     return Err(Error::ours(format!("topic {}: the reading thread has ended", self.topic)));
                 }
