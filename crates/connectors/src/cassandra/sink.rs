@@ -70,8 +70,14 @@ impl RowSink for CassandraSink {
         let session = connect(&self.connection, self.settings.consistency).await?;
         schema::ensure(&session, &self.connection, &self.table).await?;
         let prepared = session.prepare(self.insert()).await;
-        let mut insert =
-            prepared.map_err(|e| explain(&format!("preparing to write table {}", self.table), &e.into()))?;
+        let mut insert = prepared.map_err(|e| {
+            let error = explain(&format!("preparing to write table {}", self.table), &e.into());
+            match error.message.contains("does not exist") {
+                // It was there a moment ago: several workers make it at the same time.
+                true => Error::passing(error.message).help("it is being made; is somebody dropping it?"),
+                false => error,
+            }
+        })?;
         // The write time makes a row that is written twice the same row.
         insert.set_is_idempotent(true);
         let batches = (0..=BATCH_ROWS_MAX).map(|rows| {
