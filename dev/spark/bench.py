@@ -23,6 +23,7 @@ RECORDS = int(os.environ.get("RECORDS", "500000"))
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
 # What is run first, so that the server has compiled what it needs.
 WARM_UP = 50_000
+CONNECTOR_WAITS = 5
 TICKS = os.sysconf("SC_CLK_TCK")
 
 PIPELINE = """
@@ -99,12 +100,14 @@ class Bench:
         """Seconds, CPU seconds of us and of Spark, peaks of both in MiB, seconds to the first row."""
         self.tables += 1
         table = f"by_{how}_{self.tables}"
+        columns = ", ".join(
+            f"{field.split()[0]} {'UUID PRIMARY KEY' if field.startswith('id ') else 'TEXT'}"
+            for field in FIELDS.split(", ")
+        )
+        # Before, for all of them: Spark's connector needs a while to know a new table.
+        self.session.execute(f"CREATE TABLE {self.keyspace}.{table} ({columns})")
+        time.sleep(CONNECTOR_WAITS)
         if how == "hand":
-            columns = ", ".join(
-                f"{field.split()[0]} {'UUID PRIMARY KEY' if field.startswith('id ') else 'TEXT'}"
-                for field in FIELDS.split(", ")
-            )
-            self.session.execute(f"CREATE TABLE {self.keyspace}.{table} ({columns})")
             words = [CLIENT, str(Path(__file__).parent / "by_hand.py")]
         else:
             words = [MILLSTREAM, "run", "bench.yaml", "--flow", "store", "--runner", f"store={how}"]
@@ -123,6 +126,7 @@ class Bench:
         first.join()
         spark = spark_cpu_seconds() - cpu
         self.assert_all(table, records)
+        print(f"{how}: {records} messages in {seconds:.1f} s", file=sys.stderr, flush=True)
         ours = used.ru_utime + used.ru_stime
         return seconds, ours, spark, used.ru_maxrss // 1024, spark_peak_mib(), self.seen
 
