@@ -172,6 +172,7 @@ fn queries_and_tables_are_checked_against_each_other() {
         ("SELECT id, n FROM input", "SELECT id, uuid() AS n FROM input", "uuid is not answered natively"),
         ("n int)", "n text)", "`n` is int in the query and text in k.t"),
         ("n int)", "m int)", "`n` is in no column of k.t"),
+        ("n int)", "n int, order int)", "as a name it stands in quotes, \"order\""),
         ("id text PRIMARY KEY", "idx text PRIMARY KEY", "nothing fills `idx`"),
         ("key: id", "key: ident", "the key `ident` is no column"),
         ("id STRING, n INT", "id STRING, n INT, unused DATE", "nobody reads unused"),

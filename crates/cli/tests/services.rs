@@ -19,10 +19,14 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
-use real::{Real, cassandra_port, certificates, kafka_port, services, wait_for};
-use support::numbers::{numbers, record, write_pipeline_of};
-use support::{output, spawn, stderr, stdout, summary};
+use real::{Real, cassandra_port, certificates, ended, kafka_port, services, terminate, wait_for};
+use support::numbers::{PAGE, numbers, record, write_pipeline_of};
+use support::{Api, output, spawn, stderr, stdout, summary};
 
+/// How long a service is away: longer than a request takes, …
+const OUTAGE: Duration = Duration::from_secs(2);
+/// … or than every timeout.
+const SILENCE: Duration = Duration::from_secs(20);
 /// Pages of 4,000 messages that one run of `fetch` sends: some seconds of Cassandra's work.
 const RUN_PAGES: usize = 15;
 
@@ -52,14 +56,18 @@ fn worker(real: &Real) -> Child {
     command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary runs")
 }
 
-fn terminate(worker: &mut Child) {
-    let ended = std::process::Command::new("kill").arg(worker.id().to_string()).status();
-    assert!(ended.expect("kill runs").success());
-}
-
 /// The messages of one run of `fetch`, which is all the work that a test has.
 fn fetch(real: &Real) {
     real.run(&["run", "kill.yaml", "--flow", "fetch"]);
+}
+
+/// The services for a test, with a pipeline and the messages of its first run.
+fn filled(name: &str) -> Option<(Real, Api)> {
+    let real = Real::take(name)?;
+    let api = numbers();
+    write_pipeline_of(real.path(), &api.url, RUN_PAGES);
+    fetch(&real);
+    Some((real, api))
 }
 
 /// Stores what is there and compares.
@@ -129,11 +137,8 @@ fn the_tutorials_file_runs_on_the_tutorials_services() {
 
 #[test]
 fn a_worker_that_is_killed_loses_and_doubles_nothing() {
-    let Some(real) = Real::take("kills") else { return };
+    let Some((real, _api)) = filled("kills") else { return };
     let mut random = seed();
-    let api = numbers();
-    write_pipeline_of(real.path(), &api.url, RUN_PAGES);
-    fetch(&real);
     let (mut killed, mut attempts) = (0, 0);
     while killed < kills() {
         attempts += 1;
@@ -153,86 +158,64 @@ fn a_worker_that_is_killed_loses_and_doubles_nothing() {
 
 #[test]
 fn kafka_and_cassandra_may_die_and_come_back() {
-    let Some(real) = Real::take("restarts") else { return };
-    let api = numbers();
-    write_pipeline_of(real.path(), &api.url, RUN_PAGES);
-    fetch(&real);
-    let mut up = worker(&real);
+    let Some((real, _api)) = filled("restarts") else { return };
+    let up = worker(&real);
     for service in ["cassandra", "kafka"] {
-        std::thread::sleep(Duration::from_millis(1_500));
+        real.wait_for_rows();
         services(&["kill", service]);
-        std::thread::sleep(Duration::from_secs(2));
+        std::thread::sleep(OUTAGE);
         services(&["start", service]);
         fetch(&real);
     }
-    terminate(&mut up);
-    let said = up.wait_with_output().expect("ends");
-    assert_eq!(said.status.code(), Some(143), "{}", stderr(&said));
+    terminate(up);
     caught_up(&real);
 }
 
 #[test]
 fn cassandra_may_be_silent_for_longer_than_every_timeout() {
-    let Some(real) = Real::take("silence") else { return };
-    let api = numbers();
-    write_pipeline_of(real.path(), &api.url, RUN_PAGES);
-    fetch(&real);
-    let mut up = worker(&real);
-    std::thread::sleep(Duration::from_millis(1_500));
+    let Some((real, _api)) = filled("silence") else { return };
+    let up = worker(&real);
+    real.wait_for_rows();
     services(&["pause", "cassandra"]);
-    std::thread::sleep(Duration::from_secs(20));
+    std::thread::sleep(SILENCE);
     services(&["resume", "cassandra"]);
     fetch(&real);
-    std::thread::sleep(Duration::from_secs(2));
-    terminate(&mut up);
-    let said = up.wait_with_output().expect("ends");
-    assert_eq!(said.status.code(), Some(143), "{}", stderr(&said));
+    let newest = format!("WHERE n >= {}", RUN_PAGES * PAGE);
+    wait_for("rows of what was sent since", || real.count(&newest) > 0);
+    terminate(up);
     caught_up(&real);
 }
 
 #[test]
 fn workers_share_the_partitions_and_may_come_and_go() {
-    let Some(real) = Real::take("storm") else { return };
+    let Some((real, _api)) = filled("storm") else { return };
     let mut random = seed();
-    let api = numbers();
-    write_pipeline_of(real.path(), &api.url, RUN_PAGES);
-    fetch(&real);
     let mut workers: Vec<Child> = (0..3).map(|_| worker(&real)).collect();
     for _ in 0..8 {
         std::thread::sleep(Duration::from_millis(random.random_range(300..1_500)));
         let mut leaving = workers.swap_remove(random.random_range(0..workers.len()));
-        match random.random_bool(0.5) {
-            true => terminate(&mut leaving),
-            false => leaving.kill().expect("kills"),
-        }
         workers.push(worker(&real));
-        leaving.wait().expect("ends");
+        match random.random_bool(0.5) {
+            true => terminate(leaving),
+            false => drop(leaving.kill().and_then(|()| leaving.wait()).expect("is killed")),
+        }
     }
     fetch(&real);
-    for worker in &mut workers {
-        terminate(worker);
-    }
-    for worker in workers {
-        let said = worker.wait_with_output().expect("ends");
-        assert_eq!(said.status.code(), Some(143), "{}", stderr(&said));
-    }
+    workers.into_iter().for_each(terminate);
     caught_up(&real);
 }
 
 #[test]
 fn a_dropped_table_stops_the_flow_which_goes_on_when_it_is_back() {
-    let Some(real) = Real::take("dropped") else { return };
-    let api = numbers();
-    write_pipeline_of(real.path(), &api.url, RUN_PAGES);
-    fetch(&real);
-    let mut up = worker(&real);
-    std::thread::sleep(Duration::from_secs(2));
+    let Some((real, _api)) = filled("dropped") else { return };
+    let up = worker(&real);
+    real.wait_for_rows();
     let drop = format!("DROP TABLE k.{}", real.name);
     services(&["cqlsh", "-e", &drop]);
     fetch(&real);
-    let said = up.wait_with_output().expect("ends");
-    assert_eq!(said.status.code(), Some(1), "{}", stderr(&said));
-    assert!(stderr(&said).contains(&format!("there is no table k.{}", real.name)), "{}", stderr(&said));
+    let (code, said) = ended(up);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains(&format!("there is no table k.{}", real.name)), "{said}");
     // The table that comes back is empty: what was in it is read again from the topic.
     let ended = real.run(&["reset", "kill.yaml", "--flow", "store", "--to", "earliest"]);
     println!("{}", stderr(&ended));
@@ -240,9 +223,6 @@ fn a_dropped_table_stops_the_flow_which_goes_on_when_it_is_back() {
     let (rows, oracle) =
         (real.table(), support::numbers::look_at_topic(&real.brokers, &real.name, "nobody").0);
     assert_eq!(rows.len(), oracle.rows.len());
-    up = worker(&real);
-    terminate(&mut up);
-    up.wait().expect("ends");
 }
 
 /// Toxiproxy's words.
@@ -265,29 +245,24 @@ fn the_network_may_be_slow_and_cut() {
     let api = numbers();
     write_pipeline_of(real.path(), &api.url, RUN_PAGES);
     fetch(&real);
-    let mut up = worker(&real);
-    std::thread::sleep(Duration::from_secs(1));
+    let up = worker(&real);
+    real.wait_for_rows();
     for name in ["kafka", "cassandra"] {
         toxiproxy(&["slow", name, "200"]);
-        std::thread::sleep(Duration::from_secs(2));
+        std::thread::sleep(OUTAGE);
         toxiproxy(&["disable", name]);
-        std::thread::sleep(Duration::from_secs(3));
+        std::thread::sleep(OUTAGE);
         toxiproxy(&["enable", name]);
         toxiproxy(&["fast", name]);
         fetch(&real);
     }
-    terminate(&mut up);
-    let said = up.wait_with_output().expect("ends");
-    assert_eq!(said.status.code(), Some(143), "{}", stderr(&said));
+    terminate(up);
     caught_up(&real);
 }
 
 #[test]
 fn what_a_transaction_aborted_is_nobodys_row() {
-    let Some(real) = Real::take("transactions") else { return };
-    let api = numbers();
-    write_pipeline_of(real.path(), &api.url, RUN_PAGES);
-    fetch(&real);
+    let Some((real, _api)) = filled("transactions") else { return };
     let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
         .set("bootstrap.servers", &real.brokers)
         .set("transactional.id", &real.name)
@@ -319,29 +294,98 @@ fn what_a_transaction_aborted_is_nobodys_row() {
 
 #[test]
 fn a_topic_made_anew_is_noticed() {
-    let Some(real) = Real::take("anew") else { return };
-    let api = numbers();
-    write_pipeline_of(real.path(), &api.url, RUN_PAGES);
-    fetch(&real);
-    let mut up = worker(&real);
-    std::thread::sleep(Duration::from_secs(5));
+    let Some((real, _api)) = filled("anew") else { return };
+    let up = worker(&real);
+    real.wait_for_rows();
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", &real.brokers).create().expect("a client");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    runtime.block_on(async {
-        let admin: AdminClient<DefaultClientContext> =
-            ClientConfig::new().set("bootstrap.servers", &real.brokers).create().expect("a client");
-        admin.delete_topics(&[&real.name], &AdminOptions::new()).await.expect("is deleted");
+    let deleted = runtime.block_on(admin.delete_topics(&[&real.name], &AdminOptions::new()));
+    deleted.expect("answers")[0].as_ref().expect("is deleted");
+    wait_for("the end of the topic", || {
+        let metadata = admin.inner().fetch_metadata(None, Duration::from_secs(10)).expect("answers");
+        metadata.topics().iter().all(|topic| topic.name() != real.name)
     });
-    std::thread::sleep(Duration::from_secs(2));
     fetch(&real);
-    wait_for("the end of the worker", || up.try_wait().expect("waits").is_some());
-    let said = up.wait_with_output().expect("ends");
-    assert_eq!(said.status.code(), Some(1), "{}", stderr(&said));
-    assert!(
-        stderr(&said).contains("made anew") || stderr(&said).contains("no such topic"),
-        "{}",
-        stderr(&said)
+    let (code, said) = ended(up);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("made anew") || said.contains("no such topic"), "{said}");
+    assert!(said.contains("reset FILE") || said.contains("deleted"), "{said}");
+}
+
+#[test]
+fn a_table_comes_to_what_the_file_says_and_reading_all_of_it_is_announced() {
+    let Some(real) = Real::take("growing") else { return };
+    let table = format!("k.{}", real.name);
+    let write = |name: &str, columns: &str, sql: &str| {
+        let file = format!(
+            r#"
+name: growing
+kafka: {{ brokers: "${{BROKERS}}" }}
+cassandra: {{ hosts: "${{HOSTS}}" }}
+flows:
+  store:
+    from: {{ file: rows.jsonl, schema: "id STRING, a STRING, n INT" }}
+    sql: {sql}
+    dead_letters: {{ topic: "{table}.dead-letters" }}
+    to: {{ table: {table}, create: 'CREATE TABLE {table} ({columns})' }}
+"#
+        );
+        std::fs::write(real.path().join(name), file).expect("writes");
+    };
+    std::fs::write(real.path().join("rows.jsonl"), "{\"id\": \"a\", \"a\": \"b\", \"n\": 1}\n")
+        .expect("writes");
+    let said = |words: &[&str], code: i32| {
+        let ended = output(&mut real.millstream(words));
+        assert_eq!(ended.status.code(), Some(code), "{words:?}: {}", stderr(&ended));
+        (stdout(&ended), stderr(&ended))
+    };
+    write("one.yaml", "id TEXT PRIMARY KEY, a TEXT, n INT", "SELECT * FROM input");
+    assert!(said(&["migrate", "one.yaml"], 0).1.contains("the first run makes it"));
+    real.run(&["run", "one.yaml"]);
+
+    // Columns are added where that is asked for, and only then does the flow run.
+    let more = "id TEXT PRIMARY KEY, a TEXT, n INT, x DATE, \"order\" SET<INT>";
+    write("two.yaml", more, "SELECT *, DATE '2024-01-01' AS x, array(2, 1) AS `order` FROM input");
+    let early = said(&["run", "two.yaml"], 2).1;
+    assert!(early.contains("it has no column x date") && early.contains("migrate"), "{early}");
+    let alters = format!(
+        "ALTER TABLE \"k\".\"{0}\" ADD \"x\" date;\nALTER TABLE \"k\".\"{0}\" ADD \"order\" set<int>;\n",
+        real.name
     );
-    assert!(stderr(&said).contains("reset FILE") || stderr(&said).contains("deleted"), "{}", stderr(&said));
+    assert_eq!(said(&["migrate", "two.yaml"], 0).0, alters);
+    assert_eq!(said(&["migrate", "two.yaml", "--apply"], 0).0, alters);
+    assert!(said(&["migrate", "two.yaml"], 0).1.contains("is what the file says"));
+    real.run(&["run", "two.yaml"]);
+
+    // All rows are read only where they are asked for, and that is said.
+    let row = r#"{"id":"a","a":"b","n":1,"x":"2024-01-01","order":[1,2]}"#;
+    let query = |condition: &str| {
+        let sql = format!("SELECT * FROM {table} {condition}");
+        said(&["query", "two.yaml", &sql, "--format", "json"], 0)
+    };
+    let (rows, words) = query("");
+    assert_eq!(rows.trim(), row);
+    assert!(
+        words.contains(&format!("all rows of {table} are read; with WHERE id = … only those")),
+        "{words}"
+    );
+    let (rows, words) = query("WHERE id = 'a'");
+    assert_eq!(rows.trim(), row);
+    assert!(!words.contains("all rows"), "{words}");
+    assert_eq!(query("WHERE id = 'nobody'").0, "");
+
+    // What no ALTER does is said, and what would lose values is not run.
+    write("three.yaml", "id TEXT PRIMARY KEY, n BIGINT", "SELECT id, n FROM input");
+    let (statements, words) = said(&["migrate", "three.yaml", "--apply"], 1);
+    assert!(words.contains("n is int there and bigint in the file, and no ALTER changes that"), "{words}");
+    assert!(words.contains("help: give the column another name in the file"), "{words}");
+    let lost = format!("-- ALTER TABLE \"k\".\"{}\" DROP \"a\"; -- loses its values", real.name);
+    assert!(statements.contains(&lost), "{statements}");
+    write("four.yaml", "id TEXT, n INT, a TEXT, PRIMARY KEY (id, n)", "SELECT id, n, a FROM input");
+    let words = said(&["migrate", "four.yaml", "--apply"], 1).1;
+    assert!(words.contains("its primary key is ((id)) there and ((id), n) in the file"), "{words}");
+    assert_eq!(query("WHERE id = 'a'").0.trim(), row, "nothing was lost");
 }
 
 /// A file whose `kafka:` has `settings` beside its brokers.

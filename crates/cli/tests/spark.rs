@@ -13,9 +13,9 @@ mod support;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use real::{Real, kafka_port, services, wait_for};
-use support::numbers::{look_at_topic, numbers, write_pipeline_of};
-use support::{output, stderr, stdout, summary};
+use real::{Real, kafka_port, services, terminate, wait_for};
+use support::numbers::{PAGE, look_at_topic, numbers, write_pipeline_of};
+use support::{output, stderr, summary};
 
 /// Pages of 4,000 messages that one run of `fetch` sends.
 const RUN_PAGES: usize = 10;
@@ -40,33 +40,21 @@ fn up(real: &Real) -> Child {
     command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary runs")
 }
 
-fn terminate(mut up: Child) {
-    let ended = std::process::Command::new("kill").arg(up.id().to_string()).status();
-    assert!(ended.expect("kill runs").success());
-    wait_for("the end of the process", || up.try_wait().expect("waits").is_some());
-    let said = up.wait_with_output().expect("ends");
-    assert_eq!(said.status.code(), Some(143), "{}", stderr(&said));
-}
-
-/// Rows that the table has by now; none while it cannot be asked.
-fn rows(real: &Real) -> usize {
-    let sql = format!("SELECT count(*) AS n FROM k.{}", real.name);
-    let asked = output(&mut real.millstream(&["query", "kill.yaml", &sql, "--format", "json"]));
-    let answer = serde_json::from_str::<serde_json::Value>(stdout(&asked).trim()).unwrap_or_default();
-    answer["n"].as_u64().unwrap_or_default() as usize
+/// Drains on Spark; how many messages it read.
+fn drain(real: &Real) -> u64 {
+    let words = [&["run", "kill.yaml", "--flow", "store", "--format", "json"], &ON_SPARK[..]].concat();
+    summary(&real.run(&words))["flows"]["store"]["read"].as_u64().expect("a number")
 }
 
 /// Drains on Spark and compares.
 fn caught_up(real: &Real) {
-    let words = [&["run", "kill.yaml", "--flow", "store", "--format", "json"], &ON_SPARK[..]].concat();
-    let ended = real.run(&words);
+    let read = drain(real);
     let (oracle, _) = look_at_topic(&format!("localhost:{}", kafka_port()), &real.name, "nobody");
     println!(
-        "{}: {} messages, {} rows, drained: {}",
+        "{}: {} messages, {} rows; the last {read} were drained",
         real.name,
         oracle.messages,
         oracle.rows.len(),
-        summary(&ended)
     );
     assert!(oracle.messages > 0);
     real.compare_rows(&oracle);
@@ -78,14 +66,10 @@ fn it_drains_and_goes_on_where_it_was() {
     let api = numbers();
     write_pipeline_of(real.path(), &api.url, 2);
     let sent = fetch(&real);
-    let words = [&["run", "kill.yaml", "--flow", "store", "--format", "json"], &ON_SPARK[..]].concat();
-    let first = summary(&real.run(&words))["flows"]["store"]["read"].clone();
-    assert_eq!(first, sent);
-    let again = summary(&real.run(&words))["flows"]["store"]["read"].clone();
-    assert_eq!(again, 0, "nothing is read twice");
+    assert_eq!(drain(&real), sent);
+    assert_eq!(drain(&real), 0, "nothing is read twice");
     let sent = fetch(&real);
-    let more = summary(&real.run(&words))["flows"]["store"]["read"].clone();
-    assert_eq!(more, sent);
+    assert_eq!(drain(&real), sent);
     caught_up(&real);
     // Natively from the beginning: the same table, and no dead letter twice.
     real.run(&["run", "kill.yaml", "--flow", "store"]);
@@ -102,12 +86,12 @@ fn its_queries_go_on_without_us_and_are_found_again() {
     write_pipeline_of(real.path(), &api.url, RUN_PAGES);
     fetch(&real);
     let mut watching = up(&real);
-    wait_for("the first rows", || rows(&real) > 0);
+    real.wait_for_rows();
     watching.kill().expect("is killed");
     watching.wait().expect("ends");
     fetch(&real);
-    let before = rows(&real);
-    wait_for("more rows with nobody watching", || rows(&real) > before || rows(&real) >= 18_000);
+    let before = real.count("");
+    wait_for("more rows with nobody watching", || real.count("") > before || real.count("") >= 18_000);
     let watching = up(&real);
     std::thread::sleep(Duration::from_secs(2));
     terminate(watching);
@@ -121,12 +105,12 @@ fn the_server_may_die_and_come_back() {
     write_pipeline_of(real.path(), &api.url, RUN_PAGES);
     fetch(&real);
     let watching = up(&real);
-    wait_for("the first rows", || rows(&real) > 0);
+    real.wait_for_rows();
     services(&["kill", "spark"]);
     fetch(&real);
     services(&["start", "spark"]);
-    let before = rows(&real);
-    wait_for("more rows", || rows(&real) > before || rows(&real) >= 18_000);
+    let before = real.count("");
+    wait_for("more rows", || real.count("") > before || real.count("") >= 18_000);
     terminate(watching);
     caught_up(&real);
 }
@@ -138,7 +122,7 @@ fn kafka_and_cassandra_may_be_restarted_under_it() {
     write_pipeline_of(real.path(), &api.url, RUN_PAGES);
     fetch(&real);
     let watching = up(&real);
-    wait_for("the first rows", || rows(&real) > 0);
+    real.wait_for_rows();
     for service in ["cassandra", "kafka"] {
         services(&["kill", service]);
         services(&["start", service]);
@@ -159,17 +143,73 @@ fn the_worker_of_a_cluster_may_be_killed() {
     let master = format!("spark://127.0.0.1:{}", real::spark_master_port());
     real::services_with(&["start", "spark"], &[("SPARK_MASTER", &master)]);
     let watching = up(&real);
-    wait_for("the first rows", || rows(&real) > 0);
+    real.wait_for_rows();
     services(&["kill", "spark-worker"]);
     fetch(&real);
     services(&["start", "spark-worker"]);
-    let before = rows(&real);
-    wait_for("more rows", || rows(&real) > before || rows(&real) >= 18_000);
+    let before = real.count("");
+    wait_for("more rows", || real.count("") > before || real.count("") >= 18_000);
     terminate(watching);
     caught_up(&real);
     for service in ["spark", "spark-worker", "spark-master"] {
         services(&["kill", service]);
     }
+}
+
+/// Changes the flow's query.
+fn change_query(real: &Real, from: &str, to: &str) {
+    let path = real.path().join("kill.yaml");
+    let text = std::fs::read_to_string(&path).expect("reads");
+    assert!(text.contains(from), "{text}");
+    std::fs::write(&path, text.replace(from, to)).expect("writes");
+}
+
+#[test]
+fn a_changed_query_goes_on_where_the_old_one_was() {
+    let Some(real) = take("spark_changed") else { return };
+    let api = numbers();
+    write_pipeline_of(real.path(), &api.url, 1);
+    let first = fetch(&real);
+    assert_eq!(drain(&real), first);
+    let mut watching = up(&real);
+    fetch(&real);
+    let newer = format!("WHERE n >= {PAGE}");
+    wait_for("rows by queries that stay", || real.count(&newer) > 0);
+    // The queries go on, and they are those of the old file.
+    watching.kill().expect("is killed");
+    watching.wait().expect("ends");
+    let arrows = "WHERE b LIKE '→%'";
+    change_query(&real, "SELECT id, n, a, b FROM", "SELECT id, n, a, concat('→', b) AS b FROM");
+    let watching = up(&real);
+    // What is sent before they have begun the old ones take.
+    wait_for("rows by the new queries", || {
+        fetch(&real);
+        let mut asked = 0..20;
+        asked.any(|_| {
+            std::thread::sleep(Duration::from_millis(500));
+            real.count(arrows) > 0
+        })
+    });
+    terminate(watching);
+    drain(&real);
+    let (new, all) = (real.count(arrows), real.count("WHERE b IS NOT NULL"));
+    println!("{first} messages by the old query; {new} of {all} rows by the new one");
+    assert!(new < all, "what was done is not done again: {new} of {all}");
+    assert_eq!(drain(&real), 0);
+    // How to have it done again is said …
+    let reset = [&["reset", "kill.yaml", "--flow", "store", "--to", "earliest"], &ON_SPARK[..]].concat();
+    let refused = output(&mut real.millstream(&reset));
+    assert_eq!(refused.status.code(), Some(2), "{}", stderr(&refused));
+    assert!(stderr(&refused).contains("spark.checkpoints"), "{}", stderr(&refused));
+    // … and is so.
+    std::fs::remove_dir_all(real.path().join("checkpoints")).expect("is removed");
+    assert!(drain(&real) > first);
+    assert_eq!(real.count(arrows), all);
+    // A query that nothing can resume, because it keeps what it has seen, is refused before it starts.
+    change_query(&real, "WHERE n % 10 <> 3", "WHERE n % 10 <> 3 GROUP BY id, n, a, b");
+    let refused = output(&mut real.millstream(&[&["run", "kill.yaml"], &ON_SPARK[..]].concat()));
+    assert_eq!(refused.status.code(), Some(2), "{}", stderr(&refused));
+    assert!(stderr(&refused).contains("one row of several records"), "{}", stderr(&refused));
 }
 
 #[test]

@@ -182,6 +182,8 @@ mod embedded {
 mod cassandra {
     use millstream_connectors::cassandra::{CassandraKind, scan};
 
+    use scylla::client::session_builder::SessionBuilder;
+
     use super::embedded::Embedded;
     use super::*;
     use crate::real::Real;
@@ -222,5 +224,40 @@ mod cassandra {
             assert_same(seed, "Cassandra, then embedded", &there.rows, &here.rows);
             assert_eq!(there.refused, here.refused, "seed {seed}");
         }
+    }
+    /// Words of CQL's grammar: those that are no names unquoted, and those that are.
+    const WORDS: &str = "ADD ALLOW ALTER AND APPLY ASC AUTHORIZE BATCH BEGIN BY COLUMNFAMILY CREATE DELETE DESC \
+        DESCRIBE DROP ENTRIES EXECUTE FROM FULL GRANT IF IN INDEX INFINITY INSERT INTO IS KEYSPACE LIMIT \
+        MATERIALIZED MODIFY NAN NORECURSIVE NOT NULL OF ON OR ORDER PRIMARY RENAME REVOKE SCHEMA SELECT SET TABLE \
+        TO TOKEN TRUNCATE UNLOGGED UPDATE USE USING VIEW WHERE WITH _underscore \
+        AS BETWEEN CALLED CAST CLUSTERING COMPACT CONTAINS COUNT DATE DEFAULT DISTINCT EXISTS FILTERING FROZEN \
+        GROUP JSON KEY LIKE LIST MAP OPTIONS PARTITION STATIC STORAGE TEXT TIMESTAMP TTL TUPLE TYPE USER VALUES \
+        VECTOR WRITETIME";
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn takes_the_names_that_check_takes() {
+        let Some(real) = Real::take("names") else { return };
+        let session = SessionBuilder::new().known_node(&real.hosts).build().await.expect("a session");
+        let keyspace = "WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}";
+        let made = format!("CREATE KEYSPACE IF NOT EXISTS suite {keyspace}");
+        session.query_unpaged(made, ()).await.expect("makes the keyspace");
+        let mut taken = vec!["id text PRIMARY KEY".to_owned()];
+        for word in WORDS.split_whitespace() {
+            let create = |columns: &str| format!("CREATE TABLE suite.{} ({columns})", real.name);
+            let column = format!("{word} int");
+            match cql::parse(&create(&format!("id text PRIMARY KEY, {column}")), "suite", &real.name) {
+                Ok(_) => taken.push(column),
+                Err(error) => {
+                    assert!(error.message.contains("in quotes") || word == "PRIMARY", "{error}");
+                    let refused =
+                        session.query_unpaged(create(&format!("id text PRIMARY KEY, {column}")), ()).await;
+                    let refused = refused.expect_err(word).to_string();
+                    assert!(refused.to_lowercase().contains("syntax"), "{word}: {refused}");
+                }
+            }
+        }
+        println!("{} words are names", taken.len() - 1);
+        let all = format!("CREATE TABLE suite.{} ({})", real.name, taken.join(", "));
+        session.query_unpaged(all, ()).await.expect("takes them all");
     }
 }

@@ -14,7 +14,8 @@ pub trait Source: Send {
 
     /// Remembers that everything before `checkpoint`, which covers what `next` gave last, is
     /// durable at the sink. Returns the counts that are now part of the totals: those of a
-    /// partition that was taken away in the meantime are not, another reader counts them again.
+    /// partition that was taken away in the meantime are not, another reader counts them again, and
+    /// those of a commit that is put off come with the next one.
     async fn commit(&mut self, checkpoint: &Checkpoint) -> Result<Counts>;
 
     /// From now on ends (`next` gives `None`) as soon as everything that is there at this

@@ -19,7 +19,9 @@ pub struct TableSettings {
     /// The table with its keyspace, like `spark_streams.created_users`. Each column takes the
     /// query's column of the same name.
     pub table: String,
-    /// The CQL that makes the table (and, if you like, its keyspace) where it is missing.
+    /// The CQL that makes the table (and, if you like, its keyspace) where it is missing. Not supported are
+    /// columns of type `duration`, `counter`, tuples, vectors and types of users, and lists that are not
+    /// frozen: `check` says what to write instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub create: Option<String>,
     /// Instead of `create:` for a table that somebody else makes: its columns and its key, as they

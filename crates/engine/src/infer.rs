@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use millstream_core::cql;
 use serde_json::{Map, Value};
 
 /// What sample records look like.
@@ -232,73 +233,21 @@ fn guess_key(columns: &[InferredColumn], samples: &[Value]) -> Option<(usize, St
     Some((index, format!("{shown} is there and differs in all {} samples", samples.len())))
 }
 
-/// Words that a query or a table cannot have as a bare name.
-const RESERVED: [&str; 58] = [
-    "add",
-    "allow",
-    "alter",
-    "and",
-    "apply",
-    "as",
-    "asc",
-    "authorize",
-    "batch",
-    "begin",
-    "between",
-    "by",
-    "case",
-    "cast",
-    "create",
-    "delete",
-    "desc",
-    "describe",
-    "distinct",
-    "drop",
-    "else",
-    "end",
-    "entries",
-    "execute",
-    "false",
-    "from",
-    "full",
-    "grant",
-    "group",
-    "having",
-    "if",
-    "in",
-    "index",
-    "insert",
-    "interval",
-    "into",
-    "is",
-    "keyspace",
-    "like",
-    "limit",
-    "not",
-    "null",
-    "of",
-    "on",
-    "or",
-    "order",
-    "primary",
-    "rename",
-    "select",
-    "set",
-    "table",
-    "then",
-    "to",
-    "token",
-    "true",
-    "use",
-    "when",
-    "where",
+/// Words that a query cannot have as a bare name, beside those of CQL.
+const WORDS_OF_SQL: [&str; 15] = [
+    "as", "between", "case", "cast", "distinct", "else", "end", "false", "group", "having", "interval",
+    "like", "then", "true", "when",
 ];
+
+fn is_reserved(name: &str) -> bool {
+    cql::is_reserved(name) || WORDS_OF_SQL.contains(&name.to_lowercase().as_str())
+}
 
 /// A name as it stands in a schema or a query.
 fn quoted(name: &str) -> String {
     let is_plain = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-        && !RESERVED.contains(&name.to_lowercase().as_str());
+        && !is_reserved(name);
     if is_plain { name.to_owned() } else { format!("`{}`", name.replace('`', "``")) }
 }
 
@@ -322,7 +271,7 @@ fn column_name(path: &[String]) -> String {
     if out.is_empty() || out.starts_with(|c: char| c.is_ascii_digit()) {
         return format!("c_{out}");
     }
-    if RESERVED.contains(&out.as_str()) { format!("{out}_") } else { out }
+    if is_reserved(&out) { format!("{out}_") } else { out }
 }
 
 /// Where in an answer the records are: the array with the most objects, not too deep.
@@ -405,8 +354,9 @@ mod tests {
 
     #[test]
     fn what_is_inferred_is_a_query_that_binds_whatever_the_names() {
-        let names =
-            RESERVED.iter().chain(&["a b", "ü", "1st", "`", "Ä.b", "date", "timestamp", "struct", "array"]);
+        let odd =
+            ["a b", "ü", "1st", "`", "Ä.b", "date", "timestamp", "struct", "array", "order", "Select", "to"];
+        let names = WORDS_OF_SQL.iter().chain(&odd);
         let mut record = Map::new();
         for name in names {
             record.insert((*name).to_owned(), json!({ (*name): 1, "x": [1] }));

@@ -47,7 +47,7 @@ fn of_message(shown: &str, message: &str) -> Error {
     }
     if says("Some data may have been lost") || says("KAFKA_DATA_LOSS") || says("failOnDataLoss") {
         return Error::lasting(shown.to_owned()).help(
-            "messages that the query has not read have expired, or the topic was made anew; `reset FILE --flow FLOW --to earliest` reads what is there",
+            "messages that the query has not read have expired, or the topic was made anew: remove PIPELINE.FLOW in `spark.checkpoints`, and it reads what is there",
         );
     }
     // The connector looks at the cluster's tables now and then, and names an exception that Spark 4 lacks.

@@ -7,6 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use millstream_core::{Counts, Error, RemoteFlow, RemoteRun, RemoteUntil, Result, TableConnection, settings};
 
+use sha2::{Digest, Sha256};
+
 use crate::connection::Connection;
 use crate::query::{Progress, Query, Start};
 use crate::session::{Session, counted, sql, stream};
@@ -37,19 +39,25 @@ impl SparkRun {
         let find = |name: &str| active.iter().find(|query| query.name() == name).cloned();
         let (rows_name, dead_name) = (name.clone(), format!("{name} dead letters"));
         let plan = Planned { flow, connection: &connection, reached, drains: until == RemoteUntil::Drained };
+        let mark = plan.mark();
+        let is_same = session.setting(MARK).await?.as_deref() == Some(&mark);
         let (rows, dead) = match (find(&rows_name), find(&dead_name)) {
-            (Some(rows), Some(dead)) if until == RemoteUntil::Stopped => (rows, dead),
+            (Some(rows), Some(dead)) if until == RemoteUntil::Stopped && is_same => (rows, dead),
             (rows, dead) => {
-                // One alone is left of a start that was cut off, and one that streams never drains.
+                // One alone is left of a start that was cut off, one that streams never drains, and what
+                // the file said before is not what it says now.
+                session.set(MARK, "").await?;
                 for query in rows.iter().chain(&dead) {
                     query.stop(&session).await?;
                 }
-                plan.make_views(&session, Metrics::Counted).await?;
+                plan.make_input(&session, Metrics::Counted).await?;
                 let columns = plan.columns(&session).await?;
+                plan.make_checked(&session, &columns, Metrics::Counted).await?;
                 let rows = Query::start(&session, plan.rows(&rows_name, &columns)?).await?;
-                plan.make_views(&session, Metrics::None).await?;
-                plan.columns(&session).await?;
+                plan.make_input(&session, Metrics::None).await?;
+                plan.make_checked(&session, &columns, Metrics::None).await?;
                 let dead = Query::start(&session, plan.dead_letters(&dead_name)?).await?;
+                session.set(MARK, &mark).await?;
                 (rows, dead)
             }
         };
@@ -85,6 +93,9 @@ impl SparkRun {
         Ok(ended)
     }
 }
+
+/// The setting of a session that says what its queries were made of.
+const MARK: &str = "millstream.queries";
 
 /// The names of what is counted.
 const READ: &str = "millstream_read";
@@ -135,9 +146,16 @@ struct Planned<'a> {
 }
 
 impl Planned<'_> {
-    /// The views that the queries are made of. A query keeps what it was started with, so that the next
-    /// one may have views of the same names.
-    async fn make_views(&self, session: &Session, metrics: Metrics) -> Result<()> {
+    /// What the queries are made of, in short: where it differs, they are others.
+    fn mark(&self) -> String {
+        let (flow, reached) = (self.flow, self.reached);
+        let all = format!("{flow:?} {:?} {:?}", reached.kafka, reached.topic_id);
+        Sha256::digest(all).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The views from the topic to what the flow's query reads. A query keeps what it was started with,
+    /// so that the next one may have views of the same names.
+    async fn make_input(&self, session: &Session, metrics: Metrics) -> Result<()> {
         let flow = self.flow;
         session.make_view(statements::MESSAGES, stream("kafka", self.source())).await?;
         let mut read = sql(statements::read(flow));
@@ -145,24 +163,22 @@ impl Planned<'_> {
             read = counted(READ, read, &statements::read_metrics());
         }
         session.make_view(statements::READ, read).await?;
-        session.make_view(statements::INPUT, sql(statements::input())).await?;
-        let columns = self.written(session).await?;
-        let mut checked = sql(statements::checked(flow, &columns));
+        session.make_view(statements::INPUT, sql(statements::input())).await
+    }
+
+    /// The view of the query's rows, whose `columns` are known.
+    async fn make_checked(&self, session: &Session, columns: &[String], metrics: Metrics) -> Result<()> {
+        let mut checked = sql(statements::checked(self.flow, columns));
         if metrics == Metrics::Counted {
             checked = counted(CHECKED, checked, &statements::checked_metrics());
         }
         session.make_view(statements::CHECKED, checked).await
     }
 
-    /// The columns of the flow's query, as Spark finds them.
-    async fn written(&self, session: &Session) -> Result<Vec<String>> {
-        let columns = session.columns("checking the flow's query", sql(self.flow.sql.clone())).await?;
-        Ok(statements::user_columns(columns))
-    }
-
-    /// The same, each of which the table must have.
+    /// The columns of the flow's query, as Spark finds them, each of which the table must have.
     async fn columns(&self, session: &Session) -> Result<Vec<String>> {
-        let columns = self.written(session).await?;
+        let columns = session.columns("checking the flow's query", sql(self.flow.sql.clone())).await?;
+        let columns = statements::user_columns(columns);
         let table = &self.flow.table;
         if let Some(unknown) = columns.iter().find(|column| table.column(column).is_none()) {
             return Err(Error::user(format!("the query's column `{unknown}` is in no column of {table}")));

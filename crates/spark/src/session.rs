@@ -59,9 +59,14 @@ impl Session {
     /// Sets what every query depends on.
     pub(crate) async fn set_up(&self) -> Result<()> {
         for (key, value) in SETTINGS {
-            self.answered("setting up the session", self.client.set_config(key, value)).await?;
+            self.set(key, value).await?;
         }
         Ok(())
+    }
+
+    /// Sets one of its settings.
+    pub(crate) async fn set(&self, key: &str, value: &str) -> Result<()> {
+        self.answered("setting up the session", self.client.set_config(key, value)).await.map(|_| ())
     }
 
     /// A setting of the server.

@@ -1,6 +1,7 @@
 //! `bench`: what this machine does, each figure with the load it was measured under.
 
 mod latency;
+mod made;
 mod services;
 
 use std::sync::Arc;
@@ -53,17 +54,35 @@ fn user(number: u64) -> String {
     )
 }
 
-fn say(what: &str, records: u64, bytes: usize, began: Instant, cpu_began: f64) -> Outcome {
+/// What something took.
+struct Took {
+    seconds: f64,
+    /// Of all threads, in seconds.
+    cpu: f64,
+}
+
+impl Took {
+    /// Says how much of another's rate it reaches, both for the same records, and what that costs.
+    fn say_beside(&self, other: &Self, whose: &str) -> Outcome {
+        let (rate, cpu) = (other.seconds / self.seconds * 100.0, self.cpu / other.cpu);
+        Ok(output::results(&format!(
+            "the flow reaches {rate:.0} % of {whose} rate, at {cpu:.1} times its CPU\n"
+        ))?)
+    }
+}
+
+fn say(what: &str, records: u64, bytes: usize, began: Instant, cpu_began: f64) -> Outcome<Took> {
     let seconds = began.elapsed().as_secs_f64();
     let cpu = cpu_seconds() - cpu_began;
-    Ok(output::results(&format!(
+    output::results(&format!(
         "{what}: {records} records of {} bytes in {seconds:.2} s = {:.0} a second; {:.2} CPU seconds a million, {:.0} a second and core; peak {} MiB\n",
         bytes as u64 / records.max(1),
         records as f64 / seconds,
         cpu / records as f64 * 1e6,
         records as f64 / cpu,
         peak_mib(),
-    ))?)
+    ))?;
+    Ok(Took { seconds, cpu })
 }
 
 /// CPU seconds that this process has used.
@@ -101,8 +120,7 @@ fn query(records: u64) -> Outcome {
         let decoded = decoder.decode(messages.iter().map(|message| Some(message.as_bytes())));
         done += flow.native_query()?.run(&decoded.batch)?.batch.num_rows() as u64;
     }
-    say("JSON bytes to the query's columns", done, bytes * (done / BATCH) as usize, began, cpu)?;
-    Ok(())
+    say("JSON bytes to the query's columns", done, bytes * (done / BATCH) as usize, began, cpu).map(|_| ())
 }
 
 /// Fills a topic through the connector.
@@ -252,7 +270,7 @@ impl RowSink for Nowhere {
 fn read_bare(connection: &Connection, topic: &str, records: u64) -> millstream_core::Result<()> {
     let failed = |e: rdkafka::error::KafkaError| Error::lasting(format!("the bare consumer: {e}"));
     let mut config = rdkafka::ClientConfig::new();
-    config.set("bootstrap.servers", &connection.brokers).set("group.id", "bench-bare");
+    config.set("bootstrap.servers", &connection.brokers).set("group.id", format!("{topic}.bare"));
     config.set("auto.offset.reset", "earliest");
     let consumer: BaseConsumer = config.create().map_err(failed)?;
     consumer.subscribe(&[topic]).map_err(failed)?;
@@ -283,13 +301,11 @@ async fn pipe(records: u64) -> Outcome {
     let bytes = produce(&connection, "users_created", None, records, message).await?;
     let (began, cpu) = (Instant::now(), cpu_seconds());
     tokio::task::block_in_place(|| read_bare(&connection, "users_created", records))?;
-    say("a bare consumer", records, bytes, began, cpu)?;
-    let bare = began.elapsed().as_secs_f64();
+    let bare = say("a bare consumer", records, bytes, began, cpu)?;
     let (began, cpu) = (Instant::now(), cpu_seconds());
     let flows = millstream_engine::run(&plan, &registry, &store_once(), &Observer::default()).await?;
-    say("topic to SQL to nowhere", flows[0].1.counts.written, bytes, began, cpu)?;
-    let ratio = bare / began.elapsed().as_secs_f64();
-    output::results(&format!("the flow reaches {:.0} % of the bare consumer's rate\n", ratio * 100.0))?;
+    let ours = say("topic to SQL to nowhere", flows[0].1.counts.written, bytes, began, cpu)?;
+    ours.say_beside(&bare, "the bare consumer's")?;
     services.stop().await?;
     clear(&state);
     Ok(())

@@ -3,7 +3,7 @@
 use chrono::{DateTime, NaiveDate, NaiveTime};
 use millstream_connectors::kafka::{Position, TopicSourceSettings, reset};
 use millstream_core::{Error, RunValues, settings};
-use millstream_engine::PlannedFlow;
+use millstream_engine::{PlannedFlow, Runner};
 use tokio::task::block_in_place;
 
 use super::attached::Attached;
@@ -19,6 +19,15 @@ pub(super) async fn run(args: &FileArgs, flow: &str, to: &str) -> Outcome {
     if let Some(owner) = live_owner(&loaded.state) {
         return Err(Error::user(format!("process {} is running this pipeline", owner.pid))
             .help("stop it first: it would go on from where it is")
+            .into());
+    }
+    if flow.runner == Runner::Spark {
+        let folder = format!("{}.{}", loaded.plan.pipeline.name, flow.name);
+        return Err(Error::user(format!("{} runs on Spark, which keeps how far it is in its checkpoint", flow.name))
+            .help(format!(
+                "stop it and remove {folder} in `spark.checkpoints`, or name another folder there: it begins at the \
+                 earliest message then"
+            ))
             .into());
     }
     let attached = Attached::to(&mut loaded).await?;

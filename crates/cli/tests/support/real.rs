@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -127,6 +127,19 @@ impl Real {
         ended
     }
 
+    /// Rows of the table that `condition` holds for, like `WHERE n > 1`; none while it cannot be asked.
+    pub(crate) fn count(&self, condition: &str) -> usize {
+        let sql = format!("SELECT count(*) AS n FROM k.{} {condition}", self.name);
+        let asked = output(&mut self.millstream(&["query", "kill.yaml", &sql, "--format", "json"]));
+        let answer = serde_json::from_str::<Value>(stdout(&asked).trim()).unwrap_or_default();
+        answer["n"].as_u64().unwrap_or_default() as usize
+    }
+
+    /// Waits until a worker has written something.
+    pub(crate) fn wait_for_rows(&self) {
+        wait_for("the first rows", || self.count("") > 0);
+    }
+
     /// What Cassandra has: by key and column the value and its write time.
     pub(crate) fn table(&self) -> BTreeMap<String, BTreeMap<String, (Value, i64)>> {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -195,6 +208,21 @@ impl Real {
         let letters = self.run(&["dead-letters", "list", "kill.yaml", "--flow", "store"]);
         assert_eq!(stdout(&letters).lines().count() as u64, oracle.dead, "{}", stderr(&letters));
     }
+}
+
+/// Asks a worker to end, which it must do in order.
+pub(crate) fn terminate(worker: Child) {
+    let asked = Command::new("kill").arg(worker.id().to_string()).status();
+    assert!(asked.expect("kill runs").success());
+    assert_eq!(ended(worker).0, Some(143));
+}
+
+/// Waits until a process has ended; its exit code and what it said.
+pub(crate) fn ended(mut process: Child) -> (Option<i32>, String) {
+    wait_for("the end of the process", || process.try_wait().expect("waits").is_some());
+    let said = process.wait_with_output().expect("ends");
+    println!("{}", stderr(&said));
+    (said.status.code(), stderr(&said))
 }
 
 /// Waits for something that must come.

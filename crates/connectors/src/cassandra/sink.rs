@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use millstream_core::cql::{RowReader, Table, quoted};
 use millstream_core::{Error, Nulls, Reason, Result, RowSink, Rows, TableConnection, TableSettings, Written};
 use scylla::client::session::Session;
@@ -69,8 +70,14 @@ impl RowSink for CassandraSink {
         let session = connect(&self.connection, self.settings.consistency).await?;
         schema::ensure(&session, &self.connection, &self.table).await?;
         let prepared = session.prepare(self.insert()).await;
-        let mut insert =
-            prepared.map_err(|e| explain(&format!("preparing to write table {}", self.table), &e.into()))?;
+        let mut insert = prepared.map_err(|e| {
+            let error = explain(&format!("preparing to write table {}", self.table), &e.into());
+            match error.message.contains("does not exist") {
+                // It was there a moment ago: several workers make it at the same time.
+                true => Error::passing(error.message).help("it is being made; is somebody dropping it?"),
+                false => error,
+            }
+        })?;
         // The write time makes a row that is written twice the same row.
         insert.set_is_idempotent(true);
         let batches = (0..=BATCH_ROWS_MAX).map(|rows| {
@@ -97,8 +104,35 @@ impl RowSink for CassandraSink {
     }
 }
 
-/// Rows that go out in one request.
-type Unit = Vec<u32>;
+/// Rows that go out in one request, and where in the batch each stands.
+#[derive(Default)]
+struct Unit<'a> {
+    places: Vec<u32>,
+    rows: Vec<BoundRow<'a>>,
+    bytes: usize,
+}
+
+impl<'a> Unit<'a> {
+    fn push(&mut self, place: u32, row: BoundRow<'a>) {
+        self.bytes += row.size_bytes();
+        self.places.push(place);
+        self.rows.push(row);
+    }
+
+    fn has_room_for(&self, row: &BoundRow<'_>) -> bool {
+        self.rows.is_empty()
+            || self.rows.len() < BATCH_ROWS_MAX && self.bytes + row.size_bytes() <= BATCH_BYTES_MAX
+    }
+
+    /// Each row for itself.
+    fn apart(self) -> impl Iterator<Item = Self> {
+        self.places.into_iter().zip(self.rows).map(|(place, row)| {
+            let mut alone = Self::default();
+            alone.push(place, row);
+            alone
+        })
+    }
+}
 
 /// A batch of rows on its way.
 struct Writer<'a> {
@@ -119,21 +153,21 @@ impl Writer<'_> {
             let mut passing = None;
             let mut again = Vec::new();
             let mut acknowledged = 0;
-            let requests = waiting.into_iter().map(|unit| async {
-                let sent = self.send(&unit).await;
-                (unit, sent)
-            });
-            let mut requests = futures::stream::iter(requests).buffer_unordered(REQUESTS_MAX);
-            while let Some((unit, sent)) = requests.next().await {
+            let mut units = waiting.into_iter();
+            let mut under_way = FuturesUnordered::new();
+            loop {
+                let room = REQUESTS_MAX - under_way.len();
+                under_way.extend(units.by_ref().take(room).map(|unit| self.send(unit)));
+                let Some((unit, sent)) = under_way.next().await else { break };
                 match sent {
-                    Ok(()) => acknowledged += unit.len() as u64,
+                    Ok(()) => acknowledged += unit.rows.len() as u64,
                     Err(error) => match errors::meaning(&error) {
                         Meaning::Passing => {
                             passing = Some(error);
                             again.push(unit);
                         }
-                        Meaning::Refused if unit.len() > 1 => again.extend(unit.iter().map(|row| vec![*row])),
-                        Meaning::Refused => refused.push((unit[0], errors::words(&error))),
+                        Meaning::Refused if unit.rows.len() > 1 => again.extend(unit.apart()),
+                        Meaning::Refused => refused.push((unit.places[0], errors::words(&error))),
                         Meaning::Lasting => return Err(explain(&self.what(), &error)),
                     },
                 }
@@ -164,11 +198,11 @@ impl Writer<'_> {
     }
 
     /// The rows as requests; those that no table takes are refused at once.
-    fn units(&self, written: &mut Written) -> Vec<Unit> {
+    fn units(&self, written: &mut Written) -> Vec<Unit<'_>> {
         let cluster = self.open.session.get_cluster_state();
         let is_alone = cluster.get_nodes_info().len() <= 1;
-        // By the nodes that they live on: the batch that is open and its bytes.
-        let mut open: BTreeMap<Vec<uuid::Uuid>, (Unit, usize)> = BTreeMap::new();
+        // The batch that is open, by the nodes that its rows live on.
+        let mut open: BTreeMap<Vec<uuid::Uuid>, Unit<'_>> = BTreeMap::new();
         let mut units = Vec::new();
         for at in 0..self.rows.write_times.len() as u32 {
             let row = match self.row(at) {
@@ -186,16 +220,13 @@ impl Writer<'_> {
                 );
                 nodes.sort_unstable();
             }
-            let size = row.size_bytes();
-            let (unit, bytes) = open.entry(nodes).or_default();
-            if !unit.is_empty() && (unit.len() == BATCH_ROWS_MAX || *bytes + size > BATCH_BYTES_MAX) {
+            let unit = open.entry(nodes).or_default();
+            if !unit.has_room_for(&row) {
                 units.push(std::mem::take(unit));
-                *bytes = 0;
             }
-            unit.push(at);
-            *bytes += size;
+            unit.push(at, row);
         }
-        units.extend(open.into_values().map(|(unit, _)| unit));
+        units.extend(open.into_values());
         units
     }
 
@@ -211,13 +242,13 @@ impl Writer<'_> {
         })
     }
 
-    async fn send(&self, unit: &Unit) -> Result<(), ExecutionError> {
+    async fn send<'u>(&self, unit: Unit<'u>) -> (Unit<'u>, Result<(), ExecutionError>) {
         let session = &self.open.session;
-        let mut rows: Vec<_> = unit.iter().filter_map(|at| self.row(*at).ok()).collect();
-        match rows.len() {
-            1 => session.execute_unpaged(&self.open.insert, rows.remove(0)).await.map(|_| ()),
-            count => session.batch(&self.open.batches[count], rows).await.map(|_| ()),
-        }
+        let sent = match unit.rows.as_slice() {
+            [row] => session.execute_unpaged(&self.open.insert, row).await.map(|_| ()),
+            rows => session.batch(&self.open.batches[rows.len()], rows).await.map(|_| ()),
+        };
+        (unit, sent)
     }
 }
 

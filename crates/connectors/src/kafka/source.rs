@@ -2,14 +2,14 @@
 //! batches over; offsets are committed only when the engine says so, with the totals of what
 //! became of the records beside them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use millstream_core::{Checkpoint, Counts, Error, Gauges, Header, Record, Records, Result, Source};
+use millstream_core::{Checkpoint, Counts, Error, Gauges, Header, Progress, Record, Records, Result, Source};
 use parking_lot::Mutex;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -36,13 +36,21 @@ const BATCH_RECORDS_MAX: usize = 2_048;
 const BATCH_BYTES_MAX: usize = 2 << 20;
 /// … or when nothing more has come for so long.
 const LINGER: Duration = Duration::from_millis(2);
+/// While the engine is busy it grows up to here: a sink that is slow does more at once.
+const BATCH_RECORDS_WAITING_MAX: usize = 2 * BATCH_RECORDS_MAX;
 /// Batches that wait for the engine.
 const BATCHES_WAITING_MAX: usize = 1;
+/// A commit is an answer to wait for: while the next batch is ready there is one only so often. What is
+/// put off is read again where we end before it.
+const COMMIT_EVERY: Duration = Duration::from_millis(100);
 /// How long the engine may take with its batch before partitions are paused.
 const BEFORE_PAUSE: Duration = Duration::from_secs(2);
 /// How often the thread looks up while nothing comes.
 const IDLE_POLL: Duration = Duration::from_millis(100);
-/// How often a source that drains asks what others have committed.
+/// When nothing has come for so long, a source that drains asks whether everything is committed: the answer
+/// takes as long as a batch, …
+const DRAIN_LINGER: Duration = Duration::from_millis(10);
+/// … and how often, while others commit.
 const DRAIN_POLL: Duration = Duration::from_millis(50);
 /// How often the broker is asked whether the topic is still the same, …
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -156,6 +164,29 @@ struct Batch {
     epochs: HashMap<i32, u64>,
 }
 
+/// What a commit is to say, by partition: the assignment under which it was read, and how far it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Due(BTreeMap<i32, (u64, Progress)>);
+
+impl Due {
+    /// The same with one step more. What an earlier assignment left is read again by whoever has the
+    /// partition now.
+    fn with(&self, checkpoint: &Checkpoint, epochs: &HashMap<i32, u64>) -> Self {
+        let mut due = self.clone();
+        for (partition, step) in &checkpoint.partitions {
+            let Some(epoch) = epochs.get(partition) else { continue };
+            let mut progress = *step;
+            if let Some((before, put_off)) = due.0.get(partition)
+                && before == epoch
+            {
+                progress.counts += put_off.counts;
+            }
+            due.0.insert(*partition, (*epoch, progress));
+        }
+        due
+    }
+}
+
 /// A topic, read by a group.
 pub(super) struct TopicSource {
     topic: String,
@@ -170,6 +201,9 @@ pub(super) struct TopicSource {
     batches: mpsc::Receiver<Result<Batch>>,
     /// The assignments of what was handed out last.
     in_hand: HashMap<i32, u64>,
+    /// What is durable at the sink and not committed yet.
+    put_off: Due,
+    committed_at: Instant,
     /// Where the topic ended when it was to be drained.
     drain_to: Option<Ends>,
 }
@@ -243,6 +277,8 @@ impl TopicSource {
             shared,
             batches,
             in_hand: HashMap::new(),
+            put_off: Due::default(),
+            committed_at: Instant::now(),
             drain_to: None,
         })
     }
@@ -288,53 +324,15 @@ impl TopicSource {
         Ok(())
     }
 
-    fn check_same_topic(&self) -> Result<()> {
-        if !self.shared.is_another.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        Err(Error::lasting(format!(
-            "topic {} was deleted and made anew since group {} read it: its offsets are those of another topic",
-            self.topic, self.group
-        ))
-        .help("`reset FILE --flow FLOW --to earliest` reads the new one from its beginning; `--to latest` only what comes from now on"))
-    }
-}
-
-#[async_trait]
-impl Source for TopicSource {
-    async fn next(&mut self) -> Result<Option<Records>> {
-        loop {
-            self.check_same_topic()?;
-            if self.drain_to.is_some() && self.batches.is_empty() && self.is_drained()? {
-                return Ok(None);
-            }
-            let wait = if self.drain_to.is_some() { DRAIN_POLL } else { IDLE_POLL };
-            match tokio::time::timeout(wait, self.batches.recv()).await {
-                Err(_) => self.look()?,
-                Ok(None) => {
-                    return Err(Error::ours(format!("topic {}: the reading thread has ended", self.topic)));
-                }
-                Ok(Some(batch)) => {
-                    let batch = batch?;
-                    self.in_hand = batch.epochs;
-                    self.check_same_topic()?;
-                    return Ok(Some(batch.records));
-                }
-            }
-        }
-    }
-
-    async fn commit(&mut self, checkpoint: &Checkpoint) -> Result<Counts> {
+    /// Commits what is still ours, and waits for the broker's answer.
+    fn commit_now(&self, due: &Due) -> Result<Counts> {
         let what = format!("committing offsets of topic {}", self.topic);
         let mut list = TopicPartitionList::new();
         let mut totals = HashMap::new();
         let mut counted = Counts::default();
-        for (partition, progress) in &checkpoint.partitions {
+        for (partition, (epoch, progress)) in &due.0 {
             let assigned = self.shared.assigned.lock().get(partition).cloned();
-            let Some(assigned) = assigned.filter(|now| self.in_hand.get(partition) == Some(&now.epoch))
-            else {
-                continue;
-            };
+            let Some(assigned) = assigned.filter(|now| now.epoch == *epoch) else { continue };
             let mut total = assigned.totals;
             total.counts += progress.counts;
             counted += progress.counts;
@@ -358,6 +356,62 @@ impl Source for TopicSource {
                 now.totals = total;
             }
         }
+        Ok(counted)
+    }
+
+    fn check_same_topic(&self) -> Result<()> {
+        if !self.shared.is_another.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        Err(Error::lasting(format!(
+            "topic {} was deleted and made anew since group {} read it: its offsets are those of another topic",
+            self.topic, self.group
+        ))
+        .help("`reset FILE --flow FLOW --to earliest` reads the new one from its beginning; `--to latest` only what comes from now on"))
+    }
+}
+
+#[async_trait]
+impl Source for TopicSource {
+    async fn next(&mut self) -> Result<Option<Records>> {
+        let mut waited = false;
+        loop {
+            self.check_same_topic()?;
+            let wait = match (self.drain_to.is_some(), waited) {
+                (true, false) => DRAIN_LINGER,
+                (true, true) => DRAIN_POLL,
+                (false, _) => IDLE_POLL,
+            };
+            waited = true;
+            match tokio::time::timeout(wait, self.batches.recv()).await {
+                Err(_) => {
+                    self.look()?;
+                    if self.is_drained()? {
+                        return Ok(None);
+                    }
+                }
+                Ok(None) => {
+                    return Err(Error::ours(format!("topic {}: the reading thread has ended", self.topic)));
+                }
+                Ok(Some(batch)) => {
+                    let batch = batch?;
+                    self.in_hand = batch.epochs;
+                    self.check_same_topic()?;
+                    return Ok(Some(batch.records));
+                }
+            }
+        }
+    }
+
+    async fn commit(&mut self, checkpoint: &Checkpoint) -> Result<Counts> {
+        let due = self.put_off.with(checkpoint, &self.in_hand);
+        if !self.batches.is_empty() && self.committed_at.elapsed() < COMMIT_EVERY {
+            self.put_off = due;
+            return Ok(Counts::default());
+        }
+        let counted = self.commit_now(&due)?;
+        self.put_off = Due::default();
+        self.committed_at = Instant::now();
         Ok(counted)
     }
 
@@ -403,7 +457,7 @@ impl Poller {
             let full = match self.consumer.poll(wait) {
                 Some(Ok(message)) => {
                     push(&mut records, &message);
-                    records.len() >= BATCH_RECORDS_MAX || records.size_bytes() >= BATCH_BYTES_MAX
+                    self.is_full(&records)
                 }
                 Some(Err(error)) if is_transient(&error) => continue,
                 Some(Err(error)) => {
@@ -418,6 +472,13 @@ impl Poller {
                 return;
             }
         }
+    }
+
+    /// Whether the batch is to be handed over. One that has to wait anyway may grow.
+    fn is_full(&self, records: &Records) -> bool {
+        let is_awaited = self.sender.capacity() > 0;
+        let records_max = if is_awaited { BATCH_RECORDS_MAX } else { BATCH_RECORDS_WAITING_MAX };
+        records.len() >= records_max || records.size_bytes() >= BATCH_BYTES_MAX
     }
 
     /// Waits until the engine takes the batch; false when nobody will take it.
@@ -492,4 +553,29 @@ pub(super) fn push(records: &mut Records, message: &BorrowedMessage<'_>) {
         partition: message.partition(),
         offset: message.offset(),
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(partition: i32, next_offset: i64, read: u64) -> Checkpoint {
+        let progress = Progress { next_offset, counts: Counts { read, ..Counts::default() } };
+        Checkpoint { partitions: BTreeMap::from([(partition, progress)]) }
+    }
+
+    #[test]
+    fn what_is_put_off_is_committed_once_and_only_by_who_read_it() {
+        let mut due = Due::default().with(&step(0, 10, 10), &HashMap::from([(0, 1), (1, 1)]));
+        due = due.with(&step(1, 3, 3), &HashMap::from([(0, 1), (1, 1)]));
+        due = due.with(&step(0, 15, 5), &HashMap::from([(0, 1), (1, 1)]));
+        let read =
+            |due: &Due, partition| due.0.get(&partition).map(|(e, p)| (*e, p.next_offset, p.counts.read));
+        assert_eq!((read(&due, 0), read(&due, 1)), (Some((1, 15, 15)), Some((1, 3, 3))));
+        // Partition 0 has come back, from where it was committed last.
+        due = due.with(&step(0, 12, 12), &HashMap::from([(0, 2), (1, 1)]));
+        assert_eq!((read(&due, 0), read(&due, 1)), (Some((2, 12, 12)), Some((1, 3, 3))));
+        // One that is not ours any more is nobody's business here.
+        assert_eq!(due.with(&step(2, 9, 9), &HashMap::from([(0, 2)])), due);
+    }
 }

@@ -7,6 +7,7 @@ mod data_type;
 mod description;
 mod lexer;
 pub mod live;
+mod name;
 mod order;
 mod parse;
 mod partition_key;
@@ -19,14 +20,10 @@ pub use cells::{Cells, Misfit};
 pub use description::{describe, described};
 pub use lexer::ParseError;
 pub use live::{LiveColumn, LiveTable, Migration};
+pub use name::{is_reserved, quoted};
 pub use parse::parse;
 pub use partition_key::PartitionKey;
 pub use read::{RowsBuilder, schema_of};
 pub use row::RowReader;
 pub use types::{Column, Key, Table, Type};
 pub use value::Value;
-
-/// A name as CQL takes it, whatever is in it.
-pub fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}

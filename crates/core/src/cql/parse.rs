@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::lexer::{ParseError, Parsed, Token, tokens};
-use super::{Column, Key, Table};
+use super::{Column, Key, Table, name};
 
 /// Reads one or more statements, of which exactly one creates the table `keyspace.name`.
 pub fn parse(text: &str, keyspace: &str, name: &str) -> Parsed<Table> {
@@ -126,15 +126,26 @@ impl<'a> Parser<'a> {
         Ok(name)
     }
 
+    /// A name in a statement that Cassandra runs: its own words only in quotes.
+    fn given_name(&mut self) -> Parsed<String> {
+        match self.peek() {
+            Token::Word(word) => match name::refusal(word) {
+                Some(message) => self.error(message),
+                None => self.name(),
+            },
+            _ => self.name(),
+        }
+    }
+
     fn table(&mut self, keyspace: &str) -> Parsed<Table> {
         if self.word("IF") {
             self.expect_word("NOT")?;
             self.expect_word("EXISTS")?;
         }
-        let mut name = self.name()?;
+        let mut name = self.given_name()?;
         let mut in_keyspace = keyspace.to_owned();
         if self.symbol('.') {
-            in_keyspace = std::mem::replace(&mut name, self.name()?);
+            in_keyspace = std::mem::replace(&mut name, self.given_name()?);
         }
         self.expect_symbol('(')?;
         let mut columns: Vec<Column> = Vec::new();
@@ -174,7 +185,7 @@ impl<'a> Parser<'a> {
     }
 
     fn column(&mut self) -> Parsed<(Column, bool)> {
-        let name = self.name()?;
+        let name = self.given_name()?;
         let kind = self.column_type()?;
         let span = self.span();
         if self.word("STATIC") {
@@ -193,17 +204,17 @@ impl<'a> Parser<'a> {
         let mut parts = Vec::new();
         if self.symbol('(') {
             loop {
-                parts.push((self.name()?, Key::Partition));
+                parts.push((self.given_name()?, Key::Partition));
                 if !self.symbol(',') {
                     break;
                 }
             }
             self.expect_symbol(')')?;
         } else {
-            parts.push((self.name()?, Key::Partition));
+            parts.push((self.given_name()?, Key::Partition));
         }
         while self.symbol(',') {
-            parts.push((self.name()?, Key::Clustering));
+            parts.push((self.given_name()?, Key::Clustering));
         }
         self.expect_symbol(')')?;
         Ok(parts)
@@ -258,6 +269,14 @@ mod tests {
     }
 
     #[test]
+    fn words_of_cql_are_names_in_quotes_and_others_as_they_are() {
+        let text = "CREATE TABLE \"use\".\"view\" (\"order\" uuid, key int, \"_n\" int, PRIMARY KEY (\"order\", key))";
+        let table = parse(text, "use", "view").expect("a table");
+        let names: Vec<_> = table.columns.iter().map(|column| column.name.as_str()).collect();
+        assert_eq!(names, ["order", "key", "_n"]);
+    }
+
+    #[test]
     fn says_what_is_wrong_and_where() {
         for (text, message, at) in [
             ("CREATE TABLE k.t (id uid PRIMARY KEY)", "`uid` is no type", "uid"),
@@ -270,6 +289,11 @@ mod tests {
                 "this creates k.u",
                 "CREATE TABLE k.u (id uuid PRIMARY KEY)",
             ),
+            ("CREATE TABLE k.t (id uuid PRIMARY KEY, Order int)", "in quotes, \"order\"", "Order"),
+            ("CREATE TABLE k.t (token uuid PRIMARY KEY)", "`token` is a word of CQL", "token"),
+            ("CREATE TABLE k.t (id uuid, \"to\" int, PRIMARY KEY (id, to))", "in quotes, \"to\"", "to"),
+            ("CREATE TABLE k.t (id uuid PRIMARY KEY, _n int)", "in quotes, \"_n\"", "_n"),
+            ("CREATE TABLE k.view (id uuid PRIMARY KEY)", "in quotes, \"view\"", "view"),
             ("DROP TABLE k.t", "expected CREATE", "DROP"),
             ("CREATE TABLE k.t (id 'x", "never closed", "'x"),
             ("", "no CREATE TABLE", ""),

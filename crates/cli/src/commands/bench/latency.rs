@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use tokio::task::{JoinSet, block_in_place};
 use tokio::time::MissedTickBehavior;
 
+use super::made::Made;
 use super::{clear, message, store_once};
 use crate::commands::run::now_ms;
 use crate::load::{EXAMPLE, load_demo};
@@ -61,18 +62,19 @@ async fn embedded(records: u64) -> Outcome {
 }
 
 async fn real(records: u64, brokers: String, hosts: String) -> Outcome {
-    let name = format!("latency_{}", std::process::id());
-    let text = EXAMPLE
-        .replace("name: user_automation", &format!("name: {name}"))
-        .replace("topic: users_created", &format!("topic: {name}"))
-        .replace("spark_streams.created_users", &format!("bench.{name}"));
+    let made = Made::on(brokers, hosts, "latency");
+    made.during(measure_real(&made, records)).await
+}
+
+async fn measure_real(made: &Made, records: u64) -> Outcome {
     let mut values = Values::default();
-    let services = [("KAFKA_BROKERS", brokers.clone()), ("CASSANDRA_HOSTS", hosts.clone())];
-    values.variables.extend(services.map(|(variable, value)| (variable.to_owned(), value)));
+    let services = [("KAFKA_BROKERS", &made.brokers), ("CASSANDRA_HOSTS", &made.hosts)];
+    values.variables.extend(services.map(|(variable, value)| (variable.to_owned(), value.clone())));
     let registry = bind::registry(&bind::table_store(Path::new("")));
-    let plan = Plan::load("bench", &text, &values, &registry)?;
-    let reader = Reader::real(&hosts, &table_of(&plan)?).await?;
-    say("real services", &measure(plan, registry, &Connection::to(&brokers), reader, records).await?)
+    let plan = Plan::load("bench", &made.pipeline("table"), &values, &registry)?;
+    let reader = Reader::real(&made.hosts, &table_of(&plan)?).await?;
+    let connection = Connection::to(&made.brokers);
+    say("real services", &measure(plan, registry, &connection, reader, records).await?)
 }
 
 fn table_of(plan: &Plan) -> Result<cql::Table> {

@@ -14,9 +14,9 @@ use scylla::client::session_builder::SessionBuilder;
 use scylla::statement::batch::{Batch, BatchType};
 use scylla::statement::prepared::PreparedStatement;
 
+use super::made::Made;
 use super::{Nowhere, cpu_seconds, forget_peak, message, produce, read_bare, say, store_once};
-use crate::load::EXAMPLE;
-use crate::{Outcome, bind, output};
+use crate::{Outcome, bind};
 
 /// Requests of the driver alone that are under way at once.
 const IN_FLIGHT: usize = 256;
@@ -28,50 +28,42 @@ pub(super) async fn run(records: u64, partitions: u16) -> Outcome {
     let variable = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
     let brokers = variable("KAFKA_BROKERS", "localhost:29092");
     let hosts = variable("CASSANDRA_HOSTS", "localhost");
-    let connection = Connection::to(&brokers);
-    let name = format!("bench_{}", std::process::id());
-    let bytes = produce(&connection, &name, Some(partitions), records, message).await?;
+    let made = Made::on(brokers, hosts, "bench");
+    made.during(measure(&made, records, partitions)).await
+}
+
+async fn measure(made: &Made, records: u64, partitions: u16) -> Outcome {
+    let (connection, name) = (Connection::to(&made.brokers), &made.name);
+    let bytes = produce(&connection, name, Some(partitions), records, message).await?;
     let mut values = Values::default();
-    values
-        .variables
-        .extend([("KAFKA_BROKERS".to_owned(), brokers), ("CASSANDRA_HOSTS".to_owned(), hosts.clone())]);
+    let services = [("KAFKA_BROKERS", &made.brokers), ("CASSANDRA_HOSTS", &made.hosts)];
+    values.variables.extend(services.map(|(variable, value)| (variable.to_owned(), value.clone())));
 
     let (began, cpu) = (Instant::now(), cpu_seconds());
-    tokio::task::block_in_place(|| read_bare(&connection, &name, records))?;
-    say("a bare consumer", records, bytes, began, cpu)?;
-    let bare = began.elapsed().as_secs_f64();
-
-    // Each as a group of its own, from the beginning.
-    let file = |to: &str, table: &str| {
-        EXAMPLE
-            .replace("name: user_automation", &format!("name: {name}_{to}"))
-            .replace("topic: users_created", &format!("topic: {name}"))
-            .replace("spark_streams.created_users", &format!("bench.{name}"))
-            .replace("table: bench", table)
-    };
-    forget_peak();
-    let (began, cpu) = (Instant::now(), cpu_seconds());
-    let written = flow(&file("nowhere", "nowhere: bench"), &values).await?;
-    say("topic to SQL to nowhere", written, bytes, began, cpu)?;
-    let ratio = bare / began.elapsed().as_secs_f64() * 100.0;
-    output::results(&format!("the flow reaches {ratio:.0} % of the bare consumer's rate\n"))?;
+    tokio::task::block_in_place(|| read_bare(&connection, name, records))?;
+    let bare = say("a bare consumer", records, bytes, began, cpu)?;
 
     forget_peak();
     let (began, cpu) = (Instant::now(), cpu_seconds());
-    let written = flow(&file("table", "table: bench"), &values).await?;
-    say("topic to SQL to Cassandra", written, bytes, began, cpu)?;
-    let ours = records as f64 / began.elapsed().as_secs_f64();
+    let nowhere = made.pipeline("nowhere").replace("table: ", "nowhere: ");
+    let written = flow(&nowhere, &values).await?;
+    let nowhere = say("topic to SQL to nowhere", written, bytes, began, cpu)?;
+    nowhere.say_beside(&bare, "the bare consumer's")?;
 
-    let driver = Driver::open(&hosts, &name).await?;
+    forget_peak();
+    let (began, cpu) = (Instant::now(), cpu_seconds());
+    let written = flow(&made.pipeline("table"), &values).await?;
+    let table = say("topic to SQL to Cassandra", written, bytes, began, cpu)?;
+
+    let driver = Driver::open(&made.hosts, name).await?;
     for (what, rows) in
         [("the driver alone, single rows", 1), ("the driver alone, batches of ten", BATCH_ROWS)]
     {
         forget_peak();
         let (began, cpu) = (Instant::now(), cpu_seconds());
         driver.write(records, rows).await?;
-        say(what, records, 0, began, cpu)?;
-        let ratio = ours / (records as f64 / began.elapsed().as_secs_f64()) * 100.0;
-        output::results(&format!("the flow reaches {ratio:.0} % of its rate\n"))?;
+        let alone = say(what, records, 0, began, cpu)?;
+        table.say_beside(&alone, "its")?;
     }
     Ok(())
 }
@@ -103,7 +95,7 @@ impl Driver {
         let session = session.map_err(|e| failed(&e))?;
         let insert = session
             .prepare(format!(
-                "INSERT INTO bench.{name} (id, first_name, last_name, gender, address, post_code, email, username, \
+                "INSERT INTO {name}.users (id, first_name, last_name, gender, address, post_code, email, username, \
                  registered_date, phone, picture) VALUES (uuid(), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
             ))
             .await

@@ -7,7 +7,7 @@ use std::path::Path;
 use millstream_connectors::file::FileKind;
 use millstream_connectors::http::HttpKind;
 use millstream_connectors::kafka::{Connection, read_all};
-use millstream_core::{Error, Records, Scope, SourceKind};
+use millstream_core::{Error, Records, Scope, SourceKind, cql};
 use millstream_engine::{Inferred, InferredColumn, Plan, Values, guess_records, infer, preview};
 use serde_json::{Map, Value, json};
 use tokio::task::block_in_place;
@@ -160,7 +160,7 @@ fn name_of(text: &str) -> String {
     let name: String =
         text.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
     let name = name.trim_matches('_').to_owned();
-    match name.starts_with(|c: char| c.is_ascii_alphabetic()) {
+    match name.starts_with(|c: char| c.is_ascii_alphabetic()) && !cql::is_reserved(&name) {
         true => name,
         false => format!("my_{name}").trim_end_matches('_').to_owned(),
     }
