@@ -31,8 +31,12 @@ pub(super) fn initcap(call: Call) -> Bind {
     call.one::<Text, Text>(|text| {
         let mut out = String::with_capacity(text.len());
         let mut first = true;
-        for c in text.to_lowercase().chars() {
-            if first {
+        let lower = text.to_lowercase();
+        let mut letters = lower.chars().peekable();
+        while let Some(c) = letters.next() {
+            if first && c == 'i' && letters.next_if_eq(&'\u{307}').is_some() {
+                out.push('İ');
+            } else if first {
                 push_title(c, &mut out)
             } else {
                 out.push(c)
@@ -271,6 +275,10 @@ pub(super) fn luhn_check(call: Call) -> Bind {
 
 /// A letter and three digits for how a word sounds; a text that begins otherwise stays as it is.
 pub(super) fn soundex(call: Call) -> Bind {
+    // Unlike other functions of texts it makes no text of anything else.
+    if call.args.first().is_some_and(|arg| !matches!(arg.kind, DataType::Utf8 | DataType::Null)) {
+        return Err(call.refuse());
+    }
     call.one::<Text, Text>(|text| Some(sound(text)))
 }
 

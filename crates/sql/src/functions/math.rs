@@ -28,26 +28,20 @@ macro_rules! reals {
 
 reals! {
     acos => libm::acos;
-    acosh => |x| fdlibm::log(x + (x * x - 1.0).sqrt());
+    acosh => fdlibm::acosh;
     asin => libm::asin;
-    asinh => |x| if x == f64::NEG_INFINITY { x } else { fdlibm::log(x + (x * x + 1.0).sqrt()) };
+    asinh => fdlibm::asinh;
     atan => libm::atan;
     atanh => |x| 0.5 * (fdlibm::log1p(x) - fdlibm::log1p(-x));
     cbrt => fdlibm::cbrt;
-    cos => f64::cos;
     cosh => fdlibm::cosh;
-    cot => |x| 1.0 / x.tan();
-    csc => |x| 1.0 / x.sin();
     degrees => |x| x * 57.295_779_513_082_32;
     exp => fdlibm::exp;
     expm1 => fdlibm::expm1;
     radians => |x| x * 0.017_453_292_519_943_295;
     rint => f64::round_ties_even;
-    sec => |x| 1.0 / x.cos();
-    sin => f64::sin;
     sinh => fdlibm::sinh;
     sqrt => f64::sqrt;
-    tan => f64::tan;
     tanh => fdlibm::tanh;
     signum => |x| if x == 0.0 || x.is_nan() { x } else { x.signum() };
 }
@@ -90,7 +84,7 @@ pub(super) fn pow(call: Call) -> Bind {
 
 pub(super) fn atan2(call: Call) -> Bind {
     // A zero's sign does not count.
-    call.two::<Double, Double, Double>(|y, x| Some(libm::atan2(y + 0.0, x + 0.0)))
+    call.two::<Double, Double, Double>(|y, x| Some(fdlibm::atan2(y + 0.0, x + 0.0)))
 }
 
 pub(super) fn hypot(call: Call) -> Bind {
@@ -181,8 +175,10 @@ pub(super) fn abs(mut call: Call) -> Bind {
                 Arc::new(unary::<Float64Type, _, Float64Type>(array.as_primitive(), f64::abs))
             }
             _ => Arc::new(
-                unary::<Decimal128Type, _, Decimal128Type>(array.as_primitive(), i128::wrapping_abs)
-                    .with_data_type(array.data_type().clone()),
+                arrow::compute::try_unary::<Decimal128Type, _, Decimal128Type>(array.as_primitive(), |n| {
+                    if n < 0 { super::decimal::negate(n) } else { Ok(n) }
+                })?
+                .with_data_type(array.data_type().clone()),
             ),
         })
     });

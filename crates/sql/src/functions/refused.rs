@@ -23,6 +23,8 @@ pub(crate) const REFUSED: &[Refused] = refused! {
     "keep the time in the message, or run the flow on Spark (`runner: spark`)" => [
         "current_timestamp", "now", "localtimestamp", "current_date", "curdate", "current_time",
     ];
+    "Java lets each kind of processor compute it, to another last digit",
+    "run the flow on Spark (`runner: spark`)" => ["cos", "cot", "csc", "sec", "sin", "tan"];
     "it asks for Spark's session",
     "write the value itself" => [
         "current_timezone", "current_user", "user", "session_user", "current_catalog", "current_database", "current_schema", "version", "input_file_name", "input_file_block_start", "input_file_block_length", "spark_partition_id", "monotonically_increasing_id",
