@@ -61,7 +61,8 @@ pub(super) fn from_json(mut call: Call) -> Bind {
     let kind = crate::types::parse_type(&schema).map_err(|error| SqlError { span: span.clone(), ..error })?;
     let keeps_text = |fields: &Fields| fields.iter().any(|field| field.name() == "_corrupt_record");
     if matches!(&kind, DataType::Struct(fields) if keeps_text(fields)) {
-        let message = "in `_corrupt_record` Spark keeps a text that it cannot read, which is not done natively";
+        let message =
+            "in `_corrupt_record` Spark keeps a text that it cannot read, which is not done natively";
         return Err(SqlError::unsupported(message, span).help("give the field another name"));
     }
     if !matches!(kind, DataType::Struct(_)) || !is_readable(&kind) {

@@ -34,9 +34,9 @@ use std::ops::Range;
 
 use arrow::datatypes::DataType;
 
-pub(crate) use dates::{date_add, date_sub};
+pub(crate) use dates::{date_add, date_sub, days_plus_months};
 pub(crate) use lambdas::Lambda;
-pub(crate) use nested::index;
+pub(crate) use nested::{index, named_fields};
 pub(crate) use order::{compare_values, is_orderable};
 pub(crate) use pattern::rlike;
 pub(crate) use table::{FUNCTIONS, LAMBDAS};

@@ -126,8 +126,10 @@ fn decimal(call: Call, digits: i32, mode: Mode, precision: i32, scale: i32) -> B
     let returns = bounded_decimal(precision.min(38), scale.min(38));
     let DataType::Decimal128(precision, scale) = returns else { return Err(call.refuse()) };
     if may_stop {
-        let why = "a number too large stops Spark's query";
-        call.only_constants(why, "CAST it to a DECIMAL of fewer digits before")?;
+        let message = format!("{}: a number too large for 38 digits stops Spark's query", call.name);
+        return Err(
+            SqlError::unsupported(message, call.span).help("CAST it to a DECIMAL of fewer digits before")
+        );
     }
     let name = format!("{} {digits}", call.name);
     let kernel = on_arrays(move |args| {

@@ -12,7 +12,7 @@ use super::ast::{
 use super::lexer::{Token, tokens};
 use crate::error::SqlError;
 
-type Parsed<T> = Result<T, SqlError>;
+pub(super) type Parsed<T> = Result<T, SqlError>;
 
 /// Deeper nesting than any person writes; it keeps the stack bounded.
 const DEPTH_MAX: usize = 150;
@@ -94,11 +94,11 @@ impl Cursor {
         Ok(Self { tokens: tokens(text)?, at: 0, depth: 0 })
     }
 
-    fn peek(&self) -> &Token {
+    pub(super) fn peek(&self) -> &Token {
         &self.tokens[self.at].0
     }
 
-    fn peek_at(&self, ahead: usize) -> &Token {
+    pub(super) fn peek_at(&self, ahead: usize) -> &Token {
         &self.tokens[(self.at + ahead).min(self.tokens.len() - 1)].0
     }
 
@@ -106,15 +106,15 @@ impl Cursor {
         self.tokens[self.at].1.clone()
     }
 
-    fn since(&self, start: usize) -> Range<usize> {
+    pub(super) fn since(&self, start: usize) -> Range<usize> {
         start..self.at.checked_sub(1).map_or(start, |before| self.tokens[before].1.end)
     }
 
-    fn advance(&mut self) {
+    pub(super) fn advance(&mut self) {
         self.at = (self.at + 1).min(self.tokens.len() - 1);
     }
 
-    fn symbol(&mut self, symbol: &str) -> bool {
+    pub(super) fn symbol(&mut self, symbol: &str) -> bool {
         let found = matches!(self.peek(), Token::Symbol(here) if *here == symbol);
         if found {
             self.advance();
@@ -126,11 +126,11 @@ impl Cursor {
         matches!(self.peek_at(ahead), Token::Word(here) if here.eq_ignore_ascii_case(word))
     }
 
-    fn is_symbol(&self, ahead: usize, symbol: &str) -> bool {
+    pub(super) fn is_symbol(&self, ahead: usize, symbol: &str) -> bool {
         matches!(self.peek_at(ahead), Token::Symbol(here) if *here == symbol)
     }
 
-    fn word(&mut self, word: &str) -> bool {
+    pub(super) fn word(&mut self, word: &str) -> bool {
         let found = self.is_word(0, word);
         if found {
             self.advance();
@@ -138,7 +138,7 @@ impl Cursor {
         found
     }
 
-    fn expected<T>(&self, what: &str) -> Parsed<T> {
+    pub(super) fn expected<T>(&self, what: &str) -> Parsed<T> {
         let found = match self.peek() {
             Token::End => "the query ends here".to_owned(),
             Token::Word(word) => format!("found `{word}`"),
@@ -669,9 +669,7 @@ impl Cursor {
                 return Err(SqlError::unsupported(format!("{upper} literals"), self.since(start))
                     .help("write TIMESTAMP '…'"));
             }
-            "INTERVAL" if !call_follows && *self.peek() != Token::End && !self.is_symbol(0, ",") => {
-                return self.unsupported("INTERVAL");
-            }
+            "INTERVAL" if self.is_interval() => Kind::Interval(self.interval(start)?),
             "CASE" => self.case()?,
             "CAST" | "TRY_CAST" if call_follows => {
                 self.expect_symbol("(")?;
@@ -824,7 +822,13 @@ impl Cursor {
                 } else if self.is_symbol(1, "=>") {
                     return self.unsupported("an argument by name");
                 } else {
-                    args.push(self.expr()?);
+                    let value = self.expr()?;
+                    args.push(match name.eq_ignore_ascii_case("struct") && self.word("AS") {
+                        true => {
+                            Expr { kind: Kind::Named(Box::new(value), self.name()?), span: self.since(start) }
+                        }
+                        false => value,
+                    });
                 }
                 if !self.symbol(",") {
                     break;
