@@ -46,10 +46,8 @@ pub(super) async fn run(args: &SqlArgs) -> Outcome {
         }
         AnswerFormat::Table => {
             while let Some(statement) = statements.next()? {
-                match statement.trim() {
-                    "" => {}
-                    "exit" | "quit" => break,
-                    statement => asked.for_people(statement).await?,
+                if !statement.trim().is_empty() {
+                    asked.for_people(statement.trim()).await?;
                 }
             }
         }
@@ -78,6 +76,9 @@ impl Statements {
                 statement.truncate(end);
                 return Ok(Some(statement));
             }
+            if matches!(self.read.trim(), "exit" | "quit") {
+                return Ok(None);
+            }
             let is_new = self.read.trim().is_empty();
             if is_new && self.terminal {
                 self.read.clear();
@@ -89,9 +90,6 @@ impl Statements {
             match self.lines.next() {
                 Some(line) => {
                     self.read.push_str(&line.map_err(unreadable)?);
-                    if matches!(self.read.trim(), "exit" | "quit") {
-                        return Ok(None);
-                    }
                     self.read.push('\n');
                 }
                 // The last one needs no `;`.
