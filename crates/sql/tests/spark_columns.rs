@@ -23,6 +23,9 @@ struct Tally {
     different: usize,
 }
 
+/// The rows of each column, as texts.
+type Texts = Vec<Vec<Option<String>>>;
+
 /// Messages as the view `input`.
 struct View {
     /// Of the messages.
@@ -51,7 +54,7 @@ impl View {
     }
 
     /// Runs the query over these batches; the texts of each column.
-    fn run(&self, query: &FlowQuery, batches: &[RecordBatch]) -> Result<Vec<Vec<Option<String>>>, String> {
+    fn run(&self, query: &FlowQuery, batches: &[RecordBatch]) -> Result<Texts, String> {
         let mut columns = vec![Vec::new(); query.schema().fields().len()];
         for batch in batches {
             let result = query.run(batch).map_err(|e| e.to_string())?.batch;
@@ -63,7 +66,7 @@ impl View {
     }
 
     /// What the query gives, whatever the batches that its messages come in.
-    fn answer(&self, sql: &str) -> Result<(Vec<String>, Vec<Vec<Option<String>>>), String> {
+    fn answer(&self, sql: &str) -> Result<(Vec<String>, Texts), String> {
         let query = FlowQuery::new(sql, &self.whole.schema()).map_err(|e| e.to_string())?;
         let types: Vec<_> =
             query.schema().fields().iter().map(|field| simple_string(field.data_type())).collect();

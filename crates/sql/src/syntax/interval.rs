@@ -3,8 +3,8 @@
 //! that, but no date or time takes it alike in all its versions.
 
 use super::ast::Interval;
+use super::cursor::{Cursor, Parsed};
 use super::lexer::Token;
-use super::parser::{Cursor, Parsed};
 use crate::error::SqlError;
 
 const SECOND: i64 = 1_000_000;

@@ -6,9 +6,13 @@
 //! Source: Spark's `SqlBaseParser.g4` and `SqlBaseLexer.g4`, 3.5 and 4.0.
 
 mod ast;
+mod cursor;
 mod interval;
 mod lexer;
 mod parser;
+mod queries;
+mod types;
+mod values;
 
 pub(crate) use ast::{
     Binary, CastKind, Direction, Expr, Interval, Item, Kind, Literal, Nulls, Order, Predicate, Query,
