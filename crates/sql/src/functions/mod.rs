@@ -1,7 +1,9 @@
 //! The functions that are answered: one table ([`table::FUNCTIONS`]), each entry with where its
 //! meaning comes from. To add one, write it in the file of its group and put its line into the table.
 
+mod array_items;
 mod arrays;
+mod bits;
 mod compare;
 mod conditional;
 mod dates;
