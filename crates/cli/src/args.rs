@@ -179,8 +179,9 @@ pub(crate) enum Command {
         #[arg(long)]
         streaming: bool,
     },
-    /// Answers statements: at a terminal as text, else one JSON object for each line.
-    Sql,
+    /// Answers statements: at a terminal each ends with `;` and is answered by a table, else each line
+    /// is one and is answered by a JSON object.
+    Sql(SqlArgs),
     /// Serves the built-in Random User API alone.
     #[command(hide = true)]
     RandomUser {
@@ -409,6 +410,32 @@ impl RunArgs {
     }
 }
 
+/// What statements are asked of, and how they are answered.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct SqlArgs {
+    /// A file with a JSON object a line (patterns, .gz and .zst as in a source), which the statements see
+    /// as `input`; it is kept in memory.
+    #[arg(long)]
+    pub(crate) input: Option<String>,
+    /// The file's schema, like "id STRING, n INT"; without it, it is guessed from the first records.
+    #[arg(long, requires = "input")]
+    pub(crate) schema: Option<String>,
+    /// Shows how each statement is understood: types, and where the functions' meanings come from.
+    #[arg(long)]
+    pub(crate) explain: bool,
+    /// How statements are separated and answered; by default as standard input is a terminal or not.
+    #[arg(long)]
+    pub(crate) format: Option<AnswerFormat>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AnswerFormat {
+    /// Statements end with `;`.
+    Table,
+    /// A statement a line, an object a line.
+    Json,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
     Text,
@@ -434,6 +461,8 @@ pub(crate) enum RowFormat {
 pub(crate) enum BenchKind {
     /// JSON bytes to the result of the example's query, on one core.
     Query,
+    /// The functions of SQL, group by group, on one core.
+    Functions,
     /// Messages into the embedded broker and out again.
     Broker,
     /// Topic to table, everything embedded.

@@ -81,6 +81,21 @@ fn table(batches: &[RecordBatch]) -> Result<String> {
     Ok(format!("{table}\n"))
 }
 
+/// Texts as a table.
+pub(crate) fn table_of(heads: &[String], rows: &[Vec<Option<String>>]) -> Result<String> {
+    use arrow::array::{ArrayRef, RecordBatchOptions, StringArray};
+    use arrow::datatypes::{DataType, Field, Schema};
+    let columns = (0..heads.len()).map(|at| {
+        let cells: StringArray = rows.iter().map(|row| Some(row[at].as_deref().unwrap_or("NULL"))).collect();
+        std::sync::Arc::new(cells) as ArrayRef
+    });
+    let schema =
+        Schema::new(heads.iter().map(|head| Field::new(head, DataType::Utf8, true)).collect::<Vec<_>>());
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+    let batch = RecordBatch::try_new_with_options(schema.into(), columns.collect(), &options);
+    table(&[batch.expect("texts of the same length")])
+}
+
 /// Every cell as CAST(… AS STRING) prints it.
 fn as_texts(batch: &RecordBatch) -> RecordBatch {
     use arrow::array::{ArrayRef, StringArray};

@@ -45,7 +45,7 @@ async fn caught_up(seed: u64) -> u64 {
         runs += 1;
         assert!(runs < 100, "seed {seed}: it never ends well");
         let options = RunOptions {
-            flow: None,
+            flows: Vec::new(),
             until: Until::Drained,
             patience: None,
             stop: CancellationToken::new(),

@@ -15,6 +15,8 @@ use crate::types::simple_string;
 /// The one row of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
+    /// The columns' names; empty where a column has none.
+    pub names: Vec<String>,
     /// Spark's names of the columns' types.
     pub types: Vec<String>,
     /// Each value cast to STRING.
@@ -41,5 +43,6 @@ pub fn answer(sql: &str) -> Result<Option<Answer>, SqlError> {
         Formatter::new(column).write(0, &mut text).then_some(text)
     });
     let types = flat.columns.iter().map(|column| simple_string(&column.value.kind)).collect();
-    Ok(Some(Answer { types, text: text.collect() }))
+    let names = flat.columns.iter().map(|column| column.name.clone()).collect();
+    Ok(Some(Answer { names, types, text: text.collect() }))
 }

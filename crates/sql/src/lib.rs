@@ -2,7 +2,7 @@
 //! Spark does; what is not known to be answered the same is refused with the reason.
 //!
 //! [`FlowQuery`] is that function; [`Decoder`] turns messages into its input, [`encode_rows`]
-//! its output into messages; [`answer`] evaluates a single statement without a table.
+//! its output into messages; [`answer`] evaluates a single statement without a table, [`explain`] shows what a query is.
 //!
 //! The way of a query: `syntax` (text to tree), `bind` (tree to typed expressions, each node with
 //! Spark's meaning or refused), `cast` and `functions` (those meanings), DataFusion (evaluation).
@@ -12,6 +12,7 @@ mod bind;
 mod carry;
 mod cast;
 mod error;
+mod explain;
 mod flow;
 mod functions;
 mod java_regex;
@@ -27,6 +28,7 @@ pub use answer::{Answer, answer};
 pub use carry::carry;
 pub use cast::cell_text;
 pub use error::{ErrorKind, SqlError};
+pub use explain::{Explanation, Step, explain};
 pub use flow::{FlowQuery, Transformed};
 pub use functions::{FunctionNote, RefusalNote, answered_functions, refused_functions};
 pub use json::{Decoded, Decoder, FROM_JSON, encode_rows};

@@ -38,8 +38,8 @@ pub(crate) type Used = RefCell<BTreeSet<Vec<String>>>;
 pub(crate) fn flatten(query: &Query, base: Option<&Base<'_>>, used: &Used) -> Bind<Flat> {
     let select = &query.select;
     if let Some((what, span)) = query.more_than_one_record() {
-        let message = format!("{what} looks at more than one record, which a flow does not do natively");
-        return Err(SqlError::unsupported(message, span).help("run the flow on Spark (`runner: spark`)"));
+        let message = format!("{what} looks at more than one record, which a flow does not do");
+        return Err(SqlError::unsupported(message, span).help("ask the table with `millstream query`"));
     }
     let (scope, inner) = read_from(query, base, used)?;
     let columns = columns(&select.items, &scope)?;

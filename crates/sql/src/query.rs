@@ -1,29 +1,29 @@
 //! A query over a whole table: what flows answer, and aggregates, DISTINCT, ORDER BY and LIMIT.
 //! Values are computed by the same rules; DataFusion groups, sorts and cuts.
 
+mod aggregates;
+
 use std::cell::RefCell;
 use std::fmt;
-use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::catalog::streaming::StreamingTable;
-use datafusion::common::{Column as PlanColumn, DataFusionError, ScalarValue};
+use datafusion::common::{Column as PlanColumn, DataFusionError};
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::functions_aggregate::expr_fn::{avg, count, max, min, sum};
-use datafusion::logical_expr::{Expr, LogicalPlanBuilder, SortExpr, cast};
+use datafusion::logical_expr::{Expr, LogicalPlanBuilder, SortExpr};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use millstream_core::{Error, Result};
 use parking_lot::Mutex;
 
-use crate::bind::coerce::{bounded_decimal, is_float, is_integer, is_numeric};
+use self::aggregates::Aggregates;
+use crate::bind::coerce::{is_integer, is_numeric};
 use crate::bind::{self, Bind, Column, Scope};
 use crate::error::SqlError;
-use crate::operation::Bound;
 use crate::plan::{self, Base, Used, internal_schema};
 use crate::syntax::{self, Binary, Direction, Kind, Nulls, Query, Relation};
 
@@ -340,155 +340,6 @@ fn star() -> syntax::Item {
 
 fn output_name(at: usize) -> String {
     format!("o{at}")
-}
-
-/// The aggregate calls of a query, taken out of its expressions: in their place stand names.
-#[derive(Default)]
-struct Aggregates {
-    calls: Vec<(String, Vec<syntax::Expr>, Range<usize>)>,
-    groups: Vec<syntax::Expr>,
-}
-
-const AGGREGATES: [&str; 6] = ["count", "sum", "min", "max", "avg", "mean"];
-
-impl Aggregates {
-    fn is_needed(&self, select: &syntax::Select) -> bool {
-        !self.calls.is_empty() || !select.group_by.is_empty()
-    }
-
-    /// The SELECT list, HAVING and ORDER BY with names in place of aggregates and of what is
-    /// grouped by.
-    fn take_out(&mut self, query: &Query) -> (Vec<syntax::Item>, Option<syntax::Expr>, Vec<syntax::Order>) {
-        let select = &query.select;
-        self.groups = select.group_by.iter().map(|group| grouped(group, &select.items)).collect();
-        let items = select.items.iter().map(|item| {
-            let name = match &item.expr.kind {
-                Kind::Name(parts) => parts.last().cloned(),
-                Kind::Call { name, .. } if AGGREGATES.contains(&name.as_str()) => Some(name.clone()),
-                _ => None,
-            };
-            let alias = item.alias.clone().or(name);
-            syntax::Item { expr: self.replaced(&item.expr), alias }
-        });
-        let items = items.collect();
-        let having = select.having.as_ref().map(|having| self.replaced(having));
-        let order = query
-            .order_by
-            .iter()
-            .map(|order| syntax::Order { expr: self.replaced(&order.expr), ..order.clone() });
-        let order = order.collect();
-        (items, having, order)
-    }
-
-    fn replaced(&mut self, expr: &syntax::Expr) -> syntax::Expr {
-        if let Some(at) = self.groups.iter().position(|group| group.is_same(expr)) {
-            return syntax::Expr { kind: Kind::Name(vec![group_name(at)]), span: expr.span.clone() };
-        }
-        match &expr.kind {
-            Kind::Call { name, args, distinct: false } if AGGREGATES.contains(&name.as_str()) => {
-                self.calls.push((name.clone(), args.clone(), expr.span.clone()));
-                let kind = Kind::Name(vec![call_name(self.calls.len() - 1)]);
-                syntax::Expr { kind, span: expr.span.clone() }
-            }
-            _ => expr.map_children(&mut |child| self.replaced(child)),
-        }
-    }
-
-    fn plan(
-        &self,
-        select: &syntax::Select,
-        scope: &Scope,
-        plan: LogicalPlanBuilder,
-    ) -> Result<(Scope, LogicalPlanBuilder), QueryError> {
-        let mut columns = Vec::new();
-        let mut groups = Vec::new();
-        for (at, group) in self.groups.iter().enumerate() {
-            let value = bind::normalised(bind::bind(group, scope)?, &group.span)?;
-            groups.push(value.expr.alias(group_name(at)));
-            columns.push(named(group_name(at), value.kind));
-        }
-        let mut calls = Vec::new();
-        for (at, (name, args, span)) in self.calls.iter().enumerate() {
-            let (expr, kind) = aggregate(name, args, scope, span)?;
-            calls.push(expr.alias(call_name(at)));
-            columns.push(named(call_name(at), kind));
-        }
-        if calls.is_empty() && groups.is_empty() {
-            return Err(SqlError::invalid("nothing to group", select.span.clone()).into());
-        }
-        Ok((Scope::of_columns(None, columns), plan.aggregate(groups, calls)?))
-    }
-}
-
-/// `GROUP BY 1` and `GROUP BY alias` mean the item of the list.
-fn grouped(group: &syntax::Expr, items: &[syntax::Item]) -> syntax::Expr {
-    let item = match &group.kind {
-        Kind::Literal(syntax::Literal::Int(place)) => {
-            usize::try_from(*place).ok().and_then(|place| items.get(place.checked_sub(1)?))
-        }
-        Kind::Name(parts) if parts.len() == 1 => items
-            .iter()
-            .find(|item| item.alias.as_ref().is_some_and(|alias| alias.eq_ignore_ascii_case(&parts[0]))),
-        _ => None,
-    };
-    item.map_or_else(|| group.clone(), |item| item.expr.clone())
-}
-
-fn group_name(at: usize) -> String {
-    format!("g{at}")
-}
-
-fn call_name(at: usize) -> String {
-    format!("a{at}")
-}
-
-fn named(name: String, kind: DataType) -> Column {
-    let expr = Expr::Column(PlanColumn::new_unqualified(name.clone()));
-    Column { name, value: Bound { expr, kind } }
-}
-
-/// The call and its type, as Spark types it.
-fn aggregate(
-    name: &str,
-    args: &[syntax::Expr],
-    scope: &Scope,
-    span: &Range<usize>,
-) -> Bind<(Expr, DataType)> {
-    let refused = |kind: &DataType| {
-        let message = format!("{name} is not answered for {}", crate::types::simple_string(kind));
-        SqlError::unsupported(message, span.clone())
-    };
-    let [arg] = args else {
-        return Err(SqlError::unsupported(format!("{name} with {} arguments", args.len()), span.clone()));
-    };
-    if name == "count" {
-        let counted = match &arg.kind {
-            Kind::Star(_) => Expr::Literal(ScalarValue::Int64(Some(1)), None),
-            _ => bind::bind(arg, scope)?.expr,
-        };
-        return Ok((count(counted), DataType::Int64));
-    }
-    let value = bind::bind(arg, scope)?;
-    let kind = value.kind.clone();
-    match name {
-        "min" | "max" if bind::coerce::is_atomic(&kind) && kind != DataType::Null => {
-            let value = bind::normalised(value, span)?;
-            let call = if name == "min" { min(value.expr) } else { max(value.expr) };
-            if is_float(&kind) { Err(refused(&kind)) } else { Ok((call, kind)) }
-        }
-        "sum" if is_integer(&kind) => Ok((sum(cast(value.expr, DataType::Int64)), DataType::Int64)),
-        "sum" if is_float(&kind) => Ok((sum(cast(value.expr, DataType::Float64)), DataType::Float64)),
-        "sum" => match kind {
-            DataType::Decimal128(precision, scale) if precision <= 28 => {
-                Ok((sum(value.expr), bounded_decimal(i32::from(precision) + 10, scale.into())))
-            }
-            kind => Err(refused(&kind)),
-        },
-        "avg" | "mean" if is_numeric(&kind) && !matches!(kind, DataType::Decimal128(..)) => {
-            Ok((avg(cast(value.expr, DataType::Float64)), DataType::Float64))
-        }
-        _ => Err(refused(&kind)),
-    }
 }
 
 #[cfg(test)]

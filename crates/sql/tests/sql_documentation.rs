@@ -17,8 +17,8 @@ This page is made from the table of functions (`crates/sql/src/functions/table.r
 `MILLSTREAM_WRITE=1 cargo test --release --workspace --test sql_documentation`.
 
 A flow's query is a `SELECT` over the view `input`, with `WHERE`, `WITH`, queries in `FROM`, `CASE`, `CAST`,
-`TRY_CAST`, `IN`, `BETWEEN`, `LIKE`, `ILIKE`, `RLIKE`, `IS`, `<=>`, fields by dots, items by `[…]` and functions
-with `->`. It means what it means to Spark 4.2 with `spark.sql.ansi.enabled=false` and the session time zone UTC.
+`TRY_CAST`, `IN`, `BETWEEN`, `LIKE`, `ILIKE`, `RLIKE`, `IS`, `<=>`, `INTERVAL` beside dates and times, fields by dots
+(`items.price` is the prices of all items), items by `[…]` and functions with `->`. It means what it means to Spark 4.2 with `spark.sql.ansi.enabled=false` and the session time zone UTC.
 What natively might be answered otherwise is refused by `check`, with the reason; `runner: spark` runs it.
 ";
 

@@ -1,5 +1,6 @@
 //! `bench`: what this machine does, each figure with the load it was measured under.
 
+mod functions;
 mod latency;
 mod made;
 mod services;
@@ -35,6 +36,7 @@ pub(super) async fn run(what: BenchKind, given: Option<u64>, partitions: u16) ->
     let records = given.unwrap_or(RECORDS);
     match what {
         BenchKind::Query => query(records),
+        BenchKind::Functions => functions::run(records),
         BenchKind::Broker => broker(records).await,
         BenchKind::Store => store(records).await,
         BenchKind::Pipe => pipe(records).await,

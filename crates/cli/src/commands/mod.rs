@@ -60,7 +60,7 @@ pub(crate) async fn run(args: Args) -> Outcome {
         Command::Reset { file, flow, to } => reset::run(&file, &flow, &to).await,
         Command::DeadLetters { command } => dead_letters::run(command).await,
         Command::Airflow { file, pipeline, streaming } => airflow::run(&file, pipeline.as_deref(), streaming),
-        Command::Sql => sql::run(),
+        Command::Sql(args) => sql::run(&args).await,
         Command::RandomUser { port, limit, fail, latency } => {
             random_user(port, Options { limit, fail, latency }).await
         }

@@ -52,12 +52,16 @@ pub(super) async fn run(args: &FileArgs, sql: &str, format: RowFormat) -> Outcom
     Ok(())
 }
 
-/// A mistake in the query, shown as one in a file is.
 fn mistake(sql: &str, error: &SqlError) -> Failure {
+    mistake_in("query", sql, error).into()
+}
+
+/// A mistake in a statement, shown as one in a file is.
+pub(super) fn mistake_in(what: &str, sql: &str, error: &SqlError) -> Report {
     let found = Diagnostic::error(&error.message, error.span.clone());
     let found = match &error.help {
         Some(help) => found.help(help),
         None => found,
     };
-    Report { path: "query".into(), text: sql.to_owned(), diagnostics: vec![found] }.into()
+    Report { path: what.to_owned(), text: sql.to_owned(), diagnostics: vec![found] }
 }

@@ -1,58 +1,291 @@
-//! `sql`: statements in, answers out.
+//! `sql`: statements in, answers out. For people a statement ends with `;` and is answered by a
+//! table; for programs each line is one and is answered by a JSON object. Nothing is kept or written.
 
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::time::Instant;
 
-use millstream_core::Error;
-use millstream_sql::answer;
-use serde_json::json;
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use millstream_connectors::file::FileKind;
+use millstream_core::{Error, Scope, SourceKind};
+use millstream_engine::infer;
+use millstream_sql::{
+    Decoder, Explanation, QueryError, TableQuery, answer, cell_text, explain, parse_schema, schema_ddl,
+    simple_string,
+};
+use serde_json::{Value, json};
 
+use super::query::mistake_in;
+use crate::args::{AnswerFormat, SqlArgs};
 use crate::output::{say, sayln};
 use crate::{Outcome, output};
 
-pub(super) fn run() -> Outcome {
+/// Records that a schema is guessed from.
+const SAMPLES_MAX: usize = 1_000;
+
+pub(super) async fn run(args: &SqlArgs) -> Outcome {
     let terminal = io::stdin().is_terminal();
+    let format = args.format.unwrap_or(if terminal { AnswerFormat::Table } else { AnswerFormat::Json });
+    let input = match &args.input {
+        Some(path) => Some(Input::read(path, args.schema.as_deref()).await?),
+        None => None,
+    };
+    let asked = Asked { input, explain: args.explain };
     if terminal {
-        sayln!("portable Spark SQL, one statement a line; Ctrl-D ends");
+        sayln!("portable Spark SQL; a statement ends with ; and Ctrl-D ends all");
     }
-    for line in prompted(terminal) {
-        let line = line.map_err(|e| Error::user(format!("cannot read a statement: {e}")))?;
-        if line.trim().is_empty() {
-            continue;
+    let mut statements = Statements { lines: io::stdin().lock().lines(), read: String::new(), terminal };
+    match format {
+        AnswerFormat::Json => {
+            for line in statements.lines {
+                let line = line.map_err(unreadable)?;
+                if !line.trim().is_empty() {
+                    output::results(&format!("{}\n", asked.for_programs(&line).await))?;
+                }
+            }
         }
-        let text = if terminal { for_people(&line) } else { format!("{}\n", for_programs(&line)) };
-        output::results(&text)?;
+        AnswerFormat::Table => {
+            while let Some(statement) = statements.next()? {
+                if !statement.trim().is_empty() {
+                    asked.for_people(statement.trim()).await?;
+                }
+            }
+        }
     }
     Ok(())
 }
 
-fn prompted(terminal: bool) -> impl Iterator<Item = io::Result<String>> {
-    let mut lines = io::stdin().lock().lines();
-    std::iter::from_fn(move || {
-        if terminal {
-            say!("sql> ");
-            io::stderr().flush().ok()?;
-        }
-        lines.next()
-    })
+fn unreadable(error: io::Error) -> Error {
+    Error::user(format!("cannot read a statement: {error}"))
 }
 
-fn for_programs(statement: &str) -> serde_json::Value {
-    match answer(statement) {
-        Ok(Some(answer)) => json!({"types": answer.types, "text": answer.text}),
-        Ok(None) => json!({"types": [], "text": []}),
-        Err(error) => json!({"error": error.to_string()}),
+/// Standard input in statements.
+struct Statements {
+    lines: io::Lines<io::StdinLock<'static>>,
+    /// What has been read and not been asked.
+    read: String,
+    terminal: bool,
+}
+
+impl Statements {
+    fn next(&mut self) -> Outcome<Option<String>> {
+        loop {
+            if let Some(end) = end_of_statement(&self.read) {
+                let rest = self.read.split_off(end + 1);
+                let mut statement = std::mem::replace(&mut self.read, rest);
+                statement.truncate(end);
+                return Ok(Some(statement));
+            }
+            if matches!(self.read.trim(), "exit" | "quit") {
+                return Ok(None);
+            }
+            let is_new = self.read.trim().is_empty();
+            if is_new && self.terminal {
+                self.read.clear();
+            }
+            if self.terminal {
+                say!("{}", if is_new { "sql> " } else { "  -> " });
+                io::stderr().flush().ok();
+            }
+            match self.lines.next() {
+                Some(line) => {
+                    self.read.push_str(&line.map_err(unreadable)?);
+                    self.read.push('\n');
+                }
+                // The last one needs no `;`.
+                None if is_new => return Ok(None),
+                None => return Ok(Some(std::mem::take(&mut self.read))),
+            }
+        }
     }
 }
 
-fn for_people(statement: &str) -> String {
-    match answer(statement) {
-        Ok(Some(answer)) => {
-            let cells = answer.text.iter().zip(&answer.types);
-            let cells: Vec<_> =
-                cells.map(|(text, kind)| format!("{} ({kind})", text.as_deref().unwrap_or("null"))).collect();
-            format!("{}\n", cells.join("  |  "))
+/// Where the first `;` stands that is in no text, name or comment.
+fn end_of_statement(text: &str) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let mut quote = None;
+    let mut at = 0;
+    while at < bytes.len() {
+        match (quote, bytes[at]) {
+            (None, b';') => return Some(at),
+            (None, b'-') if text[at..].starts_with("--") => at += text[at..].find('\n')?,
+            (None, b'/') if bytes[at..].starts_with(b"/*") => at += text[at..].find("*/")? + 1,
+            (None, open @ (b'\'' | b'"' | b'`')) => quote = Some(open),
+            (Some(b'\'' | b'"'), b'\\') => at += 1,
+            (Some(open), byte) if open == byte => quote = None,
+            _ => {}
         }
-        Ok(None) => "no row\n".to_owned(),
-        Err(error) => format!("{}^\nerror: {error}\n", " ".repeat(error.span.start + "sql> ".len())),
+        at += 1;
+    }
+    None
+}
+
+/// A file as the view `input`.
+struct Input {
+    schema: SchemaRef,
+    batches: Vec<RecordBatch>,
+}
+
+impl Input {
+    async fn read(path: &str, schema: Option<&str>) -> Outcome<Self> {
+        if path == "-" {
+            return Err(Error::user("standard input holds the statements").help("name a file").into());
+        }
+        let settings = json!({ "file": path, "schema": "line STRING" });
+        let mut source = FileKind.open(&settings, &Scope::default()).await?;
+        let mut pages = Vec::new();
+        while let Some(page) = source.next().await? {
+            pages.push(page);
+        }
+        let schema = match schema {
+            Some(text) => parse_schema(text).map_err(|e| mistake_in("--schema", text, &e))?,
+            None => {
+                let values = pages.iter().flat_map(|page| page.iter()).filter_map(|record| record.value);
+                let samples: Vec<Value> =
+                    values.take(SAMPLES_MAX).filter_map(|value| serde_json::from_slice(value).ok()).collect();
+                if !samples.iter().any(Value::is_object) {
+                    return Err(
+                        Error::user(format!("{path} has no JSON object to guess a schema from")).into()
+                    );
+                }
+                let text = infer(&samples).fields.join(", ");
+                parse_schema(&text).map_err(|e| mistake_in("the guessed schema", &text, &e))?
+            }
+        };
+        let mut decoder = Decoder::new(&schema);
+        let (mut batches, mut dead) = (Vec::new(), 0);
+        for page in &pages {
+            let decoded = decoder.decode(page.iter().map(|record| record.value));
+            if dead == 0
+                && let Some((_, reason, detail)) = decoded.refused.first()
+            {
+                sayln!("{path}: a record is {reason}: {detail}");
+            }
+            dead += decoded.refused.len();
+            batches.push(decoded.batch);
+        }
+        let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+        sayln!("input: {rows} record(s), {dead} unreadable; {}", schema_ddl(&schema));
+        Ok(Self { schema: decoder.schema().clone(), batches })
+    }
+}
+
+/// Names and types of columns, and rows of texts.
+struct Rows {
+    names: Vec<String>,
+    types: Vec<String>,
+    rows: Vec<Vec<Option<String>>>,
+}
+
+impl Rows {
+    fn of(batches: &[RecordBatch]) -> Self {
+        let fields = batches.first().map(|batch| batch.schema().fields().clone()).unwrap_or_default();
+        let row = |batch: &RecordBatch, row: usize| {
+            batch.columns().iter().map(|column| cell_text(column, row)).collect::<Vec<_>>()
+        };
+        Self {
+            names: fields.iter().map(|field| field.name().clone()).collect(),
+            types: fields.iter().map(|field| simple_string(field.data_type())).collect(),
+            rows: batches
+                .iter()
+                .flat_map(|batch| (0..batch.num_rows()).map(move |at| row(batch, at)))
+                .collect(),
+        }
+    }
+}
+
+/// What a statement gave.
+enum Said {
+    /// Without a table: one row at most.
+    Answer(Option<millstream_sql::Answer>),
+    /// Over `input`.
+    Rows(Rows),
+    Plan(Explanation),
+}
+
+struct Asked {
+    input: Option<Input>,
+    explain: bool,
+}
+
+impl Asked {
+    async fn answer(&self, statement: &str) -> Result<Said, QueryError> {
+        if self.explain {
+            let schema = self.input.as_ref().map(|input| &*input.schema);
+            return Ok(Said::Plan(explain(statement, schema)?));
+        }
+        let query = TableQuery::parse(statement).ok();
+        let (Some(input), Some(query)) = (&self.input, query) else {
+            return Ok(Said::Answer(answer(statement)?));
+        };
+        if !matches!(query.table(), [name] if name.eq_ignore_ascii_case("input")) {
+            let message = format!("there is no table `{}` here", query.table().join("."));
+            return Err(QueryError::Run(Error::user(message).help("write FROM input")));
+        }
+        let batches = input.batches.clone().into_iter().map(Ok);
+        Ok(Said::Rows(Rows::of(&query.run(input.schema.clone(), Box::new(batches)).await?)))
+    }
+
+    async fn for_programs(&self, statement: &str) -> Value {
+        match self.answer(statement).await {
+            Ok(Said::Answer(Some(answer))) => json!({"types": answer.types, "text": answer.text}),
+            Ok(Said::Answer(None)) => json!({"types": [], "text": []}),
+            Ok(Said::Rows(rows)) => json!({"names": rows.names, "types": rows.types, "rows": rows.rows}),
+            Ok(Said::Plan(plan)) => json!({"plan": plan.to_string().lines().collect::<Vec<_>>()}),
+            Err(QueryError::Sql(error)) => json!({"error": error.to_string()}),
+            Err(QueryError::Run(error)) => json!({"error": error.message}),
+        }
+    }
+
+    async fn for_people(&self, statement: &str) -> Outcome {
+        let began = Instant::now();
+        let rows = match self.answer(statement).await {
+            Ok(Said::Answer(answer)) => {
+                let answer = answer.into_iter();
+                answer.fold(Rows { names: Vec::new(), types: Vec::new(), rows: Vec::new() }, |_, answer| {
+                    Rows { names: answer.names, types: answer.types, rows: vec![answer.text] }
+                })
+            }
+            Ok(Said::Rows(rows)) => rows,
+            Ok(Said::Plan(plan)) => return Ok(output::results(&plan.to_string())?),
+            Err(QueryError::Sql(error)) => {
+                let report = mistake_in("statement", statement, &error);
+                say!("{}", report.render(output::has_colours()));
+                return Ok(());
+            }
+            Err(QueryError::Run(error)) => {
+                output::error(&error);
+                return Ok(());
+            }
+        };
+        let heads = rows.names.iter().zip(&rows.types);
+        let heads: Vec<_> = heads
+            .map(|(name, kind)| if name.is_empty() { kind.clone() } else { format!("{name}: {kind}") })
+            .collect();
+        if !heads.is_empty() {
+            output::results(&output::table_of(&heads, &rows.rows)?)?;
+        }
+        sayln!("{} row(s), {} ms", rows.rows.len(), began.elapsed().as_millis());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_ends_at_a_semicolon_that_is_its_own() {
+        for (text, end) in [
+            ("SELECT 1; SELECT 2", Some(8)),
+            ("SELECT ';'", None),
+            ("SELECT '\\';' ;", Some(13)),
+            ("SELECT `;` -- ;\n;", Some(16)),
+            ("SELECT /* ; */ 1;", Some(16)),
+            ("SELECT -- ;", None),
+            ("SELECT \"it's;\"; x", Some(14)),
+        ] {
+            assert_eq!(end_of_statement(text), end, "{text}");
+        }
     }
 }

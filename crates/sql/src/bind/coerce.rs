@@ -85,7 +85,9 @@ pub(crate) fn wider(a: &DataType, b: &DataType, over_text: bool) -> Option<DataT
             let ((p1, s1), (p2, s2)) = (decimal_of(a)?, decimal_of(b)?);
             let scale = i32::from(s1.max(s2));
             let whole = (i32::from(p1) - i32::from(s1)).max(i32::from(p2) - i32::from(s2));
-            Some(D::Decimal128((whole + scale).min(38) as u8, scale.min(38) as i8))
+            // Digits in front of the point are kept before those behind it.
+            let scale = scale - (whole + scale - 38).max(0);
+            Some(D::Decimal128((whole + scale) as u8, scale.max(0) as i8))
         }
         (D::Utf8, other) | (other, D::Utf8)
             if over_text && is_atomic(other) && !matches!(other, D::Binary | D::Boolean) =>
@@ -112,7 +114,7 @@ pub(crate) fn wider(a: &DataType, b: &DataType, over_text: bool) -> Option<DataT
 pub(crate) fn comparable(a: &DataType, b: &DataType) -> Option<DataType> {
     use DataType as D;
     match (a, b) {
-        (D::Utf8, D::Decimal128(..)) | (D::Decimal128(..), D::Utf8) => Some(D::Float64),
+        (D::Utf8, D::Decimal128(_, 1..)) | (D::Decimal128(_, 1..), D::Utf8) => Some(D::Float64),
         (D::Utf8, other) | (other, D::Utf8)
             if is_atomic(other) && !matches!(other, D::Binary | D::Utf8 | D::Null) =>
         {

@@ -3,6 +3,7 @@
 //! DataFusion's own coercions.
 
 pub(crate) mod coerce;
+mod intervals;
 mod operators;
 mod scope;
 
@@ -37,6 +38,15 @@ pub(crate) fn bind(expr: &syntax::Expr, scope: &Scope) -> Bind {
             bind_call(name, args, scope, expr)
         }
         Kind::Unary(operator, operand) => bind_unary(*operator, operand, scope, expr),
+        Kind::Binary(operator @ (syntax::Binary::Add | syntax::Binary::Subtract), moment, shift)
+            if let Kind::Interval(interval) = shift.kind =>
+        {
+            let moment = bind(moment, scope)?;
+            intervals::shifted(moment, interval, *operator == syntax::Binary::Subtract, span())
+        }
+        Kind::Binary(syntax::Binary::Add, shift, moment) if let Kind::Interval(interval) = shift.kind => {
+            intervals::shifted(bind(moment, scope)?, interval, false, span())
+        }
         Kind::Binary(operator, left, right) => {
             let (left, right) = (bind(left, scope)?, bind(right, scope)?);
             operators::binary(*operator, left, right, span())
@@ -59,6 +69,12 @@ pub(crate) fn bind(expr: &syntax::Expr, scope: &Scope) -> Bind {
         Kind::Index(value, index) => {
             let (value, index) = (bind(value, scope)?, bind(index, scope)?);
             functions::index(value, index, span())
+        }
+        Kind::Named(value, _) => bind(value, scope),
+        Kind::Interval(_) => {
+            let error =
+                SqlError::unsupported("an interval that is not beside + or - and a date or time", span());
+            Err(error.help("write it behind + or -, as in at + INTERVAL 1 HOUR"))
         }
         Kind::Lambda(..) => {
             Err(SqlError::invalid("a function with -> stands only where a function takes one", span()))
@@ -119,6 +135,9 @@ fn bind_call(name: &str, args: &[syntax::Expr], scope: &Scope, expr: &syntax::Ex
     let Some(function) = functions::find(name) else {
         return Err(functions::unknown(name, expr.span.clone()));
     };
+    if name == "struct" {
+        return bind_struct(args, scope, expr);
+    }
     let mut bound = Vec::new();
     let mut lambdas = Vec::new();
     for arg in args {
@@ -138,6 +157,28 @@ fn bind_call(name: &str, args: &[syntax::Expr], scope: &Scope, expr: &syntax::Ex
     let spans = args.iter().map(|arg| arg.span.clone()).collect();
     let call = Call { lambdas, ..Call::new(function.name, bound, spans, expr.span.clone()) };
     (function.bind)(call)
+}
+
+/// `struct(a, b.c, d AS e, *)`: fields are named after columns and aliases, else after their place.
+fn bind_struct(args: &[syntax::Expr], scope: &Scope, expr: &syntax::Expr) -> Bind {
+    let mut fields: Vec<(Option<String>, Bound)> = Vec::new();
+    for arg in args {
+        match &arg.kind {
+            Kind::Star(parts) if parts.is_empty() => {
+                fields.extend(
+                    scope.columns.iter().map(|column| (Some(column.name.clone()), column.value.clone())),
+                );
+            }
+            Kind::Named(value, name) => fields.push((Some(name.clone()), bind(value, scope)?)),
+            Kind::Name(parts) => fields.push((parts.last().cloned(), bind(arg, scope)?)),
+            Kind::Field(value, name) => {
+                let value = bind(value, scope)?;
+                fields.push((Some(name.clone()), field(value, name, arg.span.clone())?));
+            }
+            _ => fields.push((None, bind(arg, scope)?)),
+        }
+    }
+    functions::named_fields(fields, expr.span.clone())
 }
 
 fn bind_unary(operator: Unary, operand: &syntax::Expr, scope: &Scope, expr: &syntax::Expr) -> Bind {

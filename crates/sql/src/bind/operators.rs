@@ -451,7 +451,14 @@ fn negate(array: &ArrayRef) -> Computed {
         DataType::Int64 => typed::<Int64Type>(array),
         DataType::Float32 => typed::<Float32Type>(array),
         DataType::Float64 => typed::<Float64Type>(array),
-        _ => typed::<arrow::datatypes::Decimal128Type>(array),
+        _ => {
+            use arrow::datatypes::Decimal128Type;
+            let negated = arrow::compute::try_unary::<Decimal128Type, _, Decimal128Type>(
+                array.as_primitive(),
+                decimal::negate,
+            )?;
+            Arc::new(negated.with_data_type(array.data_type().clone()))
+        }
     })
 }
 

@@ -2,11 +2,12 @@
 //! leads into a struct.
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, make_array};
+use arrow::array::{Array, ArrayRef, AsArray, ListArray, make_array};
 use arrow::buffer::NullBuffer;
-use arrow::datatypes::{DataType, Schema};
-use datafusion::common::Column as PlanColumn;
+use arrow::datatypes::{DataType, Field, Fields, Schema};
+use datafusion::common::{Column as PlanColumn, ScalarValue};
 use datafusion::logical_expr::Expr;
 
 use super::{Bind, failed};
@@ -143,25 +144,52 @@ pub(crate) fn same_name(a: &str, b: &str) -> bool {
 /// `value.name`.
 pub(crate) fn field(value: Bound, name: &str, span: Range<usize>) -> Bind {
     let DataType::Struct(fields) = &value.kind else {
-        if matches!(value.kind, DataType::List(_)) {
-            return Err(SqlError::unsupported("a field of every element of an array", span));
+        if let DataType::List(item) = &value.kind
+            && let DataType::Struct(fields) = item.data_type()
+        {
+            let (at, kind) = place(fields, name, &span)?;
+            return field_of_items(value.clone(), at, kind, span);
+        }
+        if matches!(value.kind, DataType::Map(..)) {
+            // `map.key` is `map['key']`.
+            let key = Bound::literal(ScalarValue::Utf8(Some(name.to_owned())));
+            return crate::functions::index(value, key, span);
         }
         let message = format!("`.{name}` needs a struct, this is {}", simple_string(&value.kind));
         return Err(SqlError::invalid(message, span));
     };
-    let mut found = fields.iter().enumerate().filter(|(_, field)| same_name(field.name(), name));
-    let Some((at, field)) = found.next() else {
-        let names: Vec<_> = fields.iter().map(|field| field.name().as_str()).collect();
-        let error = SqlError::invalid(format!("there is no field `{name}`"), span);
-        return Err(error.help(format!("fields are {}", names.join(", "))));
-    };
-    if found.next().is_some() {
-        return Err(SqlError::invalid(format!("`{name}` could be more than one field"), span));
-    }
-    let kind = field.data_type().clone();
+    let (at, kind) = place(fields, name, &span)?;
     let label = format!("field {at} of {}", simple_string(&value.kind));
     let kernel = on_arrays(move |args| Ok(child(&args[0], at)));
     apply(label, kind, kernel, vec![value]).map_err(failed(&span))
+}
+
+/// Where the field of that name stands, and its type.
+fn place(fields: &Fields, name: &str, span: &Range<usize>) -> Bind<(usize, DataType)> {
+    let mut found = fields.iter().enumerate().filter(|(_, field)| same_name(field.name(), name));
+    let Some((at, field)) = found.next() else {
+        let names: Vec<_> = fields.iter().map(|field| field.name().as_str()).collect();
+        let error = SqlError::invalid(format!("there is no field `{name}`"), span.clone());
+        return Err(error.help(format!("fields are {}", names.join(", "))));
+    };
+    if found.next().is_some() {
+        return Err(SqlError::invalid(format!("`{name}` could be more than one field"), span.clone()));
+    }
+    Ok((at, field.data_type().clone()))
+}
+
+/// `array.name`: that field of every item.
+fn field_of_items(value: Bound, at: usize, kind: DataType, span: Range<usize>) -> Bind {
+    let item = Arc::new(Field::new("element", kind, true));
+    let returns = DataType::List(item.clone());
+    let label = format!("field {at} of the items of {}", simple_string(&value.kind));
+    let kernel = on_arrays(move |args| {
+        let list = args[0].as_list::<i32>();
+        let values = child(list.values(), at);
+        Ok(Arc::new(ListArray::new(item.clone(), list.offsets().clone(), values, list.nulls().cloned()))
+            as ArrayRef)
+    });
+    apply(label, returns, kernel, vec![value]).map_err(failed(&span))
 }
 
 /// A struct column's child; null where the struct is.

@@ -17,7 +17,7 @@ use chrono::{DateTime, Datelike, MappedLocalTime, NaiveDate, Offset, TimeDelta, 
 use chrono_tz::Tz;
 
 use super::from_text::trim_all;
-use super::numbers::floating;
+use crate::functions::decimal::rescale;
 use crate::operation::{Kernel, on_arrays};
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
@@ -348,20 +348,20 @@ pub(super) fn kernel(from: &DataType, to: &DataType) -> Option<Kernel> {
             let values = micros_of(&args[0]).iter().map(|micros| micros.map(|micros| micros != 0));
             Ok(Arc::new(values.collect::<BooleanArray>()))
         }),
-        (D::Timestamp(..), D::Int8) => from_timestamp::<Int8Type>(|micros| seconds(micros) as i8),
-        (D::Timestamp(..), D::Int16) => from_timestamp::<Int16Type>(|micros| seconds(micros) as i16),
-        (D::Timestamp(..), D::Int32) => from_timestamp::<Int32Type>(|micros| seconds(micros) as i32),
-        (D::Timestamp(..), D::Int64) => from_timestamp::<Int64Type>(seconds),
+        (D::Timestamp(..), D::Int8) => from_timestamp::<Int8Type>(|micros| seconds(micros).try_into().ok()),
+        (D::Timestamp(..), D::Int16) => from_timestamp::<Int16Type>(|micros| seconds(micros).try_into().ok()),
+        (D::Timestamp(..), D::Int32) => from_timestamp::<Int32Type>(|micros| seconds(micros).try_into().ok()),
+        (D::Timestamp(..), D::Int64) => from_timestamp::<Int64Type>(|micros| Some(seconds(micros))),
         (D::Timestamp(..), D::Float32) => {
-            from_timestamp::<Float32Type>(|micros| exact_seconds(micros) as f32)
+            from_timestamp::<Float32Type>(|micros| Some(exact_seconds(micros) as f32))
         }
-        (D::Timestamp(..), D::Float64) => from_timestamp::<Float64Type>(exact_seconds),
+        (D::Timestamp(..), D::Float64) => from_timestamp::<Float64Type>(|micros| Some(exact_seconds(micros))),
         (D::Timestamp(..), D::Decimal128(precision, scale)) => {
             let (precision, scale) = (*precision, *scale);
             on_arrays(move |args| {
                 let micros = micros_of(&args[0]).iter();
                 let decimals: Decimal128Array =
-                    micros.map(|micros| floating(exact_seconds(micros?), precision, scale)).collect();
+                    micros.map(|micros| rescale(micros?.into(), 6, precision, scale)).collect();
                 Ok(Arc::new(decimals.with_precision_and_scale(precision, scale)?))
             })
         }
@@ -399,9 +399,10 @@ fn utc(micros: TimestampMicrosecondArray) -> ArrayRef {
     Arc::new(micros.with_timezone("UTC"))
 }
 
-fn from_timestamp<T: ArrowPrimitiveType>(convert: fn(i64) -> T::Native) -> Kernel {
+/// What does not fit is null, not cut as elsewhere.
+fn from_timestamp<T: ArrowPrimitiveType>(convert: fn(i64) -> Option<T::Native>) -> Kernel {
     on_arrays(move |args| {
-        let values = micros_of(&args[0]).iter().map(|micros| micros.map(convert));
+        let values = micros_of(&args[0]).iter().map(|micros| convert(micros?));
         Ok(Arc::new(values.collect::<PrimitiveArray<T>>()) as ArrayRef)
     })
 }

@@ -61,7 +61,7 @@ fn month_start(year: i64, month: i64, months: i64) -> (i64, i64) {
     (all.div_euclid(12), all.rem_euclid(12) + 1)
 }
 
-pub(super) fn days_plus_months(days: i64, months: i64) -> Option<i64> {
+pub(crate) fn days_plus_months(days: i64, months: i64) -> Option<i64> {
     let (year, month, day) = civil_from_days(days);
     let (year, month) = month_start(year, month, months);
     days_from_civil(year, month, day.min(days_in_month(year, month)))

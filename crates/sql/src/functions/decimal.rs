@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array};
 use arrow::datatypes::{DataType, Decimal128Type, i256};
+use arrow::error::ArrowError;
 
 use crate::operation::{Kernel, on_arrays};
 
@@ -73,6 +74,24 @@ pub(crate) fn multiply(left: Exact, right: Exact, _: i32) -> Option<Exact> {
 pub(crate) fn modulo(left: Exact, right: Exact, _: i32) -> Option<Exact> {
     let scale = left.scale.max(right.scale);
     Some(Exact { unscaled: at_scale(left, scale)?.checked_rem(at_scale(right, scale)?)?, scale })
+}
+
+/// The negative of a number's digits. Spark computes it with Scala's decimals, which round to 34 digits
+/// (half even), and beyond 38 digits its query stops.
+pub(crate) fn negate(unscaled: i128) -> Result<i128, ArrowError> {
+    const DIGITS: u32 = 34;
+    const TOO_LARGE: u128 = 10_u128.pow(38);
+    let size = unscaled.unsigned_abs();
+    let surplus = size.checked_ilog10().map_or(0, |log| (log + 1).saturating_sub(DIGITS));
+    let unit = 10_u128.pow(surplus);
+    let (kept, rest) = (size / unit, size % unit * 2);
+    let up = rest > unit || (rest == unit && unit > 1 && kept % 2 == 1);
+    let size = (kept + u128::from(up)) * unit;
+    if size >= TOO_LARGE {
+        return Err(ArrowError::ComputeError(format!("-({unscaled}) has more than 38 digits when rounded")));
+    }
+    let size = i128::try_from(size).unwrap_or(i128::MAX);
+    Ok(if unscaled < 0 { size } else { -size })
 }
 
 /// What is behind the point is cut off.

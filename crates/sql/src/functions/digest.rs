@@ -20,7 +20,7 @@ impl Call {
 }
 
 fn lower_hex(bytes: &[u8]) -> String {
-    super::math::hexadecimal(bytes).to_lowercase()
+    super::bits::hexadecimal(bytes).to_lowercase()
 }
 
 pub(super) fn md5(call: Call) -> Bind {

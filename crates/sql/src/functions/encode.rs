@@ -4,7 +4,7 @@
 use arrow::datatypes::DataType;
 
 use super::Call;
-use super::math::unhexed;
+use super::bits::unhexed;
 use super::rows::{Bytes, Flag, Text};
 use crate::bind::{self, Bind, coerce};
 use crate::error::SqlError;

@@ -259,6 +259,49 @@ pub(super) fn hypot(x: f64, y: f64) -> f64 {
     sum * 2.0_f64.powi(k)
 }
 
+/// `e_atan2.c`.
+pub(super) fn atan2(y: f64, x: f64) -> f64 {
+    const PI: f64 = std::f64::consts::PI;
+    const PI_LOW: f64 = 1.224_646_799_147_353_2e-16;
+    let exponents = ((high(y) & 0x7fff_ffff) - (high(x) & 0x7fff_ffff)) >> 20;
+    // The one place where `libm` goes another way: far from the axis to the left.
+    if exponents > 60 && x < 0.0 && x.is_finite() && y.is_finite() {
+        let z = (PI / 2.0 + 0.5 * PI_LOW) - PI_LOW;
+        return if y < 0.0 { z - PI } else { PI - z };
+    }
+    libm::atan2(y, x)
+}
+
+const TWO_TO_28: f64 = 268_435_456.0;
+
+/// As Spark 4 writes it.
+pub(super) fn acosh(x: f64) -> f64 {
+    match x {
+        x if x < 1.0 => f64::NAN,
+        x if x >= TWO_TO_28 => log(x) + log(2.0),
+        1.0 => 0.0,
+        x if x > 2.0 => log(2.0 * x - 1.0 / (x + (x * x - 1.0).sqrt())),
+        x => {
+            let t = x - 1.0;
+            log1p(t + (2.0 * t + t * t).sqrt())
+        }
+    }
+}
+
+/// As Spark 4 writes it.
+pub(super) fn asinh(x: f64) -> f64 {
+    let positive = match x.abs() {
+        u if u.is_infinite() || u.is_nan() || u < 1.0 / TWO_TO_28 => u,
+        u if u > TWO_TO_28 => log(u) + log(2.0),
+        u if u > 2.0 => log(2.0 * u + 1.0 / ((u * u + 1.0).sqrt() + u)),
+        u => {
+            let t = u * u;
+            log1p(u + t / (1.0 + (1.0 + t).sqrt()))
+        }
+    };
+    positive.copysign(x)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,7 @@
 //! Source: Spark's `jsonExpressions`.
 
 use arrow::array::AsArray;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Fields};
 
 use super::Call;
 use super::rows::{Cell, Int, Text, rows1};
@@ -59,6 +59,12 @@ pub(super) fn from_json(mut call: Call) -> Bind {
     let Some(schema) = call.constant_text(1, "the schema")? else { return Err(call.refuse()) };
     let span = call.spans[1].clone();
     let kind = crate::types::parse_type(&schema).map_err(|error| SqlError { span: span.clone(), ..error })?;
+    let keeps_text = |fields: &Fields| fields.iter().any(|field| field.name() == "_corrupt_record");
+    if matches!(&kind, DataType::Struct(fields) if keeps_text(fields)) {
+        let message =
+            "in `_corrupt_record` Spark keeps a text that it cannot read, which is not done natively";
+        return Err(SqlError::unsupported(message, span).help("give the field another name"));
+    }
     if !matches!(kind, DataType::Struct(_)) || !is_readable(&kind) {
         let message = "from_json is answered natively for structs, and for maps of texts in them";
         return Err(SqlError::unsupported(message, span)

@@ -30,12 +30,16 @@ pub(super) fn chr(call: Call) -> Bind {
 pub(super) fn initcap(call: Call) -> Bind {
     call.one::<Text, Text>(|text| {
         let mut out = String::with_capacity(text.len());
+        let lower = text.to_lowercase();
+        let mut lower = lower.chars();
         let mut first = true;
-        for c in text.to_lowercase().chars() {
+        for c in text.chars() {
+            // The small letters are those of the whole text, for the sake of the sigma at the end of a word.
+            let small: Vec<char> = lower.by_ref().take(c.to_lowercase().count()).collect();
             if first {
                 push_title(c, &mut out)
             } else {
-                out.push(c)
+                out.extend(small)
             }
             first = c == ' ';
         }
@@ -51,6 +55,14 @@ fn push_title(c: char, out: &mut String) {
         '\u{1ca}'..='\u{1cc}' => out.push('\u{1cb}'),
         '\u{1f1}'..='\u{1f3}' => out.push('\u{1f2}'),
         '\u{10d0}'..='\u{10ff}' => out.push(c),
+        // Greek letters with a iota below, which only large ones have beside them.
+        '\u{1f80}'..='\u{1faf}' => out.push(char::from_u32(c as u32 | 8).unwrap_or(c)),
+        '\u{1fb3}' | '\u{1fc3}' | '\u{1ff3}' => out.push(char::from_u32(c as u32 + 9).unwrap_or(c)),
+        '\u{1fbc}' | '\u{1fcc}' | '\u{1ffc}' => out.push(c),
+        '\u{1fb2}' | '\u{1fb4}' | '\u{1fb7}' | '\u{1fc2}' | '\u{1fc4}' | '\u{1fc7}' | '\u{1ff2}'
+        | '\u{1ff4}' | '\u{1ff7}' => {
+            out.extend(c.to_uppercase().map(|c| if c == '\u{399}' { '\u{345}' } else { c }))
+        }
         _ => {
             let mut upper = c.to_uppercase();
             out.extend(upper.next());
@@ -271,6 +283,10 @@ pub(super) fn luhn_check(call: Call) -> Bind {
 
 /// A letter and three digits for how a word sounds; a text that begins otherwise stays as it is.
 pub(super) fn soundex(call: Call) -> Bind {
+    // Unlike other functions of texts it makes no text of anything else.
+    if call.args.first().is_some_and(|arg| !matches!(arg.kind, DataType::Utf8 | DataType::Null)) {
+        return Err(call.refuse());
+    }
     call.one::<Text, Text>(|text| Some(sound(text)))
 }
 

@@ -1,7 +1,9 @@
 //! The functions that are answered: one table ([`table::FUNCTIONS`]), each entry with where its
 //! meaning comes from. To add one, write it in the file of its group and put its line into the table.
 
+mod array_items;
 mod arrays;
+mod bits;
 mod compare;
 mod conditional;
 mod dates;
@@ -34,9 +36,9 @@ use std::ops::Range;
 
 use arrow::datatypes::DataType;
 
-pub(crate) use dates::{date_add, date_sub};
+pub(crate) use dates::{date_add, date_sub, days_plus_months};
 pub(crate) use lambdas::Lambda;
-pub(crate) use nested::index;
+pub(crate) use nested::{index, named_fields};
 pub(crate) use order::{compare_values, is_orderable};
 pub(crate) use pattern::rlike;
 pub(crate) use table::{FUNCTIONS, LAMBDAS};

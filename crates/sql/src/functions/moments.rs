@@ -178,7 +178,7 @@ pub(super) fn unix_timestamp(mut call: Call) -> Bind {
     match call.args[0].kind {
         DataType::Date32 | DataType::Timestamp(..) => {
             call.args.truncate(1);
-            return unix_seconds(call);
+            return whole_seconds(call);
         }
         DataType::Utf8 | DataType::Null => {}
         _ => return Err(call.refuse()),
@@ -190,7 +190,12 @@ pub(super) fn unix_timestamp(mut call: Call) -> Bind {
     let span = call.span.clone();
     let moment = call.read_moment::<Moment>(1)?;
     let spans = vec![span.clone()];
-    unix_seconds(Call::new("unix_timestamp", vec![moment], spans, span))
+    whole_seconds(Call::new("unix_timestamp", vec![moment], spans, span))
+}
+
+/// Seconds since 1970 towards zero: `unix_seconds` goes down.
+fn whole_seconds(call: Call) -> Bind {
+    call.one::<Moment, Long>(|micros| Some(micros / 1_000_000))
 }
 
 pub(super) fn to_date(mut call: Call) -> Bind {

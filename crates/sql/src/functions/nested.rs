@@ -71,16 +71,20 @@ pub(super) fn array(call: Call) -> Bind {
     Call::new("array", values, Vec::new(), call.span).apply(returns, kernel)
 }
 
-/// Fields named `col1`, `col2`, … where the argument has no name of its own.
+/// Only in the table of functions: `bind` knows the names of the arguments and calls [`named_fields`].
 pub(super) fn r#struct(call: Call) -> Bind {
-    // The names of columns are not known here, and Spark takes them: only constants are safe.
-    if call.args.iter().any(|arg| arg.constant().is_none()) {
-        let error = SqlError::unsupported("struct(…) of columns", call.span);
-        return Err(error.help("write named_struct('name', value, …)"));
+    let fields = call.args.into_iter().map(|value| (None, value)).collect();
+    named_fields(fields, call.span)
+}
+
+/// A struct whose fields are `col1`, `col2`, … where they have no name.
+pub(crate) fn named_fields(fields: Vec<(Option<String>, Bound)>, span: Range<usize>) -> Bind {
+    if fields.is_empty() {
+        return Err(SqlError::invalid("struct takes at least 1 argument(s), not 0", span));
     }
-    call.arity(1..=usize::MAX)?;
-    let names = (1..=call.args.len()).map(|at| format!("col{at}")).collect();
-    make_struct(names, call.args, call.span)
+    let (names, values): (Vec<_>, Vec<_>) = fields.into_iter().unzip();
+    let names = names.into_iter().enumerate().map(|(at, name)| name.unwrap_or(format!("col{}", at + 1)));
+    make_struct(names.collect(), values, span)
 }
 
 pub(super) fn named_struct(call: Call) -> Bind {

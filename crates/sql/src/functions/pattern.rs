@@ -229,13 +229,16 @@ pub(super) fn split(mut call: Call) -> Bind {
     call.apply_as(format!("split {limit} {text}"), returns, kernel)
 }
 
-/// Each letter for itself: with an empty pattern, what is beyond the limit is dropped.
+/// Each letter for itself; the last one, at the limit, with all that follows.
 fn letters(text: &str, limit: i32) -> Vec<String> {
     if text.is_empty() {
         return vec![String::new()];
     }
-    let limit = if limit <= 0 { usize::MAX } else { limit as usize };
-    text.chars().take(limit).map(String::from).collect()
+    let alone = if limit <= 0 { usize::MAX } else { limit as usize - 1 };
+    let mut letters = text.char_indices();
+    let mut parts: Vec<_> = letters.by_ref().take(alone).map(|(_, letter)| letter.to_string()).collect();
+    parts.extend(letters.next().map(|(at, _)| text[at..].to_owned()));
+    parts
 }
 
 pub(super) fn parts(pattern: &Pattern, text: &str, limit: i32) -> Vec<String> {

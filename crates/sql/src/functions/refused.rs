@@ -23,6 +23,8 @@ pub(crate) const REFUSED: &[Refused] = refused! {
     "keep the time in the message, or run the flow on Spark (`runner: spark`)" => [
         "current_timestamp", "now", "localtimestamp", "current_date", "curdate", "current_time",
     ];
+    "Java lets each kind of processor compute it, to another last digit",
+    "run the flow on Spark (`runner: spark`)" => ["cos", "cot", "csc", "sec", "sin", "tan"];
     "it asks for Spark's session",
     "write the value itself" => [
         "current_timezone", "current_user", "user", "session_user", "current_catalog", "current_database", "current_schema", "version", "input_file_name", "input_file_block_start", "input_file_block_length", "spark_partition_id", "monotonically_increasing_id",
@@ -52,7 +54,7 @@ pub(crate) const REFUSED: &[Refused] = refused! {
         "parse_json", "try_parse_json", "variant_get", "try_variant_get", "is_variant_null", "schema_of_variant", "to_variant_object", "variant_explode",
     ];
     "no column can be an interval natively",
-    "write INTERVAL '1' DAY beside + or -, or add_months and date_add" => [
+    "write INTERVAL 1 DAY beside + or -, or add_months and date_add" => [
         "make_interval", "make_dt_interval", "make_ym_interval", "try_make_interval",
     ];
     "it belongs to aggregation over time",
@@ -80,7 +82,7 @@ pub(crate) const REFUSED: &[Refused] = refused! {
         "validate_utf8", "make_valid_utf8", "try_validate_utf8",
     ];
     "it looks at more than one record",
-    "aggregate in the table with `millstream query`, or run the flow on Spark (`runner: spark`)" => [
+    "aggregate in the table with `millstream query`" => [
         "count", "sum", "avg", "mean", "min", "max", "first", "last", "collect_list", "collect_set", "count_if", "max_by", "min_by", "any_value", "approx_count_distinct", "percentile", "median", "stddev", "variance", "bool_and", "bool_or", "every", "some",
     ];
     "sketches are Spark's own",

@@ -121,8 +121,16 @@ fn directed(mut call: Call, mode: Mode, of_double: fn(f64) -> f64) -> Bind {
 }
 
 fn decimal(call: Call, digits: i32, mode: Mode, precision: i32, scale: i32) -> Bind {
+    // Beyond 38 digits Spark's query stops, but only where it rounds in front of the point.
+    let may_stop = digits < 0 && precision > 38;
     let returns = bounded_decimal(precision.min(38), scale.min(38));
     let DataType::Decimal128(precision, scale) = returns else { return Err(call.refuse()) };
+    if may_stop {
+        let message = format!("{}: a number too large for 38 digits stops Spark's query", call.name);
+        return Err(
+            SqlError::unsupported(message, call.span).help("CAST it to a DECIMAL of fewer digits before")
+        );
+    }
     let name = format!("{} {digits}", call.name);
     let kernel = on_arrays(move |args| {
         let numbers = args[0].as_primitive::<Decimal128Type>();
@@ -184,7 +192,8 @@ fn rounded_double(number: f64, places: i32, mode: Mode) -> Option<f64> {
     java_double(number, &mut text);
     let (digits, exponent) = big_decimal(&text)?;
     if exponent >= -i64::from(places) {
-        return Some(number);
+        // A `BigDecimal` has no negative zero.
+        return Some(number + 0.0);
     }
     let dropped = usize::try_from(-i64::from(places) - exponent).ok()?;
     let (negative, digits) = match digits.strip_prefix('-') {
@@ -202,7 +211,6 @@ fn rounded_double(number: f64, places: i32, mode: Mode) -> Option<f64> {
     if up {
         number += 1;
     }
-    // A `BigDecimal` has no negative zero.
     let sign = if negative && number != BigInt::from(0) { "-" } else { "" };
     format!("{sign}{number}e{}", -places).parse().ok()
 }

@@ -1,4 +1,5 @@
-//! Arrays as sets: each value once, in the order of its first place. Null is a value like others.
+//! Arrays as sets: each value once, in the order of its first place. Null is a value like others,
+//! −0.0 becomes 0.0.
 //! Source: Spark's `collectionOperations`.
 
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::DataType;
 
 use super::Call;
-use super::arrays::{is_equal, rearranged};
+use super::arrays::is_equal;
 use super::lists::{Builder, Lists, list_of};
 use super::order;
 use super::rows::{Cell, Flag};
@@ -32,7 +33,17 @@ pub(super) fn array_distinct(call: Call) -> Bind {
     if !order::is_orderable(&kind) {
         return Err(call.refuse());
     }
-    rearranged(call, distinct)
+    let returns = list_of(kind.clone());
+    let kernel = on_arrays(move |args| {
+        let lists = Lists::new(&args[0]);
+        let items = order::without_negative_zeros(lists.items());
+        let mut builder = Builder::default();
+        for row in 0..args[0].len() {
+            builder.row(0, lists.places(row).map(|places| distinct(&items, places)));
+        }
+        builder.finish(&kind, &[&items])
+    });
+    call.apply(returns, kernel)
 }
 
 /// Brings both arrays to one type.
@@ -59,6 +70,7 @@ fn combined(mut call: Call, set: Set) -> Bind {
         let (left, right) = (Lists::new(&args[0]), Lists::new(&args[1]));
         // One column with the items of both, so that places tell them apart.
         let both = arrow::compute::concat(&[left.items().as_ref(), right.items().as_ref()])?;
+        let both = order::without_negative_zeros(&both);
         let shift = left.items().len();
         let mut builder = Builder::default();
         for row in 0..args[0].len() {

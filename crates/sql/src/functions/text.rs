@@ -71,7 +71,7 @@ fn one_text(mut call: Call, kernel: Kernel) -> Bind {
 pub(crate) fn concat(mut call: Call) -> Bind {
     call.arity(1..=usize::MAX)?;
     if call.args.iter().any(|arg| matches!(arg.kind, DataType::List(_))) {
-        return super::arrays::concat(call);
+        return super::array_items::concat(call);
     }
     let nested = call.args.iter().any(|arg| !crate::bind::coerce::is_atomic(&arg.kind));
     if nested {

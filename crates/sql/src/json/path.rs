@@ -48,6 +48,10 @@ impl Path {
 
     /// What the path leads to, as text; `None` where it leads nowhere.
     pub(crate) fn evaluate(&self, root: &Node) -> Option<String> {
+        // Spark reads `.*` and finds nothing by it.
+        if self.steps.contains(&Step::AnyName) {
+            return None;
+        }
         let mut out = Vec::new();
         let mut writer = Writer { out: &mut out, escapes: true, started: false, depth: 0 };
         follow(root, &self.steps, Style::Raw, &mut writer).then(|| String::from_utf8_lossy(&out).into_owned())
@@ -128,9 +132,6 @@ fn follow(node: &Node, path: &[Step], style: Style, writer: &mut Writer<'_>) -> 
             // The first of that name that leads on; null leads nowhere.
             .filter(|(known, value)| known == name && *value != Node::Null)
             .any(|(_, value)| follow(value, rest, style, writer)),
-        (Node::Object(members), [Step::AnyName, rest @ ..]) => {
-            members.iter().any(|(_, value)| follow(value, rest, style, writer))
-        }
         (Node::Array(items), [Step::AnyIndex, Step::AnyIndex, rest @ ..]) => {
             writer.array(|writer| each(items, rest, Style::Flat, writer))
         }

@@ -40,6 +40,10 @@ pub(crate) enum Kind {
     Index(Box<Expr>, Box<Expr>),
     /// `x -> body`, `(x, y) -> body`.
     Lambda(Vec<String>, Box<Expr>),
+    /// `expr AS name`, in `struct(…)`.
+    Named(Box<Expr>, String),
+    /// `INTERVAL …`: months, or microseconds with whether they are whole days.
+    Interval(Interval),
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -63,6 +67,17 @@ pub(crate) enum Literal {
     Date(String),
     /// `TIMESTAMP '…'`, still as text.
     Timestamp(String),
+}
+
+/// A constant interval; Spark knows two kinds that do not mix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Interval {
+    Months(i32),
+    /// `days` says that no unit is below a day, so that a date stays a date.
+    Micros {
+        micros: i64,
+        days: bool,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -213,7 +228,7 @@ impl Expr {
     /// The expression with each direct part replaced.
     pub(crate) fn map_children(&self, map: &mut dyn FnMut(&Self) -> Self) -> Self {
         let kind = match &self.kind {
-            Kind::Literal(_) | Kind::Name(_) | Kind::Star(_) => self.kind.clone(),
+            Kind::Literal(_) | Kind::Name(_) | Kind::Star(_) | Kind::Interval(_) => self.kind.clone(),
             Kind::Call { name, args, distinct } => {
                 Kind::Call { name: name.clone(), args: args.iter().map(map).collect(), distinct: *distinct }
             }
@@ -233,6 +248,7 @@ impl Expr {
             Kind::Field(value, name) => Kind::Field(Box::new(map(value)), name.clone()),
             Kind::Index(value, index) => Kind::Index(Box::new(map(value)), Box::new(map(index))),
             Kind::Lambda(names, body) => Kind::Lambda(names.clone(), Box::new(map(body))),
+            Kind::Named(value, name) => Kind::Named(Box::new(map(value)), name.clone()),
         };
         Self { kind, span: self.span.clone() }
     }

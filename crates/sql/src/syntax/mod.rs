@@ -6,12 +6,17 @@
 //! Source: Spark's `SqlBaseParser.g4` and `SqlBaseLexer.g4`, 3.5 and 4.0.
 
 mod ast;
+mod cursor;
+mod interval;
 mod lexer;
 mod parser;
+mod queries;
+mod types;
+mod values;
 
 pub(crate) use ast::{
-    Binary, CastKind, Direction, Expr, Item, Kind, Literal, Nulls, Order, Predicate, Query, Relation, Select,
-    Unary,
+    Binary, CastKind, Direction, Expr, Interval, Item, Kind, Literal, Nulls, Order, Predicate, Query,
+    Relation, Select, Unary,
 };
 pub(crate) use parser::{parse_data_type, parse_fields, parse_query};
 

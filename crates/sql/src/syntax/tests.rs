@@ -114,7 +114,7 @@ fn refusals_say_what_and_where() {
         ("SELECT a FROM t JOIN u", "more than one table"),
         ("SELECT a::INT", "write CAST"),
         ("SELECT 'it''s'", "write \\'"),
-        ("SELECT INTERVAL 1 DAY", "INTERVAL"),
+        ("SELECT INTERVAL 1 MONTH 1 DAY", "months and days"),
         ("SELECT CAST(1 AS FOO)", "`FOO` is no type"),
         ("SELECT 1 FROM t UNION SELECT 2", "UNION"),
     ] {
