@@ -1,6 +1,8 @@
 //! What runs whole flows somewhere else than in this process, on a cluster.
 //! How a flow is run there is the runner's affair; what must come of it is what comes of it here.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 
@@ -63,6 +65,9 @@ pub trait RemoteRun: Send {
     /// Waits for what became of records since the last time, for a while; `None` when it has ended.
     /// May be cancelled at any await.
     async fn next(&mut self) -> Result<Option<Counts>>;
+
+    /// Messages behind what was done last, by partition of the topic, as far as it is known.
+    fn lag(&self) -> BTreeMap<i32, u64>;
 
     /// Ends it. What is in hand there is done again by the next start.
     async fn stop(&mut self) -> Result<()>;

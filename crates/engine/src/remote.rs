@@ -57,6 +57,8 @@ pub(crate) struct WatchedFlow {
     pub(crate) runner: Arc<dyn FlowRunner>,
     pub(crate) until: Until,
     pub(crate) patience: Patience,
+    /// Now in milliseconds since 1970.
+    pub(crate) clock: fn() -> i64,
 }
 
 impl WatchedFlow {
@@ -104,7 +106,14 @@ impl WatchedFlow {
                 next = run.next() => next?,
             };
             match next {
-                Some(counts) => self.patience.state.lock().counts += counts,
+                Some(counts) => {
+                    let mut state = self.patience.state.lock();
+                    state.counts += counts;
+                    state.gauges.set_lag(run.lag());
+                    if counts.read > 0 {
+                        state.committed_ms = Some((self.clock)());
+                    }
+                }
                 None => return Ok(()),
             }
         }

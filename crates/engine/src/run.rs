@@ -138,7 +138,7 @@ pub async fn run(
             Until::Drained => work.wait(&planned.name, upstream, drain),
         }
         if planned.runner == Runner::Spark {
-            let watched = watch(plan, planned, registry, &scope, options.until, patience).await;
+            let watched = watch(plan, planned, registry, &scope, options, patience).await;
             let watched = watched.map_err(failed)?;
             let (name, stop) = (planned.name.clone(), options.stop.clone());
             work.tasks.spawn(async move { (name, watched.run(stop, drained).await) });
@@ -200,7 +200,7 @@ async fn watch(
     planned: &PlannedFlow,
     registry: &Registry,
     scope: &Scope,
-    until: Until,
+    options: &RunOptions,
     patience: Patience,
 ) -> Result<WatchedFlow> {
     let runner = registry.spark.clone().ok_or_else(|| Error::ours("nothing runs flows on Spark"))?;
@@ -214,7 +214,8 @@ async fn watch(
         attempts.wait(error).await?;
     }
     drop(attempts);
-    Ok(WatchedFlow { planned: planned.clone(), flow, runner, until, patience })
+    let (until, clock) = (options.until, options.clock);
+    Ok(WatchedFlow { planned: planned.clone(), flow, runner, until, patience, clock })
 }
 
 /// The flows at work, and those that wait for others to end before they drain.

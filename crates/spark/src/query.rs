@@ -1,9 +1,10 @@
 //! A streaming query on the server: started, found again, watched, stopped.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use millstream_core::{Error, Result};
 use serde::Deserialize;
+use serde_json::Value;
 use spark_connect_proto::execute_plan_response::ResponseType;
 use spark_connect_proto::streaming_query_command::Command;
 use spark_connect_proto::streaming_query_command_result::ResultType;
@@ -140,6 +141,18 @@ pub(crate) struct Progress {
     pub(crate) batch_id: i64,
     /// What was counted, by the name under which it was.
     pub(crate) observed_metrics: HashMap<String, Observed>,
+    /// Where it reads.
+    pub(crate) sources: Vec<SourceProgress>,
+}
+
+/// How far a batch came in one source.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct SourceProgress {
+    /// By topic and partition, what is read next.
+    pub(crate) end_offset: Option<Value>,
+    /// By topic and partition, where the topic ended.
+    pub(crate) latest_offset: Option<Value>,
 }
 
 /// Numbers, and beside them what each is called.
@@ -160,6 +173,25 @@ pub(crate) struct ObservedField {
 }
 
 impl Progress {
+    /// Messages behind this batch, by partition; nothing where Spark does not say.
+    pub(crate) fn lag(&self, topic: &str) -> BTreeMap<i32, u64> {
+        let mut lag = BTreeMap::new();
+        for source in &self.sources {
+            let offsets = |of: &Option<Value>| of.as_ref()?.get(topic)?.as_object().cloned();
+            let (Some(read), Some(ends)) = (offsets(&source.end_offset), offsets(&source.latest_offset))
+            else {
+                continue;
+            };
+            for (partition, end) in ends {
+                let next = read.get(&partition).and_then(Value::as_u64).unwrap_or(0);
+                if let (Ok(partition), Some(end)) = (partition.parse(), end.as_u64()) {
+                    lag.insert(partition, end.saturating_sub(next));
+                }
+            }
+        }
+        lag
+    }
+
     /// A number that was counted; 0 where nothing was.
     pub(crate) fn metric(&self, of: &str, name: &str) -> u64 {
         let Some(observed) = self.observed_metrics.get(of) else { return 0 };
@@ -174,9 +206,11 @@ mod tests {
 
     #[test]
     fn progress_is_read_as_spark_writes_it() {
-        let json = r#"{"id":"a","batchId":3,"numInputRows":5,"sources":[],"observedMetrics":{"read":{"values":[5,4],"schema":{"type":"struct","fields":[{"name":"read","type":"long"},{"name":"readable","type":"long"}]}}}}"#;
+        let json = r#"{"id":"a","batchId":3,"numInputRows":5,"sources":[{"description":"KafkaV2","endOffset":{"t":{"0":7,"1":4}},"latestOffset":{"t":{"0":9,"1":4,"2":3}}}],"observedMetrics":{"read":{"values":[5,4],"schema":{"type":"struct","fields":[{"name":"read","type":"long"},{"name":"readable","type":"long"}]}}}}"#;
         let progress: Progress = serde_json::from_str(json).expect("progress");
         assert_eq!((progress.batch_id, progress.metric("read", "readable")), (3, 4));
         assert_eq!(progress.metric("checked", "rows"), 0);
+        assert_eq!(progress.lag("t"), BTreeMap::from([(0, 2), (1, 0), (2, 3)]));
+        assert_eq!(progress.lag("other"), BTreeMap::new());
     }
 }

@@ -1,7 +1,7 @@
 //! A flow at work on Spark: two queries over one plan, one that writes rows and one that writes dead
 //! letters, started, counted and stopped as one.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -26,6 +26,9 @@ pub(crate) struct SparkRun {
     dead: Query,
     /// The last batch of the rows' query that is counted.
     counted: Option<i64>,
+    topic: String,
+    /// Messages behind the newest batch, by partition.
+    lag: BTreeMap<i32, u64>,
 }
 
 impl SparkRun {
@@ -61,13 +64,14 @@ impl SparkRun {
                 (rows, dead)
             }
         };
-        Ok(Self { session, rows, dead, counted: None })
+        Ok(Self { session, rows, dead, counted: None, topic: flow.topic.clone(), lag: BTreeMap::new() })
     }
 
     /// What became of records in batches that are not counted yet.
     async fn count(&mut self) -> Result<Counts> {
         let mut counts = Counts::default();
         for progress in self.rows.progress(&self.session).await? {
+            self.lag = progress.lag(&self.topic);
             if self.counted.is_some_and(|counted| progress.batch_id <= counted) {
                 continue;
             }
@@ -122,6 +126,10 @@ impl RemoteRun for SparkRun {
             tokio::time::sleep(ASK_EVERY).await;
         }
         Ok(Some(counts))
+    }
+
+    fn lag(&self) -> BTreeMap<i32, u64> {
+        self.lag.clone()
     }
 
     async fn stop(&mut self) -> Result<()> {
@@ -278,7 +286,7 @@ mod tests {
             (READ.to_owned(), metrics(&[("read", 20), ("readable", 15), ("ignored", 2)])),
             (CHECKED.to_owned(), metrics(&[("rows", 11), ("passed", 9)])),
         ]);
-        let counts = counts_of(&Progress { batch_id: 0, observed_metrics });
+        let counts = counts_of(&Progress { observed_metrics, ..Progress::default() });
         assert_eq!(counts, Counts { read: 20, passed: 9, filtered: 6, dead: 5, written: 9 });
     }
 }

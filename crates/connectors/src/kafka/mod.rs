@@ -157,10 +157,10 @@ impl SinkKind for TopicKind {
 
     async fn open(&self, settings: &Value, scope: &Scope) -> Result<Sink> {
         let settings: TopicSinkSettings = settings::read(settings)?;
-        Ok(Sink::Messages(Box::new(sink::TopicSink::open(
-            &Connection::of(scope)?,
+        Ok(Sink::Messages(Box::new(sink::TopicSink::new(
+            Connection::of(scope)?,
             settings,
             scope.gauges.clone(),
-        )?)))
+        ))))
     }
 }

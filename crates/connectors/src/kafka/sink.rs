@@ -22,17 +22,22 @@ const DELIVERY_TIMEOUT_MS: &str = "30000";
 pub(super) struct TopicSink {
     connection: Connection,
     settings: TopicSinkSettings,
-    producer: FutureProducer<Producing>,
+    gauges: Arc<Gauges>,
+    /// Made for the first messages: its thread is never quite at rest, and most flows have no dead letters.
+    producer: Option<FutureProducer<Producing>>,
     complaints: Complaints,
 }
 
 impl TopicSink {
-    pub(super) fn open(
-        connection: &Connection,
-        settings: TopicSinkSettings,
-        gauges: Arc<Gauges>,
-    ) -> Result<Self> {
-        let mut config = connection.client("millstream")?;
+    pub(super) fn new(connection: Connection, settings: TopicSinkSettings, gauges: Arc<Gauges>) -> Self {
+        Self { connection, settings, gauges, producer: None, complaints: Complaints::default() }
+    }
+
+    fn producer(&mut self) -> Result<FutureProducer<Producing>> {
+        if let Some(producer) = &self.producer {
+            return Ok(producer.clone());
+        }
+        let mut config = self.connection.client("millstream")?;
         config
             .set("enable.idempotence", "true")
             .set("acks", "all")
@@ -44,12 +49,13 @@ impl TopicSink {
             .set("message.max.bytes", "100000000")
             .set("statistics.interval.ms", EVERY_MS)
             .set("message.timeout.ms", DELIVERY_TIMEOUT_MS);
-        let what = format!("writing topic {} on {}", settings.topic, connection.brokers);
-        let complaints = Complaints::default();
-        let producer = config
-            .create_with_context(Producing { complaints: complaints.clone(), gauges })
-            .map_err(|e| complaints.explain(connection, &what, &e))?;
-        Ok(Self { connection: connection.clone(), settings, producer, complaints })
+        let what = format!("writing topic {} on {}", self.settings.topic, self.connection.brokers);
+        let context = Producing { complaints: self.complaints.clone(), gauges: self.gauges.clone() };
+        let producer: FutureProducer<Producing> = config
+            .create_with_context(context)
+            .map_err(|e| self.complaints.explain(&self.connection, &what, &e))?;
+        self.producer = Some(producer.clone());
+        Ok(producer)
     }
 }
 
@@ -60,6 +66,7 @@ impl MessageSink for TopicSink {
     }
 
     async fn write(&mut self, messages: &Records) -> Result<Written> {
+        let producer = self.producer()?;
         let what = format!("writing topic {} on {}", self.settings.topic, self.connection.brokers);
         let explain = |e: &KafkaError| self.complaints.explain(&self.connection, &what, e);
         let mut written = Written::default();
@@ -76,7 +83,7 @@ impl MessageSink for TopicSink {
         for (index, message) in messages.iter().enumerate() {
             let index = index as u32;
             let delivery = loop {
-                match self.producer.send_result(record(&self.settings.topic, &message)) {
+                match producer.send_result(record(&self.settings.topic, &message)) {
                     Ok(delivery) => break Some(delivery),
                     Err((error, _)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) => {
                         // Room is made by what is delivered.
