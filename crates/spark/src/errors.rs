@@ -60,6 +60,8 @@ fn of_message(shown: &str, message: &str) -> Error {
         "Failed to open native connection to Cassandra",
         "NoNodeAvailableException",
         "AllNodesFailedException",
+        // Cassandra goes away while the connector looks at its tables.
+        "Control channel not available",
         "WriteTimeoutException",
         "UnavailableException",
         "Failed to write statements",
@@ -107,5 +109,8 @@ mod tests {
             "{error}"
         );
         assert!(!of_query("[UNRESOLVED_COLUMN] no such column").is_passing());
+        let restarted =
+            "java.lang.IllegalStateException: Control channel not available, aborting schema refresh";
+        assert!(of_query(restarted).is_passing());
     }
 }
