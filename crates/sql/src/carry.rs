@@ -57,6 +57,21 @@ fn look(query: &Query, places: &mut BTreeSet<usize>) -> Result<(), SqlError> {
         return Err(SqlError::invalid("the query reads nothing", select.span.clone())
             .help(format!("write FROM {INPUT}")));
     };
+    // In a call `*` would be the carried column, too.
+    let mut star = None;
+    for expr in select.items.iter().map(|item| &item.expr).chain(&select.filter) {
+        if !matches!(expr.kind, Kind::Star(_)) {
+            expr.visit(&mut |part| {
+                if matches!(part.kind, Kind::Star(_)) {
+                    star = Some(part.span.clone());
+                }
+            });
+        }
+    }
+    if let Some(span) = star {
+        let message = "`*` in a call holds a column of ours where Spark runs the flow";
+        return Err(SqlError::unsupported(message, span).help("name the columns"));
+    }
     if !select.items.iter().any(|item| is_everything(item, &reads)) {
         places.insert(select.items_start);
     }
@@ -106,6 +121,7 @@ mod tests {
             "SELECT id FROM input ORDER BY id",
             "SELECT id FROM (SELECT id FROM input LIMIT 1) x",
             "SELECT id FROM other",
+            "SELECT struct(*) AS s FROM input",
             "SELECT 1 AS one",
         ] {
             assert!(carry(sql, "p").is_err(), "{sql}");

@@ -59,6 +59,11 @@ impl<'a> Column<'a> {
 
 pub(crate) fn add(left: Exact, right: Exact, _: i32) -> Option<Exact> {
     let scale = left.scale.max(right.scale);
+    if let (Some(a), Some(b)) = (small_at_scale(left, scale), small_at_scale(right, scale))
+        && let Some(sum) = a.checked_add(b)
+    {
+        return Some(Exact { unscaled: i256::from_i128(sum), scale });
+    }
     let unscaled = at_scale(left, scale)?.checked_add(at_scale(right, scale)?)?;
     Some(Exact { unscaled, scale })
 }
@@ -73,6 +78,9 @@ pub(crate) fn multiply(left: Exact, right: Exact, _: i32) -> Option<Exact> {
 
 pub(crate) fn modulo(left: Exact, right: Exact, _: i32) -> Option<Exact> {
     let scale = left.scale.max(right.scale);
+    if let (Some(a), Some(b)) = (small_at_scale(left, scale), small_at_scale(right, scale)) {
+        return Some(Exact { unscaled: i256::from_i128(a.checked_rem(b)?), scale });
+    }
     Some(Exact { unscaled: at_scale(left, scale)?.checked_rem(at_scale(right, scale)?)?, scale })
 }
 
@@ -108,10 +116,15 @@ pub(crate) fn divide(left: Exact, right: Exact, scale: i32) -> Option<Exact> {
     }
     let negative = (left.unscaled < i256::ZERO) != (right.unscaled < i256::ZERO);
     let (dividend, divisor) = (left.unscaled.checked_abs()?, right.unscaled.checked_abs()?);
+    let natural = left.scale - right.scale;
+    if let Some(quotient) = divide_small(dividend, divisor, scale - natural, QUOTIENT_SCALE - scale) {
+        let quotient = if negative { -quotient } else { quotient };
+        return Some(Exact { unscaled: i256::from_i128(quotient), scale });
+    }
     let ten = i256::from_i128(10);
     let (mut quotient, mut rest) = (dividend.checked_div(divisor)?, dividend.checked_rem(divisor)?);
     // `quotient` is the result at this scale.
-    let mut at = left.scale - right.scale;
+    let mut at = natural;
     while at < scale {
         let next = rest.checked_mul(ten)?;
         quotient = quotient.checked_mul(ten)?.checked_add(next.checked_div(divisor)?)?;
@@ -139,7 +152,42 @@ pub(crate) fn divide(left: Exact, right: Exact, scale: i32) -> Option<Exact> {
         quotient = quotient.checked_add(i256::ONE)?;
     }
     let unscaled = if negative { quotient.checked_neg()? } else { quotient };
-    Some(Exact { unscaled, scale: scale.max(left.scale - right.scale) })
+    Some(Exact { unscaled, scale: scale.max(natural) })
+}
+
+/// What [`divide`] gives, eighteen digits at a time, where the divisor has no more: `digits` behind those
+/// that are there, rounded by the `tail` digits that follow.
+fn divide_small(dividend: i256, divisor: i256, digits: i32, tail: i32) -> Option<i128> {
+    const STEP: u32 = 18;
+    const STEP_MAX: u128 = 10_u128.pow(STEP);
+    let (dividend, divisor) = (dividend.to_i128()?.unsigned_abs(), divisor.to_i128()?.unsigned_abs());
+    let (digits, tail) = (u32::try_from(digits).ok()?, u32::try_from(tail).ok()?);
+    if divisor >= STEP_MAX {
+        return None;
+    }
+    let mut rest = dividend % divisor;
+    let mut longer = |number: u128, digits: u32| {
+        let mut number = number;
+        let mut left = digits;
+        while left > 0 {
+            let unit = 10_u128.pow(left.min(STEP));
+            let next = rest * unit;
+            number = number.checked_mul(unit)?.checked_add(next / divisor)?;
+            rest = next % divisor;
+            left -= left.min(STEP);
+        }
+        Some(number)
+    };
+    let quotient = longer(dividend / divisor, digits)?;
+    let behind = longer(0, tail)? + u128::from(rest * 2 >= divisor);
+    let half = if tail == 0 { 1 } else { 10_u128.pow(tail - 1).checked_mul(5)? };
+    i128::try_from(quotient.checked_add(u128::from(behind >= half))?).ok()
+}
+
+/// As [`at_scale`], where it takes no more than 38 digits.
+fn small_at_scale(number: Exact, scale: i32) -> Option<i128> {
+    let unit = 10_i128.checked_pow(u32::try_from(scale - number.scale).ok()?)?;
+    number.unscaled.to_i128()?.checked_mul(unit)
 }
 
 fn power_of_ten(exponent: i32) -> Option<i256> {
@@ -152,6 +200,9 @@ fn at_scale(number: Exact, scale: i32) -> Option<i256> {
 
 /// Rounds half up to `scale`; `None` where more than `precision` digits would be needed.
 fn fit(number: Exact, precision: u8, scale: i8) -> Option<i128> {
+    if let Some(unscaled) = fit_small(number, scale.into()) {
+        return (unscaled.unsigned_abs() < 10_u128.pow(precision.into())).then_some(unscaled);
+    }
     let unscaled = if number.scale <= scale.into() {
         at_scale(number, scale.into())?
     } else {
@@ -163,6 +214,18 @@ fn fit(number: Exact, precision: u8, scale: i8) -> Option<i128> {
     };
     let limit = power_of_ten(precision.into())?;
     (unscaled.checked_abs()? < limit).then(|| unscaled.as_i128())
+}
+
+/// Rounds half up to `scale`, where it takes no more than 38 digits.
+fn fit_small(number: Exact, scale: i32) -> Option<i128> {
+    if number.scale <= scale {
+        return small_at_scale(number, scale);
+    }
+    let divisor = 10_i128.checked_pow(u32::try_from(number.scale - scale).ok()?)?;
+    let unscaled = number.unscaled.to_i128()?;
+    let (whole, rest) = (unscaled / divisor, unscaled % divisor);
+    let half_or_more = rest.unsigned_abs() * 2 >= divisor.unsigned_abs();
+    Some(if half_or_more { whole + unscaled.signum() } else { whole })
 }
 
 /// A DECIMAL in another precision and scale.
@@ -230,5 +293,19 @@ mod tests {
         assert_eq!(divide(exact(-1, 0), exact(8, 0), 2), Some(-13));
         assert_eq!(divide(exact(150, 2), exact(5, 1), 3), Some(3000));
         assert_eq!(divide(exact(1, 0), exact(0, 0), 3), None);
+    }
+
+    #[test]
+    fn small_numbers_are_divided_as_large_ones_are() {
+        for (a, b, scale) in
+            [(1, 3, 6), (2, 3, 0), (999_999, 7, 12), (5, 1000, 2), (1, 999_999_999_999_999_999, 38)]
+        {
+            // The same quotient of numbers that are too large for the shorter way.
+            let large = 10_i128.pow(19);
+            let long = super::divide(exact(a * large, 0), exact(b * large, 0), scale);
+            let short = super::divide(exact(a, 0), exact(b, 0), scale);
+            let unscaled = |number: Option<Exact>| number.map(|number| (number.unscaled, number.scale));
+            assert_eq!(unscaled(short), unscaled(long), "{a} / {b} at {scale}");
+        }
     }
 }
