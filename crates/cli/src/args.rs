@@ -185,9 +185,12 @@ pub(crate) enum Command {
     /// Serves the built-in Random User API alone.
     #[command(hide = true)]
     RandomUser {
-        /// The port on localhost; 0 takes any free one.
+        /// The port; 0 takes any free one.
         #[arg(long, default_value_t = 7071)]
         port: u16,
+        /// The address: for other machines or containers 0.0.0.0.
+        #[arg(long, default_value = "127.0.0.1")]
+        host: std::net::IpAddr,
         /// Users that may be fetched in five minutes before the answer is 429.
         #[arg(long, default_value_t = 20_000)]
         limit: u64,
@@ -204,6 +207,9 @@ pub(crate) enum Command {
         /// The port that it serves.
         #[arg(long, default_value_t = 7070)]
         port: u16,
+        /// What it is asked for.
+        #[arg(long, default_value = "/healthz")]
+        path: String,
         /// Also where nobody serves it.
         #[arg(long)]
         if_served: bool,

@@ -1,4 +1,4 @@
-//! `healthy`: whether an `up` on this machine answers. An image needs no other program for that.
+//! `healthy`: whether an `up` on this machine answers, or another server of ours. An image needs no other program for that.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use crate::{FAILED, Failure, Outcome};
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(4);
 
-pub(super) async fn run(port: u16, if_served: bool) -> Outcome {
-    let url = format!("http://127.0.0.1:{port}/healthz");
+pub(super) async fn run(port: u16, path: &str, if_served: bool) -> Outcome {
+    let url = format!("http://127.0.0.1:{port}{path}");
     let client = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build();
     let answer = match client {
         Ok(client) => client.get(&url).send().await,

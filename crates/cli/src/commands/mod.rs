@@ -23,6 +23,7 @@ mod test;
 mod up;
 mod wait;
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use clap::CommandFactory;
@@ -61,10 +62,10 @@ pub(crate) async fn run(args: Args) -> Outcome {
         Command::DeadLetters { command } => dead_letters::run(command).await,
         Command::Airflow { file, pipeline, streaming } => airflow::run(&file, pipeline.as_deref(), streaming),
         Command::Sql(args) => sql::run(&args).await,
-        Command::RandomUser { port, limit, fail, latency } => {
-            random_user(port, Options { limit, fail, latency }).await
+        Command::RandomUser { port, host, limit, fail, latency } => {
+            random_user(SocketAddr::new(host, port), Options { limit, fail, latency }).await
         }
-        Command::Healthy { port, if_served } => healthy::run(port, if_served).await,
+        Command::Healthy { port, path, if_served } => healthy::run(port, &path, if_served).await,
         Command::Bench { what, records, partitions } => bench::run(what, records, partitions).await,
         Command::JsonSchema { markdown } => {
             let schema = bind::registry(&bind::table_store(Path::new(""))).json_schema();
@@ -81,9 +82,9 @@ pub(crate) async fn run(args: Args) -> Outcome {
     }
 }
 
-async fn random_user(port: u16, options: Options) -> Outcome {
+async fn random_user(address: SocketAddr, options: Options) -> Outcome {
     let stop = Stop::listen();
-    let server = Server::start(port, options).await?;
+    let server = Server::start_on(address, options).await?;
     sayln!("the built-in Random User API is at {}", server.url());
     stop.token.cancelled().await;
     Ok(())

@@ -57,9 +57,13 @@ pub struct Server {
 impl Server {
     /// Listens on 127.0.0.1:`port` (0: any free port).
     pub async fn start(port: u16, options: Options) -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(|e| {
-            Error::user(format!("cannot listen on localhost:{port}: {e}"))
-                .help("--port 0 takes any free port")
+        Self::start_on(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), options).await
+    }
+
+    /// Starts it on an address that others may reach.
+    pub async fn start_on(address: SocketAddr, options: Options) -> Result<Self> {
+        let listener = TcpListener::bind(address).await.map_err(|e| {
+            Error::user(format!("cannot listen on {address}: {e}")).help("--port 0 takes any free port")
         })?;
         let address = listener.local_addr().map_err(|e| Error::ours(format!("no local address: {e}")))?;
         let api = Arc::new(Api { options, served: Mutex::new((Instant::now(), 0)) });
