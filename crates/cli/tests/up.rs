@@ -1,5 +1,7 @@
 //! `up`: schedules and runs across restarts and kills, several pipelines, the API, and who may ask it.
 
+#![allow(clippy::print_stderr, reason = "what the binary says is part of what failed")]
+
 mod support;
 
 use std::path::Path;

@@ -61,6 +61,9 @@ async fn metrics(State(app): State<App>) -> Response {
     }
 }
 
+/// How something is counted.
+type Of<T> = fn(&T) -> u64;
+
 /// All pipelines as they are at one moment.
 #[derive(Debug)]
 struct Views(Vec<PipelineView>);
@@ -75,7 +78,7 @@ impl Views {
         &self,
         encoder: &mut DescriptorEncoder<'_>,
         (name, help, unit): (&str, &str, Option<Unit>),
-        value: fn(&FlowView) -> u64,
+        value: Of<FlowView>,
     ) -> fmt::Result {
         let mut metric = encoder.encode_descriptor(name, help, unit.as_ref(), MetricType::Counter)?;
         for (view, flow) in self.flows() {
@@ -90,7 +93,7 @@ impl Views {
         &self,
         encoder: &mut DescriptorEncoder<'_>,
         (name, help, unit): (&str, &str, Option<Unit>),
-        value: fn(&ClientValues) -> u64,
+        value: Of<ClientValues>,
     ) -> fmt::Result {
         let mut metric = encoder.encode_descriptor(name, help, unit.as_ref(), MetricType::Counter)?;
         for (labels, values) in self.clients() {
@@ -113,7 +116,7 @@ impl Views {
 impl Collector for Views {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
         let encoder = &mut encoder;
-        let counts: [(&str, &str, fn(&FlowView) -> u64); 6] = [
+        let counts: [(&str, &str, Of<FlowView>); 6] = [
             ("records_read", "Records read and committed", |flow| flow.totals.counts.read),
             ("records_passed", "Records that the query let through", |flow| flow.totals.counts.passed),
             ("records_filtered", "Records that the query held back", |flow| flow.totals.counts.filtered),
@@ -189,7 +192,7 @@ impl Collector for Views {
             }
         }
 
-        let clients: [(&str, &str, Option<Unit>, fn(&ClientValues) -> u64); 5] = [
+        let clients: [(&str, &str, Option<Unit>, Of<ClientValues>); 5] = [
             ("kafka_client_received", "Bytes from brokers", Some(Unit::Bytes), |now| now.received_bytes),
             ("kafka_client_sent", "Bytes to brokers", Some(Unit::Bytes), |now| now.sent_bytes),
             ("kafka_client_requests", "Requests to brokers", None, |now| now.requests),

@@ -20,6 +20,7 @@ mod validity;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
 use millstream_core::{FlowRunner, RemoteFlow, RemoteRun, RemoteUntil, Result};
@@ -42,12 +43,14 @@ pub type Reach = Arc<dyn Fn(&RemoteFlow) -> Result<Reached> + Send + Sync>;
 #[derive(Clone)]
 pub struct Spark {
     reach: Reach,
+    /// How often something was started.
+    starts: Arc<AtomicU32>,
 }
 
 impl Spark {
     /// A runner whose flows reach their brokers as `reach` says.
     pub fn new(reach: Reach) -> Self {
-        Self { reach }
+        Self { reach, starts: Arc::default() }
     }
 }
 
@@ -61,7 +64,8 @@ impl FlowRunner for Spark {
 
     async fn start(&self, flow: &RemoteFlow, until: RemoteUntil) -> Result<Box<dyn RemoteRun>> {
         let reached = tokio::task::block_in_place(|| (self.reach)(flow))?;
-        let run = run::SparkRun::start(flow, &reached, until).await?;
+        let again = self.starts.fetch_add(1, Ordering::Relaxed);
+        let run = run::SparkRun::start(flow, &reached, until, again).await?;
         Ok(Box::new(run))
     }
 }

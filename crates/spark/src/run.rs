@@ -19,6 +19,9 @@ const ASK_EVERY: Duration = Duration::from_millis(500);
 /// Messages of one batch, where the file does not say: some seconds of work.
 const BATCH_MESSAGES_MAX: u64 = 200_000;
 
+/// How long the connector keeps a session to Cassandra that nobody uses.
+const SESSION_KEPT_MS: u64 = 600_000;
+
 /// A flow's two queries.
 pub(crate) struct SparkRun {
     session: Session,
@@ -33,7 +36,13 @@ pub(crate) struct SparkRun {
 
 impl SparkRun {
     /// Starts the queries of a flow, or finds those that are at work.
-    pub(crate) async fn start(flow: &RemoteFlow, reached: &Reached, until: RemoteUntil) -> Result<Self> {
+    /// `again` counts what was started before.
+    pub(crate) async fn start(
+        flow: &RemoteFlow,
+        reached: &Reached,
+        until: RemoteUntil,
+        again: u32,
+    ) -> Result<Self> {
         let connection = Connection::of(flow)?;
         let name = format!("{}.{}", flow.pipeline, flow.flow);
         let session = Session::open(&connection, &name).await?;
@@ -41,7 +50,8 @@ impl SparkRun {
         let active = Query::active(&session).await?;
         let find = |name: &str| active.iter().find(|query| query.name() == name).cloned();
         let (rows_name, dead_name) = (name.clone(), format!("{name} dead letters"));
-        let plan = Planned { flow, connection: &connection, reached, drains: until == RemoteUntil::Drained };
+        let drains = until == RemoteUntil::Drained;
+        let plan = Planned { flow, connection: &connection, reached, drains, again };
         let mark = plan.mark();
         let is_same = session.setting(MARK).await?.as_deref() == Some(&mark);
         let (rows, dead) = match (find(&rows_name), find(&dead_name)) {
@@ -151,6 +161,7 @@ struct Planned<'a> {
     connection: &'a Connection,
     reached: &'a Reached,
     drains: bool,
+    again: u32,
 }
 
 impl Planned<'_> {
@@ -232,6 +243,12 @@ impl Planned<'_> {
     fn rows(&self, name: &str, columns: &[String]) -> Result<Start> {
         let mut options: HashMap<_, _> = cassandra::options(&tables_of(self.flow)?)?.into_iter().collect();
         options.extend(statements::table_options(self.flow)?);
+        if self.again > 0 {
+            // The connector keeps a session for each set of settings, and one that has seen Cassandra restart
+            // may never learn of tables made since. Another number makes another session.
+            let keep_alive_ms = SESSION_KEPT_MS + u64::from(self.again);
+            options.insert("spark.cassandra.connection.keepAliveMS".to_owned(), keep_alive_ms.to_string());
+        }
         options.insert("checkpointLocation".to_owned(), self.checkpoint("rows")?);
         Ok(Start {
             name: name.to_owned(),

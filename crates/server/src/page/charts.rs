@@ -30,7 +30,7 @@ pub(super) fn charts(room: &Room) -> Markup {
                 section.card {
                     h2 { (flow.name) " " span.quiet { "the last " (duration(samples.len() as i64 * 1000)) } }
                     @if samples.len() < 2 { (empty("In a moment.")) } @else {
-                        (chart("Written", &samples, |sample| Some(sample.written as f64), |most| rate(most)))
+                        (chart("Written", &samples, |sample| Some(sample.written as f64), rate))
                         @if flow.origin.plan.topic.is_some() {
                             (chart("Lag, messages", &samples, |sample| Some(sample.lag as f64), |most| count(most as u64)))
                             (chart("Latency, 99 of 100", &samples, |sample| sample.latency_p99_ms.map(|ms| ms as f64), |most| duration(most as i64)))

@@ -54,14 +54,14 @@ pub(super) fn list(house: &House) -> Markup {
 
 /// From the sources to the tables: places as boxes, flows as the way between them.
 pub(super) fn graph(view: &PipelineView) -> Markup {
-    let mut shown: Vec<&PlaceView> = Vec::new();
     html! {
         section.graph #graph data-live aria-label="The way of a record" {
-            @for flow in &view.flows {
-                @if shown.last() != Some(&&flow.from) { (place(&flow.from)) }
+            @for (index, flow) in view.flows.iter().enumerate() {
+                @let before = index.checked_sub(1).and_then(|before| view.flows.get(before));
+                // A topic between two flows is one place.
+                @if before.map(|before| &before.to) != Some(&flow.from) { (place(&flow.from)) }
                 (edge(flow))
                 (place(&flow.to))
-                @let _ = shown.push(&flow.to);
             }
         }
     }
