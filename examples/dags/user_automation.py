@@ -21,7 +21,7 @@ with DAG(
         "retries": 5,
         "retry_delay": timedelta(seconds=10),
         "retry_exponential_backoff": True,
-        "max_retry_delay": timedelta(minutes=10),
+        "max_retry_delay": timedelta(hours=1),
     },
     tags=["millstream"],
 ):
