@@ -18,3 +18,13 @@ pub(crate) fn set_up() {
         libc::mallopt(libc::M_MMAP_THRESHOLD, MAPPED_BYTES_MIN);
     }
 }
+
+/// Gives freed memory back to the system now, so that a measurement begins without what came before it.
+pub(crate) fn give_back() {
+    #[cfg(target_env = "gnu")]
+    #[allow(unsafe_code, reason = "glibc's allocator can be told from C only")]
+    // SAFETY: `malloc_trim` touches no memory in use and may be called at any time, by any thread.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}

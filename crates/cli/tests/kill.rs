@@ -5,7 +5,9 @@
 
 mod support;
 
-use std::time::Duration;
+use std::path::Path;
+use std::process::Child;
+use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -27,6 +29,10 @@ fn nothing_is_lost_or_doubled_or_out_of_order() {
     // Whether the process was still at work: what has ended by itself was not killed.
     let kill = |random: &mut StdRng, args: &[&str], longest_ms: u64| {
         let mut process = spawn(millstream(folder.path()).args(args));
+        // Most are to be killed at work, however slow the machine is; some while they start.
+        if random.random_bool(0.8) {
+            wait_for_start(folder.path(), &mut process);
+        }
         std::thread::sleep(Duration::from_millis(random.random_range(60..longest_ms)));
         let at_work = process.try_wait().expect("waits").is_none();
         process.kill().expect("kills");
@@ -66,4 +72,17 @@ fn nothing_is_lost_or_doubled_or_out_of_order() {
     assert_eq!(counts["read"], json!(PAGE * PAGES));
     assert_eq!(counts["dead"], json!((0..PAGE * PAGES).filter(|n| n % 1_013 == 1).count()));
     store();
+}
+
+/// Waits until the process says that its broker runs, or has ended.
+fn wait_for_start(folder: &Path, process: &mut Child) {
+    let until = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < until && process.try_wait().expect("waits").is_none() {
+        let owner = std::fs::read(folder.join(".millstream/owner.json")).unwrap_or_default();
+        let owner: serde_json::Value = serde_json::from_slice(&owner).unwrap_or_default();
+        if owner["pid"] == process.id() && owner["broker"].is_string() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }

@@ -24,7 +24,7 @@ use super::run::now_ms;
 use crate::args::BenchKind;
 use crate::load::{EXAMPLE, load_demo};
 use crate::output::sayln;
-use crate::{Outcome, bind, output};
+use crate::{Outcome, allocator, bind, output};
 
 /// Records where no number is given; where they come at a steady rate, ten seconds of them.
 const RECORDS: u64 = 500_000;
@@ -103,8 +103,9 @@ fn peak_mib() -> u64 {
     line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) / 1024
 }
 
-/// Lets the peak begin anew at what is in use now.
+/// Lets the peak begin anew at what is in use now; what filled the topic has left more behind the more it was.
 fn forget_peak() {
+    allocator::give_back();
     if let Err(error) = std::fs::write("/proc/self/clear_refs", "5") {
         sayln!("the peak is that of the whole bench: {error}");
     }
