@@ -6,8 +6,8 @@ mod support;
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -43,6 +43,8 @@ fn good() -> Api {
 struct Up {
     process: Child,
     url: String,
+    /// What it has said so far.
+    said: Arc<Mutex<Vec<String>>>,
 }
 
 impl Up {
@@ -50,16 +52,19 @@ impl Up {
         let mut process = command.stderr(Stdio::piped()).spawn().expect("the binary runs");
         let said = process.stderr.take().expect("is piped");
         let (sender, receiver) = std::sync::mpsc::channel();
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let all = lines.clone();
         std::thread::spawn(move || {
             for line in std::io::BufRead::lines(std::io::BufReader::new(said)).map_while(Result::ok) {
                 eprintln!("{line}");
+                all.lock().expect("is kept").push(line.clone());
                 if let Some((_, url)) = line.split_once("page: ").or_else(|| line.split_once("metrics: ")) {
                     let _ = sender.send(url.trim_end_matches("/metrics").to_owned());
                 }
             }
         });
         let url = receiver.recv_timeout(Duration::from_secs(30)).expect("it says where its page is");
-        Self { process, url }
+        Self { process, url, said: lines }
     }
 
     fn of(folder: &Path, files: &[&str]) -> Self {
@@ -175,11 +180,15 @@ fn a_run_that_is_asked_for_ends_in_the_table_and_is_remembered() {
         })
         .collect();
     assert!(shown.len() > 8, "{shown:?}");
-    for name in shown {
-        let is_there =
-            metrics.lines().any(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with('{')));
-        assert!(is_there, "the dashboard shows {name}, which is not exported");
-    }
+    // What clients of the broker say comes once a second.
+    wait_for("every metric of the dashboard", || {
+        let metrics = up.text("/metrics");
+        let is_there = |name: &&str| {
+            let lines = metrics.lines();
+            lines.filter_map(|line| line.strip_prefix(*name)).any(|rest| rest.starts_with('{'))
+        };
+        shown.iter().all(is_there).then_some(())
+    });
     assert_eq!((up.text("/healthz"), up.text("/readyz")), ("ok\n".into(), "ready\n".into()));
     let paused = output(millstream(folder.path()).args(["pause", "numbers.yaml"]));
     assert!(paused.status.success(), "{}", stderr(&paused));
@@ -257,6 +266,38 @@ fn a_failure_is_retried_with_its_reason_and_what_fails_for_good_is_failed() {
     ] {
         assert!(!up.text(path).contains("planted-secret"), "{path}");
     }
+    let said = up.said.lock().expect("is kept").join("\n");
+    assert!(said.contains("failed") && !said.contains("planted-secret"), "{said}");
+}
+
+#[test]
+fn a_run_that_takes_too_long_has_failed_and_its_log_is_for_programs_where_asked() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let api = Api::start(|_| {
+        tokio::task::block_in_place(|| std::thread::sleep(Duration::from_secs(600)));
+        String::new()
+    });
+    write(folder.path(), "numbers", &api.url, "runs: { retries: 0, time_limit: 1s }");
+    let up = Up::start(millstream(folder.path()).args([
+        "--log-format",
+        "json",
+        "up",
+        "numbers.yaml",
+        "--listen",
+        "127.0.0.1:0",
+    ]));
+    let (_, run) = ask("POST", &format!("{}/api/v1/pipelines/numbers/runs", up.url), &[], None);
+    let run: Value = serde_json::from_str(&run).expect("JSON");
+    let run = run["id"].as_str().expect("a name").to_owned();
+    wait_for("failed", || (state_of(&up, "numbers", &run) == "failed").then_some(()));
+    let shown = up.get(&format!("/api/v1/pipelines/numbers/runs/{run}"));
+    assert_eq!(shown["run"]["error"], "it took longer than 1s", "{shown}");
+    let said = up.said.lock().expect("is kept").clone();
+    let events: Vec<Value> = said.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let failed =
+        events.iter().find(|event| event["message"].as_str().is_some_and(|m| m.starts_with("failed")));
+    assert_eq!(failed.expect("is said")["run"], run.as_str(), "{said:?}");
+    std::mem::forget(api);
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub(super) struct TopicSink {
     connection: Connection,
     settings: TopicSinkSettings,
     gauges: Arc<Gauges>,
-    /// Made for the first messages: its thread is never quite at rest, and most flows have no dead letters.
+    /// Made when the sink is prepared: its thread is never quite at rest, and most flows have no dead letters.
     producer: Option<FutureProducer<Producing>>,
     complaints: Complaints,
 }
@@ -62,6 +62,8 @@ impl TopicSink {
 #[async_trait]
 impl MessageSink for TopicSink {
     async fn prepare(&mut self) -> Result<()> {
+        // It finds its broker and gets its number meanwhile, which the first messages would wait for.
+        let _made = self.producer()?;
         ensure_topic(&self.connection, &self.settings).await
     }
 

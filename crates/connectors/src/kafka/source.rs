@@ -229,7 +229,7 @@ impl TopicSource {
             .set("heartbeat.interval.ms", "500")
             // The thread polls also while the engine waits for a service.
             .set("max.poll.interval.ms", "86400000")
-            .set("fetch.wait.max.ms", "500")
+            .set("fetch.wait.max.ms", "250")
             .set("statistics.interval.ms", EVERY_MS)
             // What lies ready is a tenth of a second's work; a partition's share of one answer is
             // kept small, because it stays in memory whole until its last message is taken.
@@ -416,10 +416,14 @@ impl Source for TopicSource {
     }
 
     async fn drain(&mut self) -> Result<()> {
-        let what = format!("asking where topic {} ends", self.topic);
+        // Over a connection of its own: on the other one the answer waits behind a fetch that finds nothing.
         let ends = block_in_place(|| {
-            let partitions = partition_count(self.consumer.client(), &self.topic)?;
-            Ends::of(&self.consumer, &self.topic, partitions).map_err(|e| self.failed(&what, &e))
+            let mut config = self.connection.client("millstream-look")?;
+            config.set("group.id", &self.group).set("isolation.level", "read_committed");
+            let what = format!("asking where topic {} ends", self.topic);
+            let reached = Reached::open(&self.connection, &config, &self.topic, what)?;
+            let partitions = partition_count(reached.consumer.client(), &self.topic)?;
+            Ends::of(&reached.consumer, &self.topic, partitions).map_err(|e| reached.failed(&e))
         })?;
         self.drain_to = Some(ends);
         Ok(())
