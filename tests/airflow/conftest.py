@@ -66,8 +66,8 @@ class Airflow:
         else:
             self.call("POST", "/connections", body)
 
-    def unpause(self, dag: str) -> None:
-        """Unpauses a DAG when Airflow has read its file; from then on its schedule runs it."""
+    def unpause(self, dag: str, *, is_scheduled: bool = True) -> None:
+        """Unpauses a DAG when Airflow has read its file; its schedule, if any, runs it then."""
 
         def known() -> Any:
             errors = self.call("GET", "/importErrors")["import_errors"]
@@ -76,7 +76,8 @@ class Airflow:
 
         wait_for(f"DAG {dag}", known)
         self.call("PATCH", f"/dags/{dag}", {"is_paused": False})
-        assert self.call("GET", f"/dags/{dag}")["next_dagrun_run_after"], "it is scheduled"
+        next_run = self.call("GET", f"/dags/{dag}")["next_dagrun_run_after"]
+        assert bool(next_run) == is_scheduled, next_run
 
     def trigger(self, dag: str) -> str:
         """Starts a run."""

@@ -257,18 +257,8 @@ pub(crate) struct UpArgs {
     /// A file with the token that the page and the API ask for; else the variable MILLSTREAM_TOKEN.
     #[arg(long)]
     pub(crate) token_file: Option<PathBuf>,
-    /// A file with variables, NAME=value line by line.
-    #[arg(long)]
-    pub(crate) env_file: Option<PathBuf>,
-    /// Where state is kept; by default .millstream beside each file.
-    #[arg(long)]
-    pub(crate) state: Option<PathBuf>,
-    /// Refuses to start anything embedded.
-    #[arg(long)]
-    pub(crate) no_embedded: bool,
-    /// What runs a flow this once, FLOW=native or FLOW=spark.
-    #[arg(long, value_name = "FLOW=RUNNER", value_parser = runner)]
-    pub(crate) runner: Vec<(String, Runner)>,
+    #[command(flatten)]
+    pub(crate) with: WithArgs,
     /// How the summary of a worker is printed; json where standard output is no terminal.
     #[arg(long)]
     pub(crate) format: Option<SummaryFormat>,
@@ -277,13 +267,7 @@ pub(crate) struct UpArgs {
 impl UpArgs {
     /// As other commands take one of the files.
     pub(crate) fn file(&self, file: &Path) -> FileArgs {
-        FileArgs {
-            file: file.to_owned(),
-            env_file: self.env_file.clone(),
-            state: self.state.clone(),
-            no_embedded: self.no_embedded,
-            runner: self.runner.clone(),
-        }
+        FileArgs { file: file.to_owned(), with: self.with.clone() }
     }
 }
 
@@ -383,10 +367,17 @@ pub(crate) struct LetterFilter {
 pub(crate) struct FileArgs {
     /// The pipeline file; for `query`, `tap` and `dead-letters` also `demo`.
     pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) with: WithArgs,
+}
+
+/// What goes with pipeline files.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct WithArgs {
     /// A file with variables, NAME=value line by line.
     #[arg(long)]
     pub(crate) env_file: Option<PathBuf>,
-    /// Where embedded topics and tables are kept; by default .millstream beside the file.
+    /// Where embedded topics, tables and the history of runs are kept; by default .millstream beside the file.
     #[arg(long)]
     pub(crate) state: Option<PathBuf>,
     /// Refuses to start anything embedded.

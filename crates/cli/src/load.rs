@@ -41,14 +41,14 @@ pub(crate) fn load_beside(args: &FileArgs, stores: &mut BTreeMap<PathBuf, TableS
         })
     };
     let text = read(&args.file)?;
-    let env_file = args.env_file.as_deref().map(read).transpose()?;
+    let env_file = args.with.env_file.as_deref().map(read).transpose()?;
     let mut values = Values::of_process(env_file.as_deref());
     let folder = args.file.parent().map(Path::to_owned).unwrap_or_default();
-    let state = args.state.clone().unwrap_or_else(|| folder.join(".millstream"));
+    let state = args.with.state.clone().unwrap_or_else(|| folder.join(".millstream"));
     values.folder = folder;
-    values.runners = args.runner.iter().cloned().collect();
+    values.runners = args.with.runner.iter().cloned().collect();
     let denied = values.variables.get("MILLSTREAM_EMBEDDED").is_some_and(|value| value == "deny");
-    let start = StartOptions { no_embedded: args.no_embedded || denied, any_port: false };
+    let start = StartOptions { no_embedded: args.with.no_embedded || denied, any_port: false };
     let tables = stores.entry(state.clone()).or_insert_with(|| bind::table_store(&state)).clone();
     finish(&args.file.display().to_string(), &text, &values, state, tables, start)
 }

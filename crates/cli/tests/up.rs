@@ -131,6 +131,14 @@ fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// Asks for a run of the pipeline `numbers`; its name.
+fn trigger(up: &Up) -> String {
+    let (status, run) = ask("POST", &format!("{}/api/v1/pipelines/numbers/runs", up.url), &[], None);
+    assert_eq!(status, 202, "{run}");
+    let run: Value = serde_json::from_str(&run).expect("JSON");
+    run["id"].as_str().expect("a name").to_owned()
+}
+
 fn state_of(up: &Up, pipeline: &str, run: &str) -> String {
     let run = up.get(&format!("/api/v1/pipelines/{pipeline}/runs/{run}"));
     run["run"]["state"].as_str().expect("a state").to_owned()
@@ -217,10 +225,7 @@ fn a_run_that_is_killed_is_tried_again_after_the_restart_under_its_name() {
     });
     write(folder.path(), "numbers", &api.url, "runs: { retry_delay: 100ms }");
     let up = Up::of(folder.path(), &["numbers.yaml"]);
-    let (status, run) = ask("POST", &format!("{}/api/v1/pipelines/numbers/runs", up.url), &[], None);
-    assert_eq!(status, 202, "{run}");
-    let run: Value = serde_json::from_str(&run).expect("JSON");
-    let run = run["id"].as_str().expect("a name").to_owned();
+    let run = trigger(&up);
     wait_for("the request", || (asked.load(Ordering::Relaxed) == 1).then_some(()));
     assert_eq!(state_of(&up, "numbers", &run), "running");
     up.kill();
@@ -248,9 +253,7 @@ fn a_failure_is_retried_with_its_reason_and_what_fails_for_good_is_failed() {
         "--listen",
         "127.0.0.1:0",
     ]));
-    let (_, run) = ask("POST", &format!("{}/api/v1/pipelines/numbers/runs", up.url), &[], None);
-    let run: Value = serde_json::from_str(&run).expect("JSON");
-    let run = run["id"].as_str().expect("a name").to_owned();
+    let run = trigger(&up);
     wait_for("failed", || (state_of(&up, "numbers", &run) == "failed").then_some(()));
     let shown = up.get(&format!("/api/v1/pipelines/numbers/runs/{run}"));
     assert_eq!(shown["run"]["attempt"], 2, "{shown}");
@@ -286,9 +289,7 @@ fn a_run_that_takes_too_long_has_failed_and_its_log_is_for_programs_where_asked(
         "--listen",
         "127.0.0.1:0",
     ]));
-    let (_, run) = ask("POST", &format!("{}/api/v1/pipelines/numbers/runs", up.url), &[], None);
-    let run: Value = serde_json::from_str(&run).expect("JSON");
-    let run = run["id"].as_str().expect("a name").to_owned();
+    let run = trigger(&up);
     wait_for("failed", || (state_of(&up, "numbers", &run) == "failed").then_some(()));
     let shown = up.get(&format!("/api/v1/pipelines/numbers/runs/{run}"));
     assert_eq!(shown["run"]["error"], "it took longer than 1s", "{shown}");
