@@ -146,6 +146,7 @@ def test_a_cancelled_task_lets_the_binary_finish(airflow: Airflow, api: Api) -> 
 
 def test_with_streaming_a_worker_is_waited_for(airflow: Airflow, api: Api) -> None:
     name = "streaming"
+    connect(airflow)
     file = DAGS.parent / "streaming.yaml"
     # Without a schedule: in the first hours of a day Airflow also starts the run that was due at
     # midnight, which waits for the same worker, and this one would wait for that.
