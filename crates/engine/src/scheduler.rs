@@ -117,6 +117,11 @@ impl Scheduler {
         Ok(run)
     }
 
+    /// Takes back a run that waits.
+    pub(crate) fn withdraw(&mut self, id: &str) {
+        self.queue.retain(|run| run.id != id);
+    }
+
     /// Lets the schedule rest, or go on from `now_ms`. What waits is run all the same.
     pub(crate) fn set_paused(&mut self, paused: bool, now_ms: i64) {
         if self.paused && !paused && !self.settings.catchup {
@@ -156,7 +161,17 @@ impl Scheduler {
     /// When there will be something to do that no call brings about.
     pub(crate) fn next_due_ms(&self) -> Option<i64> {
         let retry = self.active.as_ref().and_then(|run| run.retry_at_ms);
-        [retry, self.next_run_ms()].into_iter().flatten().min()
+        let next_run = if self.is_held_up() { None } else { self.next_run_ms() };
+        [retry, next_run].into_iter().flatten().min()
+    }
+
+    /// Whether what is due is made up for when the run that waits has had its turn: the queue stays short.
+    fn is_held_up(&self) -> bool {
+        self.settings.catchup && self.has_scheduled_waiting()
+    }
+
+    fn has_scheduled_waiting(&self) -> bool {
+        self.queue.iter().any(|run| run.trigger == Trigger::Schedule)
     }
 
     /// Does what is due: the runs that changed, in order. The active one is to be started where
@@ -164,9 +179,7 @@ impl Scheduler {
     pub(crate) fn tick(&mut self, now_ms: i64) -> Vec<Run> {
         let mut changed = Vec::new();
         while let Some(due_ms) = self.next_run_ms().filter(|due_ms| *due_ms <= now_ms) {
-            let is_waiting = self.queue.iter().any(|run| run.trigger == Trigger::Schedule);
-            if self.settings.catchup && is_waiting {
-                // It is made up for later: the queue stays short.
+            if self.is_held_up() {
                 break;
             }
             self.decided_ms = due_ms;
@@ -180,7 +193,7 @@ impl Scheduler {
                 interval_ms: Some((from_ms.unwrap_or(due_ms), due_ms)),
                 ..new_run(format!("scheduled__{}", rfc3339(due_ms)), now_ms)
             };
-            if is_waiting {
+            if self.has_scheduled_waiting() {
                 run.state = RunState::Skipped;
                 run.error = Some("another scheduled run was waiting already".into());
             } else {
@@ -359,6 +372,29 @@ mod tests {
         };
         assert_eq!(due(false), [0; 0]);
         assert_eq!(due(true), [1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn what_is_made_up_for_waits_for_a_retry_and_asks_for_nothing_meanwhile() {
+        let schedule = Schedule::parse("@hourly", None).expect("a schedule");
+        let settings = RunSettings { catchup: true, ..RunSettings::default() };
+        let now_ms = NEW_YEAR_MS + 5 * HOUR_MS + 1;
+        let (mut scheduler, _) =
+            Scheduler::new(Some(schedule), settings, false, Some(NEW_YEAR_MS), Vec::new(), now_ms);
+        scheduler.tick(now_ms);
+        scheduler.begin(now_ms).expect("begins");
+        scheduler.tick(now_ms);
+        let run = scheduler.ended(Ended::Failed("down".into()), BTreeMap::new(), now_ms).expect("ends");
+        assert!(scheduler.begin(now_ms).is_none(), "it is not time");
+        assert_eq!(scheduler.next_due_ms(), run.retry_at_ms, "nothing else can be done before");
+    }
+
+    #[test]
+    fn a_run_that_was_not_remembered_is_taken_back() {
+        let mut scheduler = scheduler("@yearly", retries(0));
+        let asked = scheduler.trigger(NEW_YEAR_MS).expect("queues");
+        scheduler.withdraw(&asked.id);
+        assert!(scheduler.begin(NEW_YEAR_MS).is_none());
     }
 
     #[test]

@@ -176,8 +176,14 @@ impl Supervisor {
             ))
             .help("`millstream run FILE --interval START/END` runs it for one"));
         }
-        let run = self.scheduler.lock().trigger((self.clock)())?;
-        self.history.save(&self.plan.pipeline.name, &run)?;
+        // It cannot begin before it is remembered as one that waits.
+        let mut scheduler = self.scheduler.lock();
+        let run = scheduler.trigger((self.clock)())?;
+        if let Err(error) = self.history.save(&self.plan.pipeline.name, &run) {
+            scheduler.withdraw(&run.id);
+            return Err(error);
+        }
+        drop(scheduler);
         self.due.notify_one();
         Ok(run)
     }
