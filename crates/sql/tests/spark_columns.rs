@@ -4,24 +4,20 @@
 
 #![allow(clippy::print_stdout, reason = "what was measured or skipped is said aloud")]
 
+mod tally;
+
 use std::collections::BTreeMap;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use millstream_sql::{Decoder, FlowQuery, answered_functions, cell_text, parse_schema, simple_string};
 use serde_json::{Value, json};
+use tally::Tally;
 
 const ANSWERS: &str = include_str!("../../../tests/spark/columns.jsonl");
 
 /// Of all cases at least so many per cent are answered the same.
 const SAME_PERCENT_MIN: usize = 95;
-
-#[derive(Default)]
-struct Tally {
-    same: usize,
-    refused: usize,
-    different: usize,
-}
 
 /// The rows of each column, as texts.
 type Texts = Vec<Vec<Option<String>>>;
@@ -99,8 +95,7 @@ fn calls(sql: &str) -> impl Iterator<Item = String> + '_ {
 
 #[test]
 fn columns_are_answered_as_spark_answers_them() {
-    let mut groups: BTreeMap<String, Tally> = BTreeMap::new();
-    let (mut different, mut refused) = (Vec::new(), Vec::new());
+    let mut tally = Tally::default();
     let mut answered: BTreeMap<String, usize> = BTreeMap::new();
     let mut view = None;
     let mut group = String::new();
@@ -113,43 +108,23 @@ fn columns_are_answered_as_spark_answers_them() {
         }
         let view = view.as_ref().expect("a view before its statements");
         let sql = case["sql"].as_str().expect("a statement");
-        let tally = groups.entry(group.clone()).or_default();
         match (view.answer(sql), case["error"].as_str()) {
-            (Err(_), Some(_)) => tally.same += 1,
-            (Err(error), None) => {
-                tally.refused += 1;
-                refused.push(format!("{sql}\n  {error}"));
-            }
-            (Ok(answer), Some(error)) => {
-                tally.different += 1;
-                different.push(format!("{sql}\n  Spark: {error}\n  here:  {answer:?}"));
-            }
+            (Err(_), Some(_)) => tally.same(&group),
+            (Err(error), None) => tally.refused(&group, sql, error),
+            (Ok(answer), Some(error)) => tally.different(&group, sql, error, format!("{answer:?}")),
             (Ok((types, text)), None) => {
                 let here = [json!(types), json!(text)];
                 if here == [case["types"].clone(), case["text"].clone()] {
-                    tally.same += 1;
+                    tally.same(&group);
                     calls(sql).for_each(|name| *answered.entry(name).or_default() += 1);
                 } else {
-                    tally.different += 1;
-                    different.push(format!(
-                        "{sql}\n  Spark: {} {}\n  here:  {} {}",
-                        case["types"], case["text"], here[0], here[1]
-                    ));
+                    let spark = format!("{} {}", case["types"], case["text"]);
+                    tally.different(&group, sql, spark, format!("{} {}", here[0], here[1]));
                 }
             }
         }
     }
-    let (mut same, mut all) = (0, 0);
-    println!("{:<20} {:>5} {:>7} {:>9}", "group", "same", "refused", "different");
-    for (group, tally) in &groups {
-        println!("{group:<20} {:>5} {:>7} {:>9}", tally.same, tally.refused, tally.different);
-        same += tally.same;
-        all += tally.same + tally.refused + tally.different;
-    }
-    println!("refused:\n{}", refused.join("\n"));
-    println!("same: {same} of {all} ({} %)", same * 100 / all);
-    assert!(different.is_empty(), "{} answered differently:\n{}", different.len(), different.join("\n"));
-    assert!(same * 100 >= SAME_PERCENT_MIN * all, "only {same} of {all} are answered");
+    tally.conclude(SAME_PERCENT_MIN);
     let functions = answered_functions();
     let untried: Vec<_> =
         functions.iter().map(|f| f.name).filter(|name| !answered.contains_key(*name)).collect();
