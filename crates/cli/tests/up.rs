@@ -8,10 +8,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
-use support::{Api, millstream, output, spawn, stderr, stdout};
+use support::{Api, millstream, output, stderr, stdout, wait_for};
 
 /// A pipeline from an API to a table that is asked for what it says.
 fn write(folder: &Path, name: &str, api: &str, more: &str) {
@@ -120,23 +120,19 @@ fn ask(method: &str, url: &str, headers: &[(&str, &str)], body: Option<&str>) ->
     })
 }
 
-fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let until = Instant::now() + Duration::from_secs(60);
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < until, "{what} does not come");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
 /// Asks for a run of the pipeline `numbers`; its name.
 fn trigger(up: &Up) -> String {
     let (status, run) = ask("POST", &format!("{}/api/v1/pipelines/numbers/runs", up.url), &[], None);
     assert_eq!(status, 202, "{run}");
     let run: Value = serde_json::from_str(&run).expect("JSON");
     run["id"].as_str().expect("a name").to_owned()
+}
+
+/// Asks for a run that is to fail, and waits for that; the run with its log.
+fn failed_run(up: &Up) -> Value {
+    let run = trigger(up);
+    wait_for("failed", || (state_of(up, "numbers", &run) == "failed").then_some(()));
+    up.get(&format!("/api/v1/pipelines/numbers/runs/{run}"))
 }
 
 fn state_of(up: &Up, pipeline: &str, run: &str) -> String {
@@ -253,9 +249,8 @@ fn a_failure_is_retried_with_its_reason_and_what_fails_for_good_is_failed() {
         "--listen",
         "127.0.0.1:0",
     ]));
-    let run = trigger(&up);
-    wait_for("failed", || (state_of(&up, "numbers", &run) == "failed").then_some(()));
-    let shown = up.get(&format!("/api/v1/pipelines/numbers/runs/{run}"));
+    let shown = failed_run(&up);
+    let run = shown["run"]["id"].as_str().expect("a name");
     assert_eq!(shown["run"]["attempt"], 2, "{shown}");
     assert!(shown["run"]["error"].as_str().is_some_and(|why| why.contains("JSON")), "{shown}");
     let view = up.get("/api/v1/pipelines/numbers");
@@ -289,15 +284,14 @@ fn a_run_that_takes_too_long_has_failed_and_its_log_is_for_programs_where_asked(
         "--listen",
         "127.0.0.1:0",
     ]));
-    let run = trigger(&up);
-    wait_for("failed", || (state_of(&up, "numbers", &run) == "failed").then_some(()));
-    let shown = up.get(&format!("/api/v1/pipelines/numbers/runs/{run}"));
+    let shown = failed_run(&up);
+    let run = shown["run"]["id"].as_str().expect("a name");
     assert_eq!(shown["run"]["error"], "it took longer than 1s", "{shown}");
     let said = up.said.lock().expect("is kept").clone();
     let events: Vec<Value> = said.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let failed =
         events.iter().find(|event| event["message"].as_str().is_some_and(|m| m.starts_with("failed")));
-    assert_eq!(failed.expect("is said")["run"], run.as_str(), "{said:?}");
+    assert_eq!(failed.expect("is said")["run"], run, "{said:?}");
     std::mem::forget(api);
 }
 
@@ -421,9 +415,6 @@ fn a_port_that_is_taken_is_named() {
     let said = stderr(&refused);
     assert!(said.contains(&address) && said.contains("--listen"), "{said}");
     // Nothing is left at work, and the state is free.
-    let mut up = spawn(millstream(folder.path()).args(["up", "numbers.yaml", "--listen", "127.0.0.1:0"]));
-    std::thread::sleep(Duration::from_millis(300));
-    assert!(up.try_wait().expect("can be asked").is_none());
-    up.kill().expect("is killed");
-    up.wait().expect("ends");
+    drop(taken);
+    assert_eq!(Up::of(folder.path(), &["numbers.yaml"]).stop(), Some(143));
 }

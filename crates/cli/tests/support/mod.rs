@@ -7,6 +7,7 @@ pub(crate) mod numbers;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{Query, State};
@@ -46,6 +47,18 @@ pub(crate) fn stderr(output: &Output) -> String {
 pub(crate) fn summary(output: &Output) -> serde_json::Value {
     let text = stdout(output);
     serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}\n{}", stderr(output)))
+}
+
+/// Waits for something that must come.
+pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + Duration::from_secs(120);
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < until, "{what} does not come");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// An API that answers page after page.

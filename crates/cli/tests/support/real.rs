@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::{Mutex, MutexGuard};
-use std::time::{Duration, Instant};
 
 use futures::TryStreamExt;
 use scylla::client::session_builder::SessionBuilder;
@@ -225,11 +224,7 @@ pub(crate) fn ended(mut process: Child) -> (Option<i32>, String) {
     (said.status.code(), stderr(&said))
 }
 
-/// Waits for something that must come.
+/// Waits until something is so.
 pub(crate) fn wait_for(what: &str, mut is_there: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !is_there() {
-        assert!(began.elapsed() < Duration::from_secs(120), "{what} does not come");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    crate::support::wait_for(what, || is_there().then_some(()));
 }
