@@ -28,6 +28,7 @@ mod supervisor;
 mod trial;
 mod values;
 mod view;
+mod words;
 
 pub use diagnostic::{Diagnostic, Report, Severity};
 pub use document::Document;
@@ -45,3 +46,4 @@ pub use supervisor::Supervisor;
 pub use trial::{Preview, TestResult, preview, test};
 pub use values::{Secrets, Values};
 pub use view::{FlowStanding, FlowView, PipelineView, PlaceView, Sample, Standing};
+pub use words::{grouped, rounded};

@@ -13,6 +13,7 @@ use crate::latency::Latency;
 use crate::pipeline::{Pipeline, Runner};
 use crate::plan::{Plan, PlannedFlow};
 use crate::run::{Backends, Observer};
+use crate::words::{grouped, rounded};
 
 /// How a flow stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
@@ -234,6 +235,20 @@ impl FlowView {
 }
 
 impl PipelineView {
+    /// The topics that its flows read, write, or keep dead letters in.
+    pub fn topics(&self) -> Vec<&str> {
+        let mut topics = Vec::new();
+        for flow in &self.flows {
+            let ends = [&flow.from, &flow.to].into_iter().filter(|place| place.kind == "topic");
+            for topic in ends.map(|place| place.name.as_str()).chain([flow.dead_letter_topic.as_str()]) {
+                if !topics.contains(&topic) {
+                    topics.push(topic);
+                }
+            }
+        }
+        topics
+    }
+
     /// The flows of an observer, which nobody schedules.
     pub fn of_observer(
         plan: &Plan,
@@ -327,35 +342,4 @@ pub(crate) fn sentence(view: &PipelineView) -> (Standing, String) {
 /// 14:02, in UTC.
 fn clock_time(ms: i64) -> String {
     DateTime::from_timestamp_millis(ms).map_or_else(String::new, |at| at.format("%H:%M:%S UTC").to_string())
-}
-
-fn rounded(rate: f64) -> String {
-    match rate {
-        rate if rate >= 10.0 => grouped(rate.round() as u64),
-        rate => format!("{rate:.1}").trim_end_matches(".0").to_owned(),
-    }
-}
-
-/// 12,345.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_grouped_and_rates_are_short() {
-        assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!([0.0, 1.0, 1.25, 12.4, 12_345.6].map(rounded), ["0", "1", "1.2", "12", "12,346"]);
-    }
 }

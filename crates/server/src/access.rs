@@ -110,12 +110,6 @@ impl Guard {
         Ok(is_right)
     }
 
-    /// A cookie with which a browser need not ask again.
-    pub(crate) fn cookie(&self, token: &str) -> String {
-        // Our own addresses are plain HTTP; a proxy that adds TLS may add `Secure`.
-        format!("{COOKIE}={token}; HttpOnly; SameSite=Strict; Path=/; Max-Age=604800")
-    }
-
     /// On loopback the names of loopback are ours: any other name is one that somebody else has pointed here.
     fn is_our_name(&self, host: &str) -> bool {
         if !self.is_loopback {
@@ -170,6 +164,12 @@ impl Guard {
     }
 }
 
+/// A cookie with which a browser need not ask again. Our own addresses are plain HTTP; a proxy that adds TLS
+/// may add `Secure`.
+pub(crate) fn set_cookie(token: &str) -> String {
+    format!("{COOKIE}={token}; HttpOnly; SameSite=Strict; Path=/; Max-Age=604800")
+}
+
 fn cookie(cookies: &str) -> Option<&str> {
     cookies.split(';').find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))
 }
@@ -193,7 +193,7 @@ pub(crate) async fn guard(State(app): State<App>, request: Request, next: Next) 
 }
 
 /// What goes with every answer: nothing of it runs scripts but our own, nobody frames it.
-pub(crate) async fn headers(State(_): State<App>, request: Request, next: Next) -> Response {
+pub(crate) async fn headers(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     let mut set = |name: HeaderName, value: &'static str| {

@@ -73,44 +73,39 @@ impl Views {
         self.0.iter().flat_map(|view| view.flows.iter().map(move |flow| (view, flow)))
     }
 
-    /// A counter of each flow.
-    fn counter(
-        &self,
-        encoder: &mut DescriptorEncoder<'_>,
-        (name, help, unit): (&str, &str, Option<Unit>),
-        value: Of<FlowView>,
-    ) -> fmt::Result {
-        let mut metric = encoder.encode_descriptor(name, help, unit.as_ref(), MetricType::Counter)?;
-        for (view, flow) in self.flows() {
-            let labels = [("pipeline", view.name.as_str()), ("flow", flow.name.as_str())];
-            metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value(flow), None)?;
-        }
-        Ok(())
-    }
-
-    /// What the clients of brokers count.
-    fn client_counter(
-        &self,
-        encoder: &mut DescriptorEncoder<'_>,
-        (name, help, unit): (&str, &str, Option<Unit>),
-        value: Of<ClientValues>,
-    ) -> fmt::Result {
-        let mut metric = encoder.encode_descriptor(name, help, unit.as_ref(), MetricType::Counter)?;
-        for (labels, values) in self.clients() {
-            metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value(values), None)?;
-        }
-        Ok(())
+    /// A number of each flow, with its labels.
+    fn of_flows(&self, value: Of<FlowView>) -> impl Iterator<Item = ([(&str, &str); 2], u64)> {
+        self.flows().map(move |(view, flow)| (labels(view, flow), value(flow)))
     }
 
     fn clients(&self) -> impl Iterator<Item = ([(&str, &str); 3], &ClientValues)> {
         self.flows().flat_map(|(view, flow)| {
             flow.clients.iter().map(move |(role, values)| {
-                let labels =
-                    [("pipeline", view.name.as_str()), ("flow", flow.name.as_str()), ("client", *role)];
-                (labels, values)
+                let [pipeline, name] = labels(view, flow);
+                ([pipeline, name, ("client", *role)], values)
             })
         })
     }
+}
+
+fn labels<'a>(view: &'a PipelineView, flow: &'a FlowView) -> [(&'a str, &'a str); 2] {
+    [("pipeline", view.name.as_str()), ("flow", flow.name.as_str())]
+}
+
+/// A name without its prefix and unit, what it means, and the unit.
+type Head = (&'static str, &'static str, Option<Unit>);
+
+/// Writes a counter with its values by their labels.
+fn counter<'a, const N: usize>(
+    encoder: &mut DescriptorEncoder<'_>,
+    (name, help, unit): Head,
+    values: impl Iterator<Item = ([(&'a str, &'a str); N], u64)>,
+) -> fmt::Result {
+    let mut metric = encoder.encode_descriptor(name, help, unit.as_ref(), MetricType::Counter)?;
+    for (labels, value) in values {
+        metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
+    }
+    Ok(())
 }
 
 impl Collector for Views {
@@ -125,21 +120,18 @@ impl Collector for Views {
             ("retries", "Attempts that failed and were made again", |flow| flow.totals.retries),
         ];
         for (name, help, value) in counts {
-            self.counter(encoder, (name, help, None), value)?;
+            counter(encoder, (name, help, None), self.of_flows(value))?;
         }
         let bytes = ("read", "Bytes of keys and values read and committed", Some(Unit::Bytes));
-        self.counter(encoder, bytes, |flow| flow.totals.bytes)?;
+        counter(encoder, bytes, self.of_flows(|flow| flow.totals.bytes))?;
 
         let help = "Messages behind the last committed one";
         let mut lag = encoder.encode_descriptor("lag_messages", help, None, MetricType::Gauge)?;
         for (view, flow) in self.flows() {
             for (partition, behind) in &flow.lag {
                 let partition = partition.to_string();
-                let labels = [
-                    ("pipeline", view.name.as_str()),
-                    ("flow", flow.name.as_str()),
-                    ("partition", partition.as_str()),
-                ];
+                let [pipeline, name] = labels(view, flow);
+                let labels = [pipeline, name, ("partition", partition.as_str())];
                 lag.encode_family(&labels)?.encode_gauge(behind)?;
             }
         }
@@ -151,9 +143,10 @@ impl Collector for Views {
             let counted = &flow.totals.latency;
             let bounds = BOUNDS_MS.iter().map(|bound_ms| *bound_ms as f64 / 1000.0).chain([f64::INFINITY]);
             let buckets: Vec<(f64, u64)> = bounds.zip(counted.counts).collect();
-            let labels = [("pipeline", view.name.as_str()), ("flow", flow.name.as_str())];
             let (sum, count) = (counted.sum_ms as f64 / 1000.0, counted.count());
-            latency.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+            latency
+                .encode_family(&labels(view, flow))?
+                .encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
         }
 
         let help = "When the flow committed last, in seconds since 1970";
@@ -161,17 +154,15 @@ impl Collector for Views {
             encoder.encode_descriptor("commit_timestamp", help, Some(&Unit::Seconds), MetricType::Gauge)?;
         for (view, flow) in self.flows() {
             if let Some(ms) = flow.totals.committed_ms {
-                let labels = [("pipeline", view.name.as_str()), ("flow", flow.name.as_str())];
-                committed.encode_family(&labels)?.encode_gauge(&(ms as f64 / 1000.0))?;
+                committed.encode_family(&labels(view, flow))?.encode_gauge(&(ms as f64 / 1000.0))?;
             }
         }
 
         let help = "1 while the flow has what it needs, 0 while it waits for a service or has failed";
         let mut up = encoder.encode_descriptor("flow_up", help, None, MetricType::Gauge)?;
         for (view, flow) in self.flows() {
-            let labels = [("pipeline", view.name.as_str()), ("flow", flow.name.as_str())];
             let is_up = !matches!(flow.standing, FlowStanding::Waiting | FlowStanding::Stopped);
-            up.encode_family(&labels)?.encode_gauge(&u64::from(is_up))?;
+            up.encode_family(&labels(view, flow))?.encode_gauge(&u64::from(is_up))?;
         }
 
         let help = "1 for the state of the run at work, else of the last one";
@@ -184,13 +175,11 @@ impl Collector for Views {
             }
         }
         let help = "Runs that ended since this process began, by how";
-        let mut ended = encoder.encode_descriptor("runs", help, None, MetricType::Counter)?;
-        for view in self.0.iter().filter(|view| view.has_runs) {
-            for (result, count) in [("success", view.runs_succeeded), ("failed", view.runs_failed)] {
-                let labels = [("pipeline", view.name.as_str()), ("state", result)];
-                ended.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
-            }
-        }
+        let ended = self.0.iter().filter(|view| view.has_runs).flat_map(|view| {
+            [("success", view.runs_succeeded), ("failed", view.runs_failed)]
+                .map(|(state, count)| ([("pipeline", view.name.as_str()), ("state", state)], count))
+        });
+        counter(encoder, ("runs", help, None), ended)?;
 
         let clients: [(&str, &str, Option<Unit>, Of<ClientValues>); 5] = [
             ("kafka_client_received", "Bytes from brokers", Some(Unit::Bytes), |now| now.received_bytes),
@@ -200,7 +189,8 @@ impl Collector for Views {
             ("kafka_client_timeouts", "Requests that were not answered in time", None, |now| now.timeouts),
         ];
         for (name, help, unit, value) in clients {
-            self.client_counter(encoder, (name, help, unit), value)?;
+            let values = self.clients().map(|(labels, client)| (labels, value(client)));
+            counter(encoder, (name, help, unit), values)?;
         }
         let help = "Messages that wait in the client";
         let name = "kafka_client_waiting_messages";

@@ -84,6 +84,6 @@ fn router(app: App) -> Router {
         .fallback(page::not_found)
         .method_not_allowed_fallback(api::method_not_allowed)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(middleware::from_fn_with_state(app.clone(), access::headers))
+        .layer(middleware::from_fn(access::headers))
         .with_state(app)
 }

@@ -1,11 +1,13 @@
 //! Answers what the page and the API ask of a pipeline's data, from where it is.
 
+use std::sync::Arc;
+
 use arrow::datatypes::DataType;
 use async_trait::async_trait;
 use millstream_connectors::kafka::{Connection, newest};
 use millstream_core::{Error, Result, RunValues, Settled, cql};
 use millstream_embedded::TableStore;
-use millstream_engine::{Plan, Registry, RunOptions, Until};
+use millstream_engine::{Plan, RunOptions, Supervisor, Until};
 use millstream_server::{Desk, FoundLetter, FoundRecord, LetterFilter, Replayed, Rows};
 use millstream_sql::{QueryError, TableQuery, cell_text};
 use tokio::sync::Mutex;
@@ -23,8 +25,7 @@ const VALUE_BYTES_MAX: usize = 64 << 10;
 
 /// The data of one pipeline whose services run.
 pub(super) struct PipelineDesk {
-    plan: Plan,
-    registry: Registry,
+    supervisor: Arc<Supervisor>,
     tables: TableStore,
     connection: Connection,
     stop: CancellationToken,
@@ -33,25 +34,28 @@ pub(super) struct PipelineDesk {
 }
 
 impl PipelineDesk {
-    /// The desk of a plan that has its services' addresses.
+    /// The desk of a pipeline at work, with its embedded tables and its broker.
     pub(super) fn new(
-        plan: Plan,
-        registry: Registry,
+        supervisor: Arc<Supervisor>,
         tables: TableStore,
         connection: Connection,
         stop: CancellationToken,
     ) -> Self {
-        Self { plan, registry, tables, connection, stop, settling: Mutex::new(()) }
+        Self { supervisor, tables, connection, stop, settling: Mutex::new(()) }
+    }
+
+    fn plan(&self) -> &Plan {
+        self.supervisor.plan()
     }
 
     /// Without what is secret.
     fn hide<T>(&self, result: Result<T>) -> Result<T> {
-        let mask = |text: String| self.plan.pipeline.secrets.mask(&text);
+        let mask = |text: String| self.plan().pipeline.secrets.mask(&text);
         result.map_err(|error| Error { message: mask(error.message), help: error.help.map(mask), ..error })
     }
 
     async fn look_up(&self, name: &str, key: &[(String, String)], count_max: usize) -> Result<Option<Rows>> {
-        let found = self.plan.table(Some(name));
+        let found = self.plan().table(Some(name));
         let (_, table) = found.ok_or_else(|| Error::user(format!("no flow writes a table `{name}`")))?;
         let schema = cql::schema_of(table);
         let mut conditions = Vec::new();
@@ -68,7 +72,7 @@ impl PipelineDesk {
         let sql = format!("SELECT * FROM t{filter} LIMIT {count_max}");
         let query = TableQuery::parse(&sql).map_err(|e| Error::ours(format!("{sql}: {e}")))?;
         let key = cql::PartitionKey::of(table, &query.constants(&schema));
-        let tables = bind::Tables::of(&self.plan.pipeline, &self.tables)?;
+        let tables = bind::Tables::of(&self.plan().pipeline, &self.tables)?;
         let Some(scan) = tables.scan(table, key.as_ref(), count_max).await? else { return Ok(None) };
         let batches = query.run(schema, scan).await.map_err(|e| match e {
             QueryError::Sql(error) => Error::ours(error.to_string()),
@@ -87,7 +91,7 @@ impl PipelineDesk {
     }
 
     fn read_book(&self) -> Result<Book> {
-        Book::read(&self.connection, &topics(&self.plan))
+        Book::read(&self.connection, &topics(self.plan()))
     }
 }
 
@@ -148,7 +152,9 @@ impl Desk for PipelineDesk {
             clock: now_ms,
             values: RunValues::default(),
         };
-        let replayed = replay(&self.plan, &self.registry, &self.connection, &as_args(filter), &options).await;
+        let replayed =
+            replay(self.plan(), self.supervisor.registry(), &self.connection, &as_args(filter), &options)
+                .await;
         let replayed = self.hide(replayed)?;
         Ok(Replayed { replayed: replayed.done as u64, died_again: replayed.again as u64 })
     }

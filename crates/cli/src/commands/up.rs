@@ -199,13 +199,6 @@ impl Running {
             backends.iter().rev().map(|(name, address)| format!("{name}: {address}")).collect();
         sayln!("{}: {}", loaded.plan.pipeline.name, where_it_runs.join("; "));
         let connection: Connection = settings::read(&loaded.plan.pipeline.services["kafka"])?;
-        let desk = PipelineDesk::new(
-            loaded.plan.clone(),
-            loaded.registry.clone(),
-            loaded.tables.clone(),
-            connection,
-            stop.token.clone(),
-        );
         let supervisor = Supervisor::start(
             loaded.plan,
             loaded.registry,
@@ -214,6 +207,7 @@ impl Running {
             now_ms,
             stop.token.clone(),
         )?;
+        let desk = PipelineDesk::new(supervisor.clone(), loaded.tables, connection, stop.token.clone());
         self.rooms.push(Room { supervisor, desk: Arc::new(desk) });
         Ok(())
     }

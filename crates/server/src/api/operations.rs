@@ -345,8 +345,7 @@ async fn records(
     Asked(asked): Asked<CountQuery>,
 ) -> Answer<Vec<FoundRecord>> {
     let room = room(&app, &name)?;
-    let view = room.supervisor.view();
-    if !crate::page::topics(&view).contains(&topic) {
+    if !room.supervisor.view().topics().contains(&topic.as_str()) {
         return Err(Problem::not_found(format!("no flow reads or writes a topic `{topic}`")));
     }
     Ok(Json(room.desk.records(&topic, count(asked.limit)? as usize).await?))

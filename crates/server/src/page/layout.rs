@@ -1,6 +1,6 @@
 //! What all pages have around them.
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{DOCTYPE, Markup, html};
 use millstream_engine::{PipelineView, Standing};
 use serde_json::json;
 
@@ -185,5 +185,5 @@ pub(super) fn action(path: &str, label: &str, class: &str, key: Option<&str>) ->
 
 /// Nothing.
 pub(super) fn empty(text: &str) -> Markup {
-    html! { p.empty { (PreEscaped("")) (text) } }
+    html! { p.empty { (text) } }
 }

@@ -17,9 +17,9 @@ use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use maud::Markup;
-use millstream_engine::PipelineView;
 use serde::Deserialize;
 
+use crate::access::set_cookie;
 use crate::api::Problem;
 use crate::house::Room;
 use crate::serve::App;
@@ -100,7 +100,7 @@ struct SignIn {
 async fn signed_in(State(app): State<App>, Form(form): Form<SignIn>) -> Response {
     match app.guard.try_token(form.token.trim()) {
         Ok(true) => {
-            let cookie = HeaderValue::from_str(&app.guard.cookie(form.token.trim()));
+            let cookie = HeaderValue::from_str(&set_cookie(form.token.trim()));
             let mut response = Redirect::to("/").into_response();
             if let Ok(cookie) = cookie {
                 response.headers_mut().insert(header::SET_COOKIE, cookie);
@@ -113,18 +113,4 @@ async fn signed_in(State(app): State<App>, Form(form): Form<SignIn>) -> Response
         }
         Err(problem) => Failed(problem).into_response(),
     }
-}
-
-/// The topics that a pipeline's flows read, write, or keep dead letters in.
-pub(crate) fn topics(view: &PipelineView) -> Vec<String> {
-    let mut topics = Vec::new();
-    for flow in &view.flows {
-        let ends = [&flow.from, &flow.to].into_iter().filter(|place| place.kind == "topic");
-        for topic in ends.map(|place| &place.name).chain([&flow.dead_letter_topic]) {
-            if !topics.contains(topic) {
-                topics.push(topic.clone());
-            }
-        }
-    }
-    topics
 }

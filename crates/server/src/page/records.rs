@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::layout::{self, Tab, address, empty};
 use super::words::{moment, pretty};
-use super::{Shown, html as answer, room, topics};
+use super::{Shown, html as answer, room};
 use crate::api::Problem;
 use crate::serve::App;
 
@@ -25,9 +25,9 @@ pub(super) async fn show(
 ) -> Shown {
     let room = room(&app, &name)?;
     let view = room.supervisor.view();
-    let topics = topics(&view);
-    let topic = place.topic.or_else(|| topics.first().cloned()).unwrap_or_default();
-    if !topics.contains(&topic) {
+    let topics = view.topics();
+    let topic = place.topic.or_else(|| topics.first().map(|first| (*first).to_owned())).unwrap_or_default();
+    if !topics.contains(&topic.as_str()) {
         return Err(Problem::not_found(format!("No flow reads or writes a topic {topic}.")).into());
     }
     let records = room.desk.records(&topic, RECORDS_SHOWN).await?;
@@ -36,7 +36,7 @@ pub(super) async fn show(
             h2 { "Records" }
             nav.choices aria-label="Topics" {
                 @for each in &topics {
-                    a href={ (address(&name, "/records")) "?topic=" (each) } aria-current=[(*each == topic).then_some("true")] { (each) }
+                    a href={ (address(&name, "/records")) "?topic=" (each) } aria-current=[(*each == topic.as_str()).then_some("true")] { (each) }
                 }
             }
             @if records.is_empty() { (empty("No message yet.")) }

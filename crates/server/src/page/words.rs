@@ -1,27 +1,12 @@
 //! Numbers, moments and lengths of time as people read them.
 
 use maud::{Markup, html};
-use millstream_engine::rfc3339;
-
-/// 12,345.
-pub(super) fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
+pub(super) use millstream_engine::grouped as count;
+use millstream_engine::{rfc3339, rounded};
 
 /// 12/s, 0.4/s.
 pub(super) fn rate(per_second: f64) -> String {
-    match per_second {
-        rate if rate >= 10.0 => format!("{}/s", count(rate.round() as u64)),
-        rate => format!("{}/s", format!("{rate:.1}").trim_end_matches(".0")),
-    }
+    format!("{}/s", rounded(per_second))
 }
 
 /// 3 ms, 1.2 s, 4 min, 2 h.
