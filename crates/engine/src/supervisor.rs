@@ -290,6 +290,7 @@ impl Supervisor {
             let before = watched.live.lock().past.counts.read;
             let failed = self.stream_once(planned.name.clone(), &planned.upstream).await;
             let Some(error) = failed else { return };
+            let error = self.plan.pipeline.secrets.mask(&error);
             tracing::warn!("{}: flow {name} has stopped: {error}", self.plan.pipeline.name);
             {
                 let mut live = watched.live.lock();
