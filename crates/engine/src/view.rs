@@ -343,3 +343,143 @@ pub(crate) fn sentence(view: &PipelineView) -> (Standing, String) {
 fn clock_time(ms: i64) -> String {
     DateTime::from_timestamp_millis(ms).map_or_else(String::new, |at| at.format("%H:%M:%S UTC").to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use millstream_core::Trigger;
+
+    use super::*;
+
+    fn place(kind: &str) -> PlaceView {
+        PlaceView { kind: kind.into(), name: "n".into(), service: None, in_process: false }
+    }
+
+    fn view() -> PipelineView {
+        let store = FlowView {
+            name: "store".into(),
+            runner: Runner::Native,
+            is_streaming: true,
+            from: place("topic"),
+            to: place("table"),
+            sql: String::new(),
+            dead_letter_topic: "n.dead-letters".into(),
+            standing: FlowStanding::Working,
+            trouble: None,
+            totals: FlowTotals::default(),
+            read_rate: 0.0,
+            written_rate: 0.0,
+            lag: BTreeMap::new(),
+            clients: BTreeMap::new(),
+        };
+        PipelineView {
+            name: "p".into(),
+            standing: Standing::Ready,
+            sentence: String::new(),
+            schedule: None,
+            is_paused: false,
+            has_runs: true,
+            next_run_ms: None,
+            active: None,
+            last: None,
+            queued: 0,
+            runs_succeeded: 0,
+            runs_failed: 0,
+            backends: Backends::new(),
+            flows: vec![store],
+            started_ms: 0,
+        }
+    }
+
+    fn run(state: RunState, error: Option<&str>) -> Run {
+        Run {
+            id: "r".into(),
+            trigger: Trigger::Manual,
+            state,
+            attempt: 1,
+            interval_ms: None,
+            created_ms: 0,
+            started_ms: Some(0),
+            ended_ms: None,
+            retry_at_ms: Some(3_600_000),
+            flows: BTreeMap::new(),
+            error: error.map(str::to_owned),
+        }
+    }
+
+    /// The sentence of a pipeline that `change` has happened to.
+    fn of(change: impl FnOnce(&mut PipelineView)) -> (Standing, String) {
+        let mut view = view();
+        change(&mut view);
+        sentence(&view)
+    }
+
+    #[test]
+    fn each_standing_has_its_sentence() {
+        let trouble = |standing: FlowStanding| {
+            move |view: &mut PipelineView| {
+                view.flows[0].standing = standing;
+                view.flows[0].trouble = Some(("Cassandra at x does not answer".into(), 50_520_000));
+            }
+        };
+        for (found, expected) in [
+            (of(|_| ()), (Standing::Ready, "Ready: it has not run yet. Press Trigger.")),
+            (
+                of(|view| view.flows[0].totals.counts.read = 1),
+                (Standing::UpToDate, "Up to date: nothing waits, 0 dead"),
+            ),
+            (
+                of(|view| {
+                    view.flows[0].written_rate = 12.3;
+                    view.flows[0].lag = BTreeMap::from([(0, 30), (1, 4)]);
+                    view.flows[0].totals.counts.dead = 1_234;
+                }),
+                (Standing::Working, "Working: 12 rows/s, 34 behind, 1,234 dead"),
+            ),
+            (
+                of(|view| view.active = Some(run(RunState::Running, None))),
+                (Standing::Working, "Working: 0 rows/s, nothing waits, 0 dead"),
+            ),
+            (
+                of(|view| view.flows[0].lag = BTreeMap::from([(0, 20_000)])),
+                (Standing::CatchingUp, "Catching up: 0 rows/s, 20,000 behind, 0 dead"),
+            ),
+            (
+                of(trouble(FlowStanding::Waiting)),
+                (
+                    Standing::Stopped,
+                    "Stopped since 14:02:00 UTC: Cassandra at x does not answer. Nothing is lost; retrying.",
+                ),
+            ),
+            (
+                of(trouble(FlowStanding::Stopped)),
+                (
+                    Standing::Stopped,
+                    "Stopped: store since 14:02:00 UTC: Cassandra at x does not answer. Nothing is lost; it is tried again.",
+                ),
+            ),
+            (
+                of(|view| view.active = Some(run(RunState::UpForRetry, Some("down")))),
+                (Standing::Stopped, "Stopped: the run failed and is tried again at 01:00:00 UTC: down"),
+            ),
+            (
+                of(|view| view.last = Some(run(RunState::Failed, Some("down")))),
+                (Standing::Stopped, "Stopped: the last run failed: down"),
+            ),
+        ] {
+            assert_eq!((found.0, found.1.as_str()), expected);
+        }
+    }
+
+    #[test]
+    fn a_topic_between_two_flows_is_one() {
+        let mut view = view();
+        let fetch = FlowView {
+            name: "fetch".into(),
+            from: place("http"),
+            to: place("topic"),
+            ..view.flows[0].clone()
+        };
+        view.flows.insert(0, fetch);
+        assert_eq!(view.topics(), ["n", "n.dead-letters"]);
+    }
+}
