@@ -17,14 +17,14 @@ pub fn parse_schema(text: &str) -> Result<SchemaRef, SqlError> {
 
 /// Reads a type: fields as in a schema are a struct.
 pub(crate) fn parse_type(text: &str) -> Result<DataType, SqlError> {
-    match syntax::parse_data_type(text) {
-        Ok(kind) => Ok(kind),
-        Err(error) => {
-            let fields = syntax::parse_fields(text).map_err(|_| error)?;
-            let fields = fields.into_iter().map(|field| Field::new(field.name, field.kind, true));
-            Ok(DataType::Struct(fields.collect()))
-        }
-    }
+    let as_type = match syntax::parse_data_type(text) {
+        Ok(kind) => return Ok(kind),
+        Err(error) => error,
+    };
+    // The reading that came further is what was meant.
+    let fields = syntax::parse_fields(text)
+        .map_err(|as_fields| if as_fields.span.start > as_type.span.start { as_fields } else { as_type })?;
+    Ok(DataType::Struct(fields.into_iter().map(|field| Field::new(field.name, field.kind, true)).collect()))
 }
 
 /// Spark's name of a type, as `simpleString` gives it.

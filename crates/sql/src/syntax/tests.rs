@@ -116,6 +116,8 @@ fn refusals_say_what_and_where() {
         ("SELECT 'it''s'", "write \\'"),
         ("SELECT INTERVAL 1 MONTH 1 DAY", "months and days"),
         ("SELECT CAST(1 AS FOO)", "`FOO` is no type"),
+        ("SELECT CAST(NULL AS STRUCT<>)", "STRUCT without fields"),
+        ("SELECT CAST(NULL AS STRUCT< >)", "STRUCT without fields"),
         ("SELECT 1 FROM t UNION SELECT 2", "UNION"),
     ] {
         assert!(refused(text).contains(expected), "{text}: {}", refused(text));

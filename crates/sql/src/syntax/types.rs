@@ -47,7 +47,7 @@ impl Cursor {
                 self.close_angle()?;
                 crate::types::map_of(key, value)
             }
-            "STRUCT" => self.struct_type()?,
+            "STRUCT" => self.struct_type(span)?,
             "CHAR" | "CHARACTER" | "VARCHAR" | "INTERVAL" | "VARIANT" => {
                 return Err(SqlError::unsupported(format!("the type {name} is not answered natively"), span)
                     .help("STRING holds texts of every length"));
@@ -79,7 +79,7 @@ impl Cursor {
         Ok(DataType::Decimal128(precision as u8, scale as i8))
     }
 
-    pub(super) fn struct_type(&mut self) -> Parsed<DataType> {
+    pub(super) fn struct_type(&mut self, span: Range<usize>) -> Parsed<DataType> {
         let mut fields = Vec::new();
         // `<>` is how the lexer reads a struct without fields.
         if !self.symbol("<>") {
@@ -92,6 +92,10 @@ impl Cursor {
                 }
             }
             self.close_angle()?;
+        }
+        if fields.is_empty() {
+            return Err(SqlError::unsupported("a STRUCT without fields is not answered natively", span)
+                .help("name a field of it, or leave it out"));
         }
         Ok(DataType::Struct(Fields::from(fields)))
     }
