@@ -36,8 +36,6 @@ const BATCH_RECORDS_MAX: usize = 2_048;
 const BATCH_BYTES_MAX: usize = 2 << 20;
 /// … or when nothing more has come for so long.
 const LINGER: Duration = Duration::from_millis(2);
-/// While the engine is busy it grows up to here: a sink that is slow does more at once.
-const BATCH_RECORDS_WAITING_MAX: usize = 2 * BATCH_RECORDS_MAX;
 /// Batches that wait for the engine.
 const BATCHES_WAITING_MAX: usize = 1;
 /// A commit is an answer to wait for: while the next batch is ready there is one only so often. What is
@@ -231,11 +229,12 @@ impl TopicSource {
             .set("max.poll.interval.ms", "86400000")
             .set("fetch.wait.max.ms", "250")
             .set("statistics.interval.ms", EVERY_MS)
-            // What lies ready is a tenth of a second's work; a partition's share of one answer is
-            // kept small, because it stays in memory whole until its last message is taken.
+            // What lies ready is a few milliseconds' work. A partition's share of one answer is kept small: it
+            // stays in memory whole until its last message is taken, unpacked in buffers of up to three times
+            // its size, because librdkafka has to guess that.
             .set("queued.min.messages", "10000")
-            .set("queued.max.messages.kbytes", "2048")
-            .set("fetch.message.max.bytes", "262144")
+            .set("queued.max.messages.kbytes", "512")
+            .set("fetch.message.max.bytes", "65536")
             // When that is full, look again soon and not after a second.
             .set("fetch.queue.backoff.ms", "2");
         // Which topic it is must be known before the group hands out its partitions.
@@ -461,7 +460,7 @@ impl Poller {
             let full = match self.consumer.poll(wait) {
                 Some(Ok(message)) => {
                     push(&mut records, &message);
-                    self.is_full(&records)
+                    records.len() >= BATCH_RECORDS_MAX || records.size_bytes() >= BATCH_BYTES_MAX
                 }
                 Some(Err(error)) if is_transient(&error) => continue,
                 Some(Err(error)) => {
@@ -476,13 +475,6 @@ impl Poller {
                 return;
             }
         }
-    }
-
-    /// Whether the batch is to be handed over. One that has to wait anyway may grow.
-    fn is_full(&self, records: &Records) -> bool {
-        let is_awaited = self.sender.capacity() > 0;
-        let records_max = if is_awaited { BATCH_RECORDS_MAX } else { BATCH_RECORDS_WAITING_MAX };
-        records.len() >= records_max || records.size_bytes() >= BATCH_BYTES_MAX
     }
 
     /// Waits until the engine takes the batch; false when nobody will take it.
