@@ -1,9 +1,10 @@
 """A topic into a table on Spark, as one writes it by hand: what a flow on Spark is measured against.
 
-It has no dead letters: one message that cannot be read is a row of nulls, and ends it.
+    by_hand.py [DEAD_LETTERS]    the topic of messages that cannot be stored; without it, one ends the job
 """
 
 import os
+import sys
 
 from pyspark.sql import SparkSession
 
@@ -23,13 +24,22 @@ messages = (
     .option("maxOffsetsPerTrigger", 200_000)
     .load()
 )
-rows = messages.selectExpr(
-    f"from_json(CAST(value AS STRING), '{FIELDS}') AS message",
+dead_letters = sys.argv[1] if len(sys.argv) > 1 else None
+schema = f"{FIELDS}, broken STRING" if dead_letters else FIELDS
+read = messages.selectExpr(
+    "key",
+    "value",
+    f"from_json(CAST(value AS STRING), '{schema}', map('columnNameOfCorruptRecord', 'broken')) AS message",
     "unix_micros(timestamp) + offset % 1000 AS written",
-).select("message.*", "written")
+)
+UUID = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
+FINE = f"message.broken IS NULL AND message.id RLIKE '^{UUID}$'"
+fine = read.where(FINE) if dead_letters else read
 host, port = where["CASSANDRA_HOSTS"].rsplit(":", 1)
-query = (
-    rows.writeStream.format("org.apache.spark.sql.cassandra")
+queries = [
+    fine.select("message.*", "written")
+    .drop("broken")
+    .writeStream.format("org.apache.spark.sql.cassandra")
     .option("spark.cassandra.connection.host", host)
     .option("spark.cassandra.connection.port", port)
     .option("spark.cassandra.output.ignoreNulls", "true")
@@ -40,5 +50,17 @@ query = (
     .option("checkpointLocation", where["CHECKPOINTS"])
     .trigger(availableNow=True)
     .start()
-)
-query.awaitTermination()
+]
+if dead_letters:
+    queries.append(
+        read.where(f"NOT coalesce({FINE}, false)")
+        .select("key", "value")
+        .writeStream.format("kafka")
+        .option("kafka.bootstrap.servers", where["KAFKA_BROKERS"])
+        .option("topic", dead_letters)
+        .option("checkpointLocation", where["CHECKPOINTS"] + "-dead-letters")
+        .trigger(availableNow=True)
+        .start()
+    )
+for query in queries:
+    query.awaitTermination()

@@ -27,6 +27,9 @@ pub struct RemoteFlow {
     pub nulls_ignored: bool,
     /// The query over the view `input`, in which every row carries the column [`RemoteFlow::PLACE`].
     pub sql: String,
+    /// The same query, which also gives a row for every record of which [`RemoteFlow::IS_UNREAD`] holds; nothing
+    /// where such a record could be lost on the way.
+    pub sql_with_unread: Option<String>,
     /// The table.
     pub table: cql::Table,
     /// The settings of the sink, as `TableSettings` reads them.
@@ -38,6 +41,9 @@ pub struct RemoteFlow {
 impl RemoteFlow {
     /// The column of `input` that says which message a row came from.
     pub const PLACE: &'static str = "_millstream_place";
+
+    /// Holds for a record whose message could not be read: all its fields but [`RemoteFlow::PLACE`] are null.
+    pub const IS_UNREAD: &'static str = "_millstream_place.reason IS NOT NULL";
 }
 
 /// When a flow that runs elsewhere ends.

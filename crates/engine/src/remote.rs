@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use millstream_core::{Counts, Error, FlowRunner, RemoteFlow, RemoteRun, RemoteUntil, Result, SinkPlan};
-use millstream_sql::{FROM_JSON, SqlError, carry, schema_ddl};
+use millstream_sql::{FROM_JSON, SqlError, carry, carry_past_filters, schema_ddl};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +34,11 @@ impl PlannedFlow {
         let SinkPlan::Table(table) = self.target.plan.clone() else {
             return refused("Spark cannot date the messages that it sends");
         };
+        let sql = carry(&self.sql, RemoteFlow::PLACE).map_err(RemoteMistake::Query)?;
+        // Of a query that is known here it is known, too, that each of its records gives a row, and that none stops it.
+        let is_known = self.query.is_some();
+        let with_unread =
+            || carry_past_filters(&self.sql, RemoteFlow::PLACE, RemoteFlow::IS_UNREAD).ok().flatten();
         Ok(RemoteFlow {
             pipeline: pipeline.name.clone(),
             flow: self.name.clone(),
@@ -42,7 +47,8 @@ impl PlannedFlow {
             schema: schema_ddl(&self.input),
             reading: FROM_JSON,
             nulls_ignored: self.origin.plan.nulls_ignored,
-            sql: carry(&self.sql, RemoteFlow::PLACE).map_err(RemoteMistake::Query)?,
+            sql,
+            sql_with_unread: is_known.then(with_unread).flatten(),
             table,
             sink: self.target.component.settings.clone(),
             dead_letter_topic: self.dead_letter_topic.clone(),

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::connection::Connection;
 use crate::query::{Progress, Query, Start};
 use crate::session::{Session, counted, sql, stream};
+use crate::statements::Carried;
 use crate::{Reached, cassandra, errors, statements};
 
 /// How often Spark is asked how far it is.
@@ -63,13 +64,10 @@ impl SparkRun {
                 for query in rows.iter().chain(&dead) {
                     query.stop(&session).await?;
                 }
-                plan.make_input(&session, Metrics::Counted).await?;
-                let columns = plan.columns(&session).await?;
-                plan.make_checked(&session, &columns, Metrics::Counted).await?;
+                let columns = plan.make_views_of_rows(&session).await?;
                 let rows = Query::start(&session, plan.rows(&rows_name, &columns)?).await?;
-                plan.make_input(&session, Metrics::None).await?;
-                plan.make_checked(&session, &columns, Metrics::None).await?;
-                let dead = Query::start(&session, plan.dead_letters(&dead_name)?).await?;
+                plan.make_views_of_dead_letters(&session, &columns).await?;
+                let dead = Query::start(&session, plan.dead_letters(&dead_name, &columns)?).await?;
                 session.set(MARK, &mark).await?;
                 (rows, dead)
             }
@@ -148,13 +146,6 @@ impl RemoteRun for SparkRun {
     }
 }
 
-/// Whether a query counts what it works on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Metrics {
-    Counted,
-    None,
-}
-
 /// What is started.
 struct Planned<'a> {
     flow: &'a RemoteFlow,
@@ -172,26 +163,35 @@ impl Planned<'_> {
         Sha256::digest(all).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// The views from the topic to what the flow's query reads. A query keeps what it was started with,
-    /// so that the next one may have views of the same names.
-    async fn make_input(&self, session: &Session, metrics: Metrics) -> Result<()> {
-        let flow = self.flow;
-        session.make_view(statements::MESSAGES, stream("kafka", self.source())).await?;
-        let mut read = sql(statements::read(flow));
-        if metrics == Metrics::Counted {
-            read = counted(READ, read, &statements::read_metrics());
-        }
+    /// The views from the topic to the rows of the flow's query, on which is counted what becomes of messages;
+    /// gives the columns of the query. A running query keeps what it was started with, so that the next one
+    /// may have views of the same names.
+    async fn make_views_of_rows(&self, session: &Session) -> Result<Vec<String>> {
+        let (flow, carried) = (self.flow, Carried::Time);
+        session.make_view(statements::MESSAGES, stream("kafka", self.source(carried))).await?;
+        let read = counted(READ, sql(statements::read(flow, carried)), &statements::read_metrics());
         session.make_view(statements::READ, read).await?;
-        session.make_view(statements::INPUT, sql(statements::input())).await
+        session.make_view(statements::INPUT, sql(statements::input(carried))).await?;
+        let columns = self.columns(session).await?;
+        let checked = sql(statements::checked(flow, &columns));
+        let checked = counted(CHECKED, checked, &statements::checked_metrics());
+        session.make_view(statements::CHECKED, checked).await?;
+        Ok(columns)
     }
 
-    /// The view of the query's rows, whose `columns` are known.
-    async fn make_checked(&self, session: &Session, columns: &[String], metrics: Metrics) -> Result<()> {
-        let mut checked = sql(statements::checked(self.flow, columns));
-        if metrics == Metrics::Counted {
-            checked = counted(CHECKED, checked, &statements::checked_metrics());
-        }
-        session.make_view(statements::CHECKED, checked).await
+    /// The views from the topic to what cannot be written, the topic read once where that is possible.
+    async fn make_views_of_dead_letters(&self, session: &Session, columns: &[String]) -> Result<()> {
+        let (flow, carried) = (self.flow, Carried::Message);
+        session.make_view(statements::MESSAGES, stream("kafka", self.source(carried))).await?;
+        session.make_view(statements::READ, sql(statements::read(flow, carried))).await?;
+        let (input, checked) = match &flow.sql_with_unread {
+            Some(query) => {
+                (statements::input_with_unread(), statements::checked_with_unread(flow, query, columns))
+            }
+            None => (statements::input(carried), statements::checked(flow, columns)),
+        };
+        session.make_view(statements::INPUT, sql(input)).await?;
+        session.make_view(statements::CHECKED, sql(checked)).await
     }
 
     /// The columns of the flow's query, as Spark finds them, each of which the table must have.
@@ -212,13 +212,13 @@ impl Planned<'_> {
     }
 
     /// The topic from its beginning; a checkpoint goes on where it was.
-    fn source(&self) -> HashMap<String, String> {
+    fn source(&self, carried: Carried) -> HashMap<String, String> {
         let batch = self.connection.batch_messages_max.unwrap_or(BATCH_MESSAGES_MAX);
         let mut options = self.kafka_options();
         let own = [
             ("subscribe", self.flow.topic.clone()),
             ("startingOffsets", "earliest".to_owned()),
-            ("includeHeaders", "true".to_owned()),
+            ("includeHeaders", (carried == Carried::Message).to_string()),
             ("failOnDataLoss", "true".to_owned()),
             ("groupIdPrefix", format!("{}.{}", self.flow.pipeline, self.flow.flow)),
             ("maxOffsetsPerTrigger", batch.to_string()),
@@ -259,7 +259,7 @@ impl Planned<'_> {
         })
     }
 
-    fn dead_letters(&self, name: &str) -> Result<Start> {
+    fn dead_letters(&self, name: &str, columns: &[String]) -> Result<Start> {
         let mut options = self.kafka_options();
         options.insert("topic".to_owned(), self.flow.dead_letter_topic.clone());
         options.insert("kafka.acks".to_owned(), "all".to_owned());
@@ -267,7 +267,7 @@ impl Planned<'_> {
         options.insert("checkpointLocation".to_owned(), self.checkpoint("dead-letters")?);
         Ok(Start {
             name: name.to_owned(),
-            input: sql(statements::dead_letters(self.flow)),
+            input: sql(statements::dead_letters(self.flow, columns)),
             format: "kafka",
             options,
             drains: self.drains,

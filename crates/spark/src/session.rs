@@ -58,15 +58,29 @@ impl Session {
 
     /// Sets what every query depends on.
     pub(crate) async fn set_up(&self) -> Result<()> {
-        for (key, value) in SETTINGS {
-            self.set(key, value).await?;
-        }
-        Ok(())
+        self.set_all(&SETTINGS).await
     }
 
     /// Sets one of its settings.
     pub(crate) async fn set(&self, key: &str, value: &str) -> Result<()> {
-        self.answered("setting up the session", self.client.set_config(key, value)).await.map(|_| ())
+        self.set_all(&[(key, value)]).await
+    }
+
+    async fn set_all(&self, settings: &[(&str, &str)]) -> Result<()> {
+        use proto::config_request::operation::OpType;
+        let pairs = settings
+            .iter()
+            .map(|(key, value)| proto::KeyValue { key: (*key).to_owned(), value: Some((*value).to_owned()) });
+        let set =
+            proto::config_request::Set { pairs: pairs.collect(), ..proto::config_request::Set::default() };
+        let request = proto::ConfigRequest {
+            session_id: self.client.session_id().to_owned(),
+            user_context: Some(self.user()),
+            client_type: Some(CLIENT.to_owned()),
+            operation: Some(proto::config_request::Operation { op_type: Some(OpType::Set(set)) }),
+            ..proto::ConfigRequest::default()
+        };
+        self.answered("setting up the session", self.client.config(request)).await.map(|_| ())
     }
 
     /// A setting of the server.

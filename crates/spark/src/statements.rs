@@ -20,52 +20,89 @@ pub(crate) const CHECKED: &str = "millstream_checked";
 /// The column with a row's write time; the connector takes no name that begins with an underscore.
 pub(crate) const WRITE_TIME: &str = "millstream_write_time";
 const REASON: &str = "_millstream_reason";
-const DETAIL: &str = "_millstream_detail";
 const CORRUPT: &str = "_millstream_corrupt";
 /// What stands for a message that is passed over.
 const IGNORED: &str = "ignored";
 
-/// A regular expression of the white space that JSON knows.
-const NOT_SPACE: &str = r"[^ \t\n\r]";
-const OBJECT: &str = r"\A[ \t\n\r]*\{";
+/// What is said of a message that could not be read, as an expression.
+const UNREADABLE: &str = "'the message is not what the schema says'";
+
+/// The white space that JSON knows.
+const SPACE: &str = " \t\n\r";
+
+/// What of a message goes with what is read of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Carried {
+    /// What a write time is made of.
+    Time,
+    /// All of it, as a dead letter needs it.
+    Message,
+}
+
+impl Carried {
+    fn columns(self) -> &'static str {
+        match self {
+            Self::Time => "offset, timestamp",
+            Self::Message => "key, value, headers, partition, offset, timestamp",
+        }
+    }
+}
 
 /// Messages read by the declared schema, with the reason why one could not be.
 ///
 /// Spark reads the first value of a message and drops what follows. Here a message is read as a part
 /// of an object of ours, whose last field comes back only where the message was exactly one value:
 /// that field's value is a hash of the message, so that no message can contain it.
-pub(crate) fn read(flow: &RemoteFlow) -> String {
+pub(crate) fn read(flow: &RemoteFlow, carried: Carried) -> String {
     let schema = format!("message STRUCT<{}>, behind STRING, {CORRUPT} STRING", flow.schema);
     let settings = [("mode", "PERMISSIVE"), ("columnNameOfCorruptRecord", CORRUPT)];
     let settings = options(settings.into_iter().chain(flow.reading.iter().copied()));
     let empty = if flow.nulls_ignored { IGNORED } else { "empty" };
     format!(
-        "SELECT *, CASE WHEN value IS NULL THEN {empty} WHEN text NOT RLIKE {not_space} THEN 'empty' \
-         WHEN text RLIKE {object} AND whole.{CORRUPT} IS NULL AND whole.behind <=> mark THEN NULL \
+        "SELECT {columns}, whole.message AS message, \
+         CASE WHEN value IS NULL THEN {empty} WHEN text = '' THEN 'empty' \
+         WHEN startswith(text, '{{') AND whole.{CORRUPT} IS NULL AND whole.behind <=> mark THEN NULL \
          ELSE 'unreadable' END AS {REASON} FROM \
          (SELECT *, from_json(concat('{{\"message\":', text, ',\"behind\":\"', mark, '\"}}'), {schema}, {settings}) AS whole FROM \
-         (SELECT *, CAST(value AS STRING) AS text, CAST(xxhash64(value) AS STRING) AS mark FROM {MESSAGES}))",
+         (SELECT *, ltrim({space}, CAST(value AS STRING)) AS text, CAST(xxhash64(value) AS STRING) AS mark FROM {MESSAGES}))",
+        columns = carried.columns(),
         empty = literal(empty),
-        not_space = literal(NOT_SPACE),
-        object = literal(OBJECT),
+        space = literal(SPACE),
         schema = literal(&schema),
     )
 }
 
 /// What the flow's query reads: the fields of the messages, each with its message beside it.
-pub(crate) fn input() -> String {
+pub(crate) fn input(carried: Carried) -> String {
     format!(
-        "SELECT whole.message.*, struct(key, value, headers, partition, offset, timestamp) AS {} FROM {READ} \
-         WHERE {REASON} IS NULL",
+        "SELECT message.*, struct({}) AS {} FROM {READ} WHERE {REASON} IS NULL",
+        carried.columns(),
         RemoteFlow::PLACE
+    )
+}
+
+/// The same, and a record of nulls for every message that could not be read.
+pub(crate) fn input_with_unread() -> String {
+    format!(
+        "SELECT readable.*, struct({}, {REASON} AS reason) AS {} FROM \
+         (SELECT *, CASE WHEN {REASON} IS NULL THEN message END AS readable FROM {READ} WHERE NOT {REASON} <=> {})",
+        Carried::Message.columns(),
+        RemoteFlow::PLACE,
+        literal(IGNORED)
     )
 }
 
 /// The query's rows with the reason why one can never be written; `written` are the columns of the
 /// query.
 pub(crate) fn checked(flow: &RemoteFlow, written: &[String]) -> String {
-    let (reason, detail) = validity::reason_and_detail(&flow.table, written);
-    format!("SELECT *, {reason} AS {REASON}, {detail} AS {DETAIL} FROM (\n{}\n)", flow.sql)
+    let (reason, _) = validity::reason_and_detail(&flow.table, written);
+    format!("SELECT *, {reason} AS {REASON} FROM (\n{}\n)", flow.sql)
+}
+
+/// The same of a query that gives unread messages, too: those keep their reason.
+pub(crate) fn checked_with_unread(flow: &RemoteFlow, query: &str, written: &[String]) -> String {
+    let (reason, _) = validity::reason_and_detail(&flow.table, written);
+    format!("SELECT *, coalesce({}.reason, {reason}) AS {REASON} FROM (\n{query}\n)", RemoteFlow::PLACE)
 }
 
 /// The rows that are written, with their write times.
@@ -82,32 +119,42 @@ pub(crate) fn rows(flow: &RemoteFlow, written: &[String]) -> String {
 /// The messages that cannot be processed, as messages of the dead letters' topic: key, value and
 /// headers as they came, ours behind them. Spark dates what it sends itself, so that the original
 /// timestamp is one of our headers.
-pub(crate) fn dead_letters(flow: &RemoteFlow) -> String {
-    let place = RemoteFlow::PLACE;
-    let letters = |prefix: &str, detail: &str, from: &str, dead: &str| {
-        let headers = [
-            (DeadLetter::FLOW, literal(&flow.flow)),
-            (DeadLetter::TOPIC, literal(&flow.topic)),
-            (DeadLetter::PARTITION, format!("{prefix}partition")),
-            (DeadLetter::OFFSET, format!("{prefix}offset")),
-            (DeadLetter::REASON, REASON.to_owned()),
-            (DeadLetter::DETAIL, detail.to_owned()),
-            (DeadLetter::TIMESTAMP, format!("unix_millis({prefix}timestamp)")),
-        ];
-        let headers = headers.map(|(key, value)| {
-            format!("named_struct('key', {}, 'value', CAST(CAST({value} AS STRING) AS BINARY))", literal(key))
-        });
-        format!(
-            "SELECT {prefix}key AS key, {prefix}value AS value, concat(coalesce({prefix}headers, array()), array({})) AS headers \
-             FROM {from} WHERE {dead}",
-            headers.join(", ")
-        )
+pub(crate) fn dead_letters(flow: &RemoteFlow, written: &[String]) -> String {
+    let (_, detail) = validity::reason_and_detail(&flow.table, written);
+    let of_rows = |detail: &str| {
+        let place = format!("{}.", RemoteFlow::PLACE);
+        letters(flow, &place, detail, CHECKED, &format!("{REASON} IS NOT NULL"))
     };
-    let unreadable = literal("the message is not what the schema says");
+    match flow.sql_with_unread {
+        Some(_) => {
+            of_rows(&format!("CASE WHEN {} THEN {UNREADABLE} ELSE {detail} END", RemoteFlow::IS_UNREAD))
+        }
+        // The topic is read once for each of them.
+        None => {
+            let unread = format!("{REASON} <> {}", literal(IGNORED));
+            format!("{} UNION ALL {}", letters(flow, "", UNREADABLE, READ, &unread), of_rows(&detail))
+        }
+    }
+}
+
+/// The messages of a view of which `dead` holds; `prefix` is where their parts are.
+fn letters(flow: &RemoteFlow, prefix: &str, detail: &str, from: &str, dead: &str) -> String {
+    let headers = [
+        (DeadLetter::FLOW, literal(&flow.flow)),
+        (DeadLetter::TOPIC, literal(&flow.topic)),
+        (DeadLetter::PARTITION, format!("{prefix}partition")),
+        (DeadLetter::OFFSET, format!("{prefix}offset")),
+        (DeadLetter::REASON, REASON.to_owned()),
+        (DeadLetter::DETAIL, detail.to_owned()),
+        (DeadLetter::TIMESTAMP, format!("unix_millis({prefix}timestamp)")),
+    ];
+    let headers = headers.map(|(key, value)| {
+        format!("named_struct('key', {}, 'value', CAST(CAST({value} AS STRING) AS BINARY))", literal(key))
+    });
     format!(
-        "{} UNION ALL {}",
-        letters("", &unreadable, READ, &format!("{REASON} <> {}", literal(IGNORED))),
-        letters(&format!("{place}."), DETAIL, CHECKED, &format!("{REASON} IS NOT NULL")),
+        "SELECT {prefix}key AS key, {prefix}value AS value, concat(coalesce({prefix}headers, array()), array({})) AS headers \
+         FROM {from} WHERE {dead}",
+        headers.join(", ")
     )
 }
 

@@ -6,24 +6,62 @@ use std::collections::BTreeSet;
 use crate::error::SqlError;
 use crate::syntax::{self, Item, Kind, Query, Relation};
 
+/// Functions that make keys of maps, which must not be null.
+const NULLS_STOP: [&str; 4] = ["map", "map_from_arrays", "map_from_entries", "transform_keys"];
+
 /// The relation that a flow's query reads.
 const INPUT: &str = "input";
 
 /// The query with `column` of `input` in each of its rows. A query whose rows come from more than one
 /// record is refused: nobody could say then what the write time of a row is.
 pub fn carry(sql: &str, column: &str) -> Result<String, SqlError> {
-    let query = syntax::parse_query(sql)?;
-    let mut places = BTreeSet::new();
-    look(&query, &mut places)?;
-    let mut carried = sql.to_owned();
-    for place in places.into_iter().rev() {
-        carried.insert_str(place, &format!("{column}, "));
-    }
-    Ok(carried)
+    let places = look_at(sql)?;
+    let columns = places.columns.into_iter().map(|at| (at, format!("{column}, ")));
+    Ok(written_into(sql, columns))
 }
 
-/// Notes where the column is to be written.
-fn look(query: &Query, places: &mut BTreeSet<usize>) -> Result<(), SqlError> {
+/// The query as [`carry`] gives it, whose every WHERE also lets records through of which `condition`
+/// holds: records of nulls, whose other columns are of no use. `None` where nulls could stop the query.
+pub fn carry_past_filters(sql: &str, column: &str, condition: &str) -> Result<Option<String>, SqlError> {
+    let places = look_at(sql)?;
+    if places.nulls_stop {
+        return Ok(None);
+    }
+    let columns = places.columns.into_iter().map(|at| (at, format!("{column}, ")));
+    let filters = places.filters.into_iter();
+    let around =
+        filters.flat_map(|(start, end)| [(start, "(".to_owned()), (end, format!(") OR {condition}"))]);
+    Ok(Some(written_into(sql, columns.chain(around))))
+}
+
+fn written_into(sql: &str, texts: impl Iterator<Item = (usize, String)>) -> String {
+    let mut texts: Vec<_> = texts.collect();
+    texts.sort_by_key(|(at, _)| *at);
+    let mut written = sql.to_owned();
+    for (at, text) in texts.iter().rev() {
+        written.insert_str(*at, text);
+    }
+    written
+}
+
+/// Where a query is written into.
+#[derive(Default)]
+struct Places {
+    /// Where lists of items begin that want the column.
+    columns: BTreeSet<usize>,
+    /// Where filters begin and end.
+    filters: BTreeSet<(usize, usize)>,
+    /// Whether a function is called that stops a query on Spark where a value is null.
+    nulls_stop: bool,
+}
+
+fn look_at(sql: &str) -> Result<Places, SqlError> {
+    let mut places = Places::default();
+    look(&syntax::parse_query(sql)?, &mut places)?;
+    Ok(places)
+}
+
+fn look(query: &Query, places: &mut Places) -> Result<(), SqlError> {
     let select = &query.select;
     if let Some((what, span)) = query.more_than_one_record() {
         let message =
@@ -60,6 +98,10 @@ fn look(query: &Query, places: &mut BTreeSet<usize>) -> Result<(), SqlError> {
     // In a call `*` would be the carried column, too.
     let mut star = None;
     for expr in select.items.iter().map(|item| &item.expr).chain(&select.filter) {
+        expr.visit(&mut |part| {
+            places.nulls_stop |=
+                matches!(&part.kind, Kind::Call { name, .. } if NULLS_STOP.contains(&name.as_str()));
+        });
         if !matches!(expr.kind, Kind::Star(_)) {
             expr.visit(&mut |part| {
                 if matches!(part.kind, Kind::Star(_)) {
@@ -73,7 +115,10 @@ fn look(query: &Query, places: &mut BTreeSet<usize>) -> Result<(), SqlError> {
         return Err(SqlError::unsupported(message, span).help("name the columns"));
     }
     if !select.items.iter().any(|item| is_everything(item, &reads)) {
-        places.insert(select.items_start);
+        places.columns.insert(select.items_start);
+    }
+    if select.filter.is_some() {
+        places.filters.insert((select.filter_span.start, select.filter_span.end));
     }
     Ok(())
 }
@@ -111,6 +156,25 @@ mod tests {
         ] {
             assert_eq!(carry(sql, "p").as_deref(), Ok(carried), "{sql}");
         }
+    }
+
+    #[test]
+    fn every_filter_on_the_way_lets_through() {
+        for (sql, carried) in [
+            ("SELECT * FROM input", "SELECT * FROM input"),
+            (
+                "SELECT id FROM input WHERE (a) OR (b) -- ab",
+                "SELECT p, id FROM input WHERE ((a) OR (b)) OR p.r -- ab",
+            ),
+            (
+                "SELECT * FROM (SELECT id FROM input WHERE a AND (b OR (c))) x WHERE NOT d",
+                "SELECT * FROM (SELECT p, id FROM input WHERE (a AND (b OR (c))) OR p.r) x WHERE (NOT d) OR p.r",
+            ),
+        ] {
+            assert_eq!(carry_past_filters(sql, "p", "p.r"), Ok(Some(carried.to_owned())), "{sql}");
+        }
+        let maps = "SELECT to_json(map(k, 1)) AS m FROM input";
+        assert_eq!(carry_past_filters(maps, "p", "p.r"), Ok(None));
     }
 
     #[test]

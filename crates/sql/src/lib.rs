@@ -25,7 +25,7 @@ mod syntax;
 mod types;
 
 pub use answer::{Answer, answer};
-pub use carry::carry;
+pub use carry::{carry, carry_past_filters};
 pub use cast::cell_text;
 pub use error::{ErrorKind, SqlError};
 pub use explain::{Explanation, Step, explain};

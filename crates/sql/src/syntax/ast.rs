@@ -155,6 +155,8 @@ pub(crate) struct Select {
     pub(crate) items: Vec<Item>,
     pub(crate) from: Option<Relation>,
     pub(crate) filter: Option<Expr>,
+    /// Where all of the filter stands, its outer parentheses included.
+    pub(crate) filter_span: Range<usize>,
     pub(crate) group_by: Vec<Expr>,
     pub(crate) having: Option<Expr>,
     pub(crate) span: Range<usize>,

@@ -130,7 +130,12 @@ impl Cursor {
             }
         }
         let from = if self.word("FROM") { Some(self.relation()?) } else { None };
-        let filter = if self.word("WHERE") { Some(self.expr()?) } else { None };
+        let (filter, filter_span) = if self.word("WHERE") {
+            let start = self.span().start;
+            (Some(self.expr()?), self.since(start))
+        } else {
+            (None, 0..0)
+        };
         let mut group_by = Vec::new();
         if self.word("GROUP") {
             self.expect_word("BY")?;
@@ -145,7 +150,8 @@ impl Cursor {
             }
         }
         let having = if self.word("HAVING") { Some(self.expr()?) } else { None };
-        Ok(Select { distinct, items_start, items, from, filter, group_by, having, span: self.since(start) })
+        let span = self.since(start);
+        Ok(Select { distinct, items_start, items, from, filter, filter_span, group_by, having, span })
     }
 
     pub(super) fn item(&mut self) -> Parsed<Item> {
