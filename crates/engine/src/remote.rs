@@ -35,10 +35,7 @@ impl PlannedFlow {
             return refused("Spark cannot date the messages that it sends");
         };
         let sql = carry(&self.sql, RemoteFlow::PLACE).map_err(RemoteMistake::Query)?;
-        // Of a query that is known here it is known, too, that each of its records gives a row, and that none stops it.
-        let is_known = self.query.is_some();
-        let with_unread =
-            || carry_past_filters(&self.sql, RemoteFlow::PLACE, RemoteFlow::IS_UNREAD).ok().flatten();
+        let with_unread = carry_past_filters(&self.sql, RemoteFlow::PLACE, RemoteFlow::IS_UNREAD).ok();
         Ok(RemoteFlow {
             pipeline: pipeline.name.clone(),
             flow: self.name.clone(),
@@ -48,7 +45,7 @@ impl PlannedFlow {
             reading: FROM_JSON,
             nulls_ignored: self.origin.plan.nulls_ignored,
             sql,
-            sql_with_unread: is_known.then(with_unread).flatten(),
+            sql_with_unread: with_unread.filter(|_| self.query.is_some()),
             table,
             sink: self.target.component.settings.clone(),
             dead_letter_topic: self.dead_letter_topic.clone(),

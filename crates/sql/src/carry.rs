@@ -6,9 +6,6 @@ use std::collections::BTreeSet;
 use crate::error::SqlError;
 use crate::syntax::{self, Item, Kind, Query, Relation};
 
-/// Functions that make keys of maps, which must not be null.
-const NULLS_STOP: [&str; 4] = ["map", "map_from_arrays", "map_from_entries", "transform_keys"];
-
 /// The relation that a flow's query reads.
 const INPUT: &str = "input";
 
@@ -21,17 +18,15 @@ pub fn carry(sql: &str, column: &str) -> Result<String, SqlError> {
 }
 
 /// The query as [`carry`] gives it, whose every WHERE also lets records through of which `condition`
-/// holds: records of nulls, whose other columns are of no use. `None` where nulls could stop the query.
-pub fn carry_past_filters(sql: &str, column: &str, condition: &str) -> Result<Option<String>, SqlError> {
+/// holds: records of nulls, whose other columns are of no use. Of a query that is answered natively it is known
+/// that no null stops it, and that each of its records gives a row.
+pub fn carry_past_filters(sql: &str, column: &str, condition: &str) -> Result<String, SqlError> {
     let places = look_at(sql)?;
-    if places.nulls_stop {
-        return Ok(None);
-    }
     let columns = places.columns.into_iter().map(|at| (at, format!("{column}, ")));
     let filters = places.filters.into_iter();
     let around =
         filters.flat_map(|(start, end)| [(start, "(".to_owned()), (end, format!(") OR {condition}"))]);
-    Ok(Some(written_into(sql, columns.chain(around))))
+    Ok(written_into(sql, columns.chain(around)))
 }
 
 fn written_into(sql: &str, texts: impl Iterator<Item = (usize, String)>) -> String {
@@ -51,8 +46,6 @@ struct Places {
     columns: BTreeSet<usize>,
     /// Where filters begin and end.
     filters: BTreeSet<(usize, usize)>,
-    /// Whether a function is called that stops a query on Spark where a value is null.
-    nulls_stop: bool,
 }
 
 fn look_at(sql: &str) -> Result<Places, SqlError> {
@@ -98,10 +91,6 @@ fn look(query: &Query, places: &mut Places) -> Result<(), SqlError> {
     // In a call `*` would be the carried column, too.
     let mut star = None;
     for expr in select.items.iter().map(|item| &item.expr).chain(&select.filter) {
-        expr.visit(&mut |part| {
-            places.nulls_stop |=
-                matches!(&part.kind, Kind::Call { name, .. } if NULLS_STOP.contains(&name.as_str()));
-        });
         if !matches!(expr.kind, Kind::Star(_)) {
             expr.visit(&mut |part| {
                 if matches!(part.kind, Kind::Star(_)) {
@@ -171,10 +160,8 @@ mod tests {
                 "SELECT * FROM (SELECT p, id FROM input WHERE (a AND (b OR (c))) OR p.r) x WHERE (NOT d) OR p.r",
             ),
         ] {
-            assert_eq!(carry_past_filters(sql, "p", "p.r"), Ok(Some(carried.to_owned())), "{sql}");
+            assert_eq!(carry_past_filters(sql, "p", "p.r"), Ok(carried.to_owned()), "{sql}");
         }
-        let maps = "SELECT to_json(map(k, 1)) AS m FROM input";
-        assert_eq!(carry_past_filters(maps, "p", "p.r"), Ok(None));
     }
 
     #[test]

@@ -400,7 +400,7 @@ pub(super) fn transform_values(mut call: Call) -> Bind {
         let items = Items::new(&args[0]);
         let own = entries(&items, &args[0])?;
         let values = items.evaluate(body, &own, captured)?;
-        Ok(map_array(own[0].clone(), values, items.ends, items.valid))
+        map_array(own[0].clone(), values, items.ends, items.valid)
     })
 }
 
@@ -417,7 +417,7 @@ pub(super) fn transform_keys(mut call: Call) -> Bind {
         let items = Items::new(&args[0]);
         let own = entries(&items, &args[0])?;
         let keys = items.evaluate(body, &own, captured)?;
-        let map = map_array(keys, own[1].clone(), items.ends, items.valid);
+        let map = map_array(keys, own[1].clone(), items.ends, items.valid)?;
         super::maps::check_keys(&map)?;
         Ok(map)
     })
@@ -473,6 +473,6 @@ pub(super) fn map_zip_with(mut call: Call) -> Bind {
             items.of(rights.as_list::<i32>().values())?,
         ];
         let values = items.evaluate(body, &own, captured)?;
-        Ok(map_array(own[0].clone(), values, items.ends, items.valid))
+        map_array(own[0].clone(), values, items.ends, items.valid)
     })
 }

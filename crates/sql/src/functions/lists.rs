@@ -7,7 +7,7 @@ use arrow::array::{Array, ArrayRef, AsArray, ListArray, MapArray, StructArray, n
 use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::compute::interleave;
 use arrow::datatypes::{DataType, Field, FieldRef, Fields};
-use datafusion::common::Result;
+use datafusion::common::{DataFusionError, Result};
 
 use crate::types::map_of;
 
@@ -112,7 +112,7 @@ impl Builder {
     ) -> Result<ArrayRef> {
         let keys = gather(&self.cells, kinds.0, keys)?;
         let values = gather(&self.cells, kinds.1, values)?;
-        Ok(map_array(keys, values, self.ends, self.valid))
+        map_array(keys, values, self.ends, self.valid)
     }
 }
 
@@ -140,14 +140,22 @@ pub(super) fn list_array(item: &DataType, items: ArrayRef, ends: Vec<i32>, valid
     Arc::new(ListArray::new(item_field(item.clone()), offsets(ends), items, nulls(valid)))
 }
 
-/// Maps of these keys and values, by where each row's end.
-pub(super) fn map_array(keys: ArrayRef, values: ArrayRef, ends: Vec<i32>, valid: Vec<bool>) -> ArrayRef {
+/// Maps of these keys and values, by where each row's end; an error where a key is null.
+pub(super) fn map_array(
+    keys: ArrayRef,
+    values: ArrayRef,
+    ends: Vec<i32>,
+    valid: Vec<bool>,
+) -> Result<ArrayRef> {
+    if keys.null_count() > 0 {
+        return Err(DataFusionError::Execution("a map's key is null".into()));
+    }
     let kind = map_of(keys.data_type().clone(), values.data_type().clone());
     let DataType::Map(field, sorted) = kind else { unreachable!("a map's type is a map") };
     let fields: Fields = match field.data_type() {
         DataType::Struct(fields) => fields.clone(),
         _ => unreachable!("a map's entries are structs"),
     };
-    let entries = StructArray::new(fields, vec![keys, values], None);
-    Arc::new(MapArray::new(field, offsets(ends), entries, nulls(valid), sorted))
+    let entries = StructArray::try_new(fields, vec![keys, values], None)?;
+    Ok(Arc::new(MapArray::try_new(field, offsets(ends), entries, nulls(valid), sorted)?))
 }

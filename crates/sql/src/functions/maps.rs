@@ -82,8 +82,8 @@ pub(super) fn check_keys(map: &ArrayRef) -> Result<(), DataFusionError> {
                     .places(row)
                     .is_some_and(|places| (places.start..at).any(|before| is_equal(keys, before, keys, at)))
             };
-            if keys.is_null(at) || twice() {
-                return Err(DataFusionError::Execution("a map's key is null or comes twice".into()));
+            if twice() {
+                return Err(DataFusionError::Execution("a map's key comes twice".into()));
             }
         }
     }
@@ -121,7 +121,7 @@ fn zipped(keys: ArrayRef, values: ArrayRef) -> Result<ArrayRef, DataFusionError>
     let (keys, values) = (keys.as_list::<i32>(), values.as_list::<i32>());
     let ends = keys.value_offsets()[1..].to_vec();
     let valid = (0..keys.len()).map(|row| keys.is_valid(row)).collect();
-    let map = super::lists::map_array(keys.values().clone(), values.values().clone(), ends, valid);
+    let map = super::lists::map_array(keys.values().clone(), values.values().clone(), ends, valid)?;
     check_keys(&map)?;
     Ok(map)
 }
@@ -181,7 +181,7 @@ pub(super) fn str_to_map(mut call: Call) -> Bind {
             }
             ends.push(end);
         }
-        let map = super::lists::map_array(Arc::new(keys.finish()), Arc::new(values.finish()), ends, valid);
+        let map = super::lists::map_array(Arc::new(keys.finish()), Arc::new(values.finish()), ends, valid)?;
         check_keys(&map)?;
         Ok(map)
     });
@@ -298,4 +298,23 @@ pub(super) fn value_of(call: Call) -> Bind {
         Ok(take(args[0].as_map().values(), &places.collect::<UInt64Array>(), None)?)
     });
     call.apply(value, kernel)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::answer;
+
+    #[test]
+    fn no_key_is_null_or_comes_twice() {
+        for (sql, expected) in [
+            ("SELECT map(1/0, 2)", "key is null"),
+            ("SELECT map_from_arrays(array(1/0, 3.0), array('2', '4'))", "key is null"),
+            ("SELECT map_from_entries(array(struct(1/0, 2)))", "key is null"),
+            ("SELECT transform_keys(map(1, 2), (k, v) -> 1/0)", "key is null"),
+            ("SELECT map_from_arrays(array(1, 1), array('2', '4'))", "key comes twice"),
+        ] {
+            let error = answer(sql).expect_err(sql).to_string();
+            assert!(error.contains(expected), "{sql}: {error}");
+        }
+    }
 }
