@@ -1,11 +1,11 @@
 //! Who may see and change what: on loopback everybody on this machine, elsewhere who has the token. A page
 //! of somebody else that is open in the same browser may nothing, not even on loopback.
 
-use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
@@ -19,8 +19,12 @@ use crate::serve::App;
 
 /// The cookie that stands for the token in a browser.
 const COOKIE: &str = "millstream";
-/// Wrong tokens in a minute before nobody may try any more.
+/// Wrong tokens in a minute before who sent them may not try any more.
 const WRONG_MAX: usize = 10;
+/// Addresses of which wrong tokens are remembered.
+const WRONG_ADDRESSES_MAX: usize = 1_000;
+/// How many seconds a wrong token is remembered.
+const WRONG_WITHIN_S: u32 = 60;
 /// Changes in ten seconds.
 const CHANGES_MAX: usize = 100;
 /// A token that is shorter can be guessed.
@@ -56,7 +60,8 @@ pub(crate) struct Guard {
     /// Where a browser on this machine finds us; others give their own names for us.
     port: u16,
     is_loopback: bool,
-    wrong: Mutex<Recent>,
+    /// By address, so that who guesses locks out only himself.
+    wrong: Mutex<HashMap<IpAddr, Recent>>,
     changes: Mutex<Recent>,
 }
 
@@ -79,6 +84,10 @@ impl Recent {
         self.moments.len() >= self.count_max
     }
 
+    fn is_over(&self, now: Instant) -> bool {
+        self.moments.back().is_none_or(|moment| now.duration_since(*moment) > self.within)
+    }
+
     fn note(&mut self, now: Instant) {
         self.moments.push_back(now);
     }
@@ -90,22 +99,34 @@ impl Guard {
             access,
             port: address.port(),
             is_loopback: address.ip().is_loopback(),
-            wrong: Mutex::new(Recent::new(Duration::from_secs(60), WRONG_MAX)),
+            wrong: Mutex::default(),
             changes: Mutex::new(Recent::new(Duration::from_secs(10), CHANGES_MAX)),
         }
     }
 
-    /// Whether the token is the right one; too many wrong ones are an answer of their own.
-    pub(crate) fn try_token(&self, given: &str) -> Result<bool, Problem> {
+    /// Whether the token is the right one; too many wrong ones from there are an answer of their own.
+    pub(crate) fn try_token(&self, peer: IpAddr, given: &str) -> Result<bool, Problem> {
         let Some(token) = &self.access.token else { return Ok(true) };
+        let now = Instant::now();
         let mut wrong = self.wrong.lock();
-        if wrong.is_too_much(Instant::now()) {
+        if wrong.get_mut(&peer).is_some_and(|recent| recent.is_too_much(now)) {
             let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many wrong tokens");
-            return Err(problem.retry_after(60));
+            return Err(problem.retry_after(WRONG_WITHIN_S));
         }
         let is_right = bool::from(given.as_bytes().ct_eq(token.as_bytes()));
         if !is_right {
-            wrong.note(Instant::now());
+            if wrong.len() >= WRONG_ADDRESSES_MAX {
+                wrong.retain(|_, recent| !recent.is_over(now));
+            }
+            if wrong.len() >= WRONG_ADDRESSES_MAX && !wrong.contains_key(&peer) {
+                let problem =
+                    Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many wrong tokens, from all over");
+                return Err(problem.retry_after(WRONG_WITHIN_S));
+            }
+            wrong
+                .entry(peer)
+                .or_insert_with(|| Recent::new(Duration::from_secs(WRONG_WITHIN_S.into()), WRONG_MAX))
+                .note(now);
         }
         Ok(is_right)
     }
@@ -122,7 +143,7 @@ impl Guard {
         matches!(name, "localhost" | "127.0.0.1" | "[::1]") && port == Some(self.port)
     }
 
-    fn check(&self, method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
+    fn check(&self, peer: IpAddr, method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
         let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
         let host = text(header::HOST).unwrap_or_default();
         if !self.is_our_name(host) {
@@ -155,7 +176,7 @@ impl Guard {
         }
         let bearer = text(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
         let given = bearer.or_else(|| cookie(text(header::COOKIE)?));
-        match given.map(|given| self.try_token(given)) {
+        match given.map(|given| self.try_token(peer, given)) {
             Some(Ok(true)) => Ok(()),
             Some(Err(problem)) => Err(problem),
             _ => Err(Problem::new(StatusCode::UNAUTHORIZED, "a token is needed")
@@ -175,10 +196,15 @@ fn cookie(cookies: &str) -> Option<&str> {
 }
 
 /// Lets through who may.
-pub(crate) async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
+pub(crate) async fn guard(
+    State(app): State<App>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+    next: Next,
+) -> Response {
     let path = request.uri().path();
     let is_sign_in = path == "/sign-in";
-    match app.guard.check(request.method(), request.headers()) {
+    match app.guard.check(peer.ip(), request.method(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(problem) if problem.status() == StatusCode::UNAUTHORIZED && is_sign_in => next.run(request).await,
         Err(problem) => {
@@ -228,7 +254,12 @@ mod tests {
     }
 
     fn status(guard: &Guard, method: Method, pairs: &[(&str, &str)]) -> u16 {
-        guard.check(&method, &headers(pairs)).map_or_else(|problem| problem.status().as_u16(), |()| 200)
+        status_of(guard, "192.0.2.7", method, pairs)
+    }
+
+    fn status_of(guard: &Guard, peer: &str, method: Method, pairs: &[(&str, &str)]) -> u16 {
+        let checked = guard.check(peer.parse().expect("an address"), &method, &headers(pairs));
+        checked.map_or_else(|problem| problem.status().as_u16(), |()| 200)
     }
 
     #[test]
@@ -278,6 +309,14 @@ mod tests {
         assert_eq!(get(&[("authorization", "Bearer no")]), 429);
         // Not even the right one helps then: whoever guesses does not learn when it was right.
         assert_eq!(get(&[("authorization", &bearer)]), 429);
+        // Others are not locked out by that.
+        assert_eq!(status_of(&guard, "192.0.2.8", Method::GET, &[("authorization", &bearer)]), 200);
+        for guesser in 0..WRONG_ADDRESSES_MAX {
+            let peer = format!("198.51.{}.{}", guesser / 250, guesser % 250);
+            status_of(&guard, &peer, Method::GET, &[("authorization", "Bearer no")]);
+        }
+        assert_eq!(status_of(&guard, "192.0.2.8", Method::GET, &[("authorization", "Bearer no")]), 429);
+        assert_eq!(status_of(&guard, "192.0.2.8", Method::GET, &[("authorization", &bearer)]), 200);
     }
 
     #[test]

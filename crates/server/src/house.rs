@@ -5,6 +5,7 @@ use std::sync::Arc;
 use millstream_engine::{PipelineView, Supervisor};
 
 use crate::desk::Desk;
+use crate::page::Rendered;
 
 /// Everything that is shown.
 #[derive(Clone, Default)]
@@ -24,6 +25,14 @@ pub struct Room {
     pub supervisor: Arc<Supervisor>,
     /// Who answers what is asked of its data.
     pub desk: Arc<dyn Desk>,
+    pub(crate) rendered: Arc<Rendered>,
+}
+
+impl Room {
+    /// A pipeline that `supervisor` has at work, and whose data `desk` knows.
+    pub fn new(supervisor: Arc<Supervisor>, desk: Arc<dyn Desk>) -> Self {
+        Self { supervisor, desk, rendered: Arc::default() }
+    }
 }
 
 /// A file that is no pipeline.

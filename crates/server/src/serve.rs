@@ -48,9 +48,11 @@ impl Server {
         let stop = CancellationToken::new();
         let app =
             App { house: Arc::new(house), guard: Arc::new(Guard::new(access, address)), stop: stop.clone() };
-        let (router, ended) = (router(app), stop.clone());
+        // Whoever asks is known by address.
+        let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
+        let ended = stop.clone();
         let task = tokio::spawn(async move {
-            let serving = axum::serve(listener, router).with_graceful_shutdown(ended.cancelled_owned());
+            let serving = axum::serve(listener, service).with_graceful_shutdown(ended.cancelled_owned());
             if let Err(error) = serving.await {
                 tracing::error!("the page is served no longer: {error}");
             }

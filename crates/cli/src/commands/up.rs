@@ -208,7 +208,7 @@ impl Running {
             stop.token.clone(),
         )?;
         let desk = PipelineDesk::new(supervisor.clone(), loaded.tables, connection, stop.token.clone());
-        self.rooms.push(Room { supervisor, desk: Arc::new(desk) });
+        self.rooms.push(Room::new(supervisor, Arc::new(desk)));
         Ok(())
     }
 

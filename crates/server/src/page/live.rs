@@ -1,14 +1,16 @@
-//! What changes on an open page: once a second the parts of it are rendered anew, and those that differ
-//! are sent.
+//! What changes on an open page: once a second the parts of it are rendered anew, for all who look at the
+//! same page, and those that differ are sent.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::extract::{Path, Query, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures::Stream;
 use maud::Markup;
+use parking_lot::Mutex;
 use serde::Deserialize;
 
 use super::{Failed, charts, layout, overview, room, runs};
@@ -16,6 +18,38 @@ use crate::house::Room;
 use crate::serve::App;
 
 const EVERY: Duration = Duration::from_secs(1);
+/// How long what was rendered for one is shown to others.
+const FRESH: Duration = Duration::from_millis(900);
+
+/// The parts of a page: the id of an element, and its HTML.
+type Parts = Arc<Vec<(&'static str, String)>>;
+
+/// The parts of a pipeline's pages as they were rendered last.
+#[derive(Default)]
+pub(crate) struct Rendered {
+    by_tab: Mutex<HashMap<&'static str, (Instant, Parts)>>,
+}
+
+impl Rendered {
+    fn parts(&self, room: &Room, open: &Open) -> Parts {
+        let render = || {
+            let parts = parts(room, open).into_iter();
+            Arc::new(parts.map(|(id, markup)| (id, markup.into_string())).collect())
+        };
+        // What many look at: not one run of many.
+        let shared = ["", "runs", "charts"].into_iter().find(|tab| *tab == open.tab && open.run.is_none());
+        let Some(tab) = shared else { return render() };
+        let mut by_tab = self.by_tab.lock();
+        match by_tab.get(tab) {
+            Some((at, parts)) if at.elapsed() < FRESH => parts.clone(),
+            _ => {
+                let parts: Parts = render();
+                by_tab.insert(tab, (Instant::now(), parts.clone()));
+                parts
+            }
+        }
+    }
+}
 
 #[derive(Deserialize)]
 pub(super) struct Open {
@@ -38,11 +72,10 @@ pub(super) async fn events(
             _ = every.tick() => {}
         }
         let mut changed = HashMap::new();
-        for (id, markup) in parts(&room, &open) {
-            let html = markup.into_string();
-            if sent.get(id) != Some(&html) {
-                sent.insert(id, html.clone());
-                changed.insert(id, html);
+        for (id, html) in room.rendered.parts(&room, &open).iter() {
+            if sent.get(id) != Some(html) {
+                sent.insert(*id, html.clone());
+                changed.insert(*id, html.clone());
             }
         }
         let event = Event::default().json_data(&changed).expect("texts are JSON");

@@ -11,8 +11,10 @@ mod runs;
 mod table;
 mod words;
 
+use std::net::SocketAddr;
+
 use axum::Router;
-use axum::extract::{Form, State};
+use axum::extract::{ConnectInfo, Form, State};
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
@@ -23,6 +25,8 @@ use crate::access::set_cookie;
 use crate::api::Problem;
 use crate::house::Room;
 use crate::serve::App;
+
+pub(crate) use live::Rendered;
 
 pub(crate) fn router() -> Router<App> {
     Router::new()
@@ -97,8 +101,12 @@ struct SignIn {
     token: String,
 }
 
-async fn signed_in(State(app): State<App>, Form(form): Form<SignIn>) -> Response {
-    match app.guard.try_token(form.token.trim()) {
+async fn signed_in(
+    State(app): State<App>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Form(form): Form<SignIn>,
+) -> Response {
+    match app.guard.try_token(peer.ip(), form.token.trim()) {
         Ok(true) => {
             let cookie = HeaderValue::from_str(&set_cookie(form.token.trim()));
             let mut response = Redirect::to("/").into_response();
