@@ -21,8 +21,8 @@ const EVERY: Duration = Duration::from_secs(1);
 /// How long what was rendered for one is shown to others.
 const FRESH: Duration = Duration::from_millis(900);
 
-/// The parts of a page: the id of an element, and its HTML.
-type Parts = Arc<Vec<(&'static str, String)>>;
+/// The parts of a page: the id of an element, and its HTML, of which there is one for all who look.
+type Parts = Arc<[(&'static str, Arc<str>)]>;
 
 /// The parts of a pipeline's pages as they were rendered last.
 #[derive(Default)]
@@ -34,7 +34,7 @@ impl Rendered {
     fn parts(&self, room: &Room, open: &Open) -> Parts {
         let render = || {
             let parts = parts(room, open).into_iter();
-            Arc::new(parts.map(|(id, markup)| (id, markup.into_string())).collect())
+            parts.map(|(id, markup)| (id, markup.into_string().into())).collect::<Parts>()
         };
         // What many look at: not one run of many.
         let shared = ["", "runs", "charts"].into_iter().find(|tab| *tab == open.tab && open.run.is_none());
@@ -43,7 +43,7 @@ impl Rendered {
         match by_tab.get(tab) {
             Some((at, parts)) if at.elapsed() < FRESH => parts.clone(),
             _ => {
-                let parts: Parts = render();
+                let parts = render();
                 by_tab.insert(tab, (Instant::now(), parts.clone()));
                 parts
             }
@@ -72,10 +72,11 @@ pub(super) async fn events(
             _ = every.tick() => {}
         }
         let mut changed = HashMap::new();
-        for (id, html) in room.rendered.parts(&room, &open).iter() {
+        let parts = room.rendered.parts(&room, &open);
+        for (id, html) in parts.iter() {
             if sent.get(id) != Some(html) {
                 sent.insert(*id, html.clone());
-                changed.insert(*id, html.clone());
+                changed.insert(*id, html.as_ref());
             }
         }
         let event = Event::default().json_data(&changed).expect("texts are JSON");
