@@ -24,7 +24,8 @@ ARG TARGETARCH
 COPY docker/binary/${TARGETARCH}/millstream /usr/local/bin/millstream
 
 FROM rust:1.95-bookworm AS build
-RUN apt-get update && apt-get install -y --no-install-recommends cmake protobuf-compiler && rm -rf /var/lib/apt/lists/*
+# protoc needs the messages that come with it, which it only recommends.
+RUN apt-get update && apt-get install -y --no-install-recommends cmake libprotobuf-dev protobuf-compiler && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY crates crates
