@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import requests
+
 from conftest import CLONE, FULL, TABLE, TOKEN, Airflow, System, docker, wait_for
 
 full = pytest.mark.skipif(not FULL, reason="only with --full")
