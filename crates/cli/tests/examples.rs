@@ -44,7 +44,10 @@ fn old_files_cover_nothing_that_is_newer_and_an_existing_topic_is_read() {
     done(state, &["run", "readings.yaml"]);
     assert_eq!(meters(), newest);
     let letters = done(state, &["dead-letters", "list", "readings.yaml"]);
-    assert!(letters.contains("readings/2023.jsonl") && letters.contains("\"broken\" is no double"), "{letters}");
+    assert!(
+        letters.contains("readings/2023.jsonl") && letters.contains("\"broken\" is no double"),
+        "{letters}"
+    );
 
     // Read again, the old ones come last.
     done(state, &["run", "readings.yaml"]);
