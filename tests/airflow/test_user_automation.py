@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from airflow_rest import wait_for
 
 from conftest import (
     BROKERS,
@@ -24,7 +25,6 @@ from conftest import (
     messages,
     parent_of,
     rows,
-    wait_for,
 )
 
 DAG = "user_automation"

@@ -6,13 +6,13 @@ import json
 import os
 import re
 import subprocess
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 import requests
+from airflow_rest import AirflowRest, wait_for
 
 CLONE = Path(os.environ["CLONE"])
 FULL = os.environ["MILLSTREAM_COMPOSE"] == "--full"
@@ -21,15 +21,6 @@ RUNS = "/api/v1/pipelines/user_automation/runs"
 TABLE = "spark_streams.created_users"
 # As compose.yaml has it.
 TOKEN = "only-for-loopback-change-it-elsewhere"
-
-
-def wait_for(what: str, look: Callable[[], Any], seconds: float = 120) -> Any:
-    """Looks until there is something."""
-    until = time.monotonic() + seconds
-    while not (found := look()):
-        assert time.monotonic() < until, f"{what} does not come"
-        time.sleep(0.5)
-    return found
 
 
 def docker(
@@ -153,38 +144,20 @@ class System:
             self.memory[service] = max(self.memory.get(service, (0.0, limit)), (mib, limit))
 
 
-class Airflow:
-    """Its REST API, where everybody is the administrator."""
+class Airflow(AirflowRest):
+    """The one of compose.yaml, where everybody is the administrator."""
 
     def __init__(self) -> None:
-        token = requests.get("http://localhost:8080/auth/token", timeout=30).json()["access_token"]
-        self.headers = {"Authorization": f"Bearer {token}"}
-
-    def call(self, method: str, path: str, body: Any = None) -> Any:
-        """One request; its answer."""
-        url = f"http://localhost:8080/api/v2{path}"
-        answer = requests.request(method, url, json=body, headers=self.headers, timeout=60)
-        assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text}"
-        return answer.json()
+        url = "http://localhost:8080"
+        super().__init__(url, requests.get(f"{url}/auth/token", timeout=30).json()["access_token"])
 
     def run(self, dag: str) -> dict[str, Any]:
-        """Triggers a run and waits for its end; what `fetch` returned."""
-
-        def known() -> bool:
-            return any(found["dag_id"] == dag for found in self.call("GET", "/dags")["dags"])
-
-        def state() -> str:
-            return str(self.call("GET", f"{runs}/{run}")["state"])
-
-        wait_for(f"DAG {dag}", known)
-        assert not self.call("GET", "/importErrors")["import_errors"]
+        """Triggers a run and waits until it has ended well; what `fetch` returned."""
+        self.wait_for_dag(dag)
         assert not self.call("GET", f"/dags/{dag}")["is_paused"]
-        runs = f"/dags/{dag}/dagRuns"
-        run = self.call("POST", runs, {"logical_date": None})["dag_run_id"]
-        wait_for(f"the end of {run}", lambda: state() in ("success", "failed"), 240)
-        assert state() == "success"
-        summary = self.call("GET", f"{runs}/{run}/taskInstances/fetch/xcomEntries/return_value")
-        found: dict[str, Any] = summary["value"]["flows"]["fetch"]
+        run = self.trigger(dag)
+        self.succeeds(dag, run)
+        found: dict[str, Any] = self.xcom(dag, run, "fetch")["flows"]["fetch"]
         return found
 
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 import requests
+from airflow_rest import wait_for
 
-from conftest import CLONE, FULL, TABLE, TOKEN, Airflow, System, docker, wait_for
+from conftest import CLONE, FULL, TABLE, TOKEN, Airflow, System, docker
 
 full = pytest.mark.skipif(not FULL, reason="only with --full")
 
