@@ -4,7 +4,7 @@ mod support;
 
 use std::path::{Path, PathBuf};
 
-use support::{millstream, output, stderr, stdout};
+use support::millstream;
 
 fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples")
@@ -13,10 +13,7 @@ fn examples() -> PathBuf {
 /// What a command says that must end well; what it remembers is in `state`.
 fn done(state: &Path, arguments: &[&str]) -> String {
     let mut command = millstream(&examples());
-    command.args(arguments).arg("--state").arg(state).env("KAFKA_BROKERS", "embedded:0");
-    let ended = output(&mut command);
-    assert_eq!(ended.status.code(), Some(0), "{arguments:?}: {}", stderr(&ended));
-    stdout(&ended)
+    support::done(command.args(arguments).arg("--state").arg(state).env("KAFKA_BROKERS", "embedded:0")).0
 }
 
 #[test]

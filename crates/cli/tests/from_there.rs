@@ -8,15 +8,11 @@ use std::path::Path;
 use std::process::Stdio;
 
 use millstream_connectors::random_user::{Options, Server};
-use support::{Api, millstream, output, stderr, stdout, summary};
+use support::{Api, millstream, output, stderr, summary};
 
 /// Runs a command that succeeds.
 fn done(folder: &Path, arguments: &[&str]) -> (String, String) {
-    let mut command = millstream(folder);
-    command.args(arguments).env("KAFKA_BROKERS", "embedded:0");
-    let ended = output(&mut command);
-    assert_eq!(ended.status.code(), Some(0), "{arguments:?}: {}", stderr(&ended));
-    (stdout(&ended), stderr(&ended))
+    support::done(millstream(folder).args(arguments).env("KAFKA_BROKERS", "embedded:0"))
 }
 
 fn count(folder: &Path, file: &str, table: &str) -> String {

@@ -21,12 +21,12 @@ use crate::serve::App;
 const COOKIE: &str = "millstream";
 /// Wrong tokens in a minute before who sent them may not try any more.
 const WRONG_MAX: usize = 10;
+const WRONG_WITHIN_S: u32 = 60;
 /// Addresses of which wrong tokens are remembered.
 const WRONG_ADDRESSES_MAX: usize = 1_000;
-/// How many seconds a wrong token is remembered.
-const WRONG_WITHIN_S: u32 = 60;
 /// Changes in ten seconds.
 const CHANGES_MAX: usize = 100;
+const CHANGES_WITHIN_S: u32 = 10;
 /// A token that is shorter can be guessed.
 const TOKEN_CHARS_MIN: usize = 16;
 
@@ -73,8 +73,8 @@ struct Recent {
 }
 
 impl Recent {
-    fn new(within: Duration, count_max: usize) -> Self {
-        Self { within, count_max, moments: VecDeque::new() }
+    fn new(within_s: u32, count_max: usize) -> Self {
+        Self { within: Duration::from_secs(within_s.into()), count_max, moments: VecDeque::new() }
     }
 
     fn is_too_much(&mut self, now: Instant) -> bool {
@@ -100,7 +100,7 @@ impl Guard {
             port: address.port(),
             is_loopback: address.ip().is_loopback(),
             wrong: Mutex::default(),
-            changes: Mutex::new(Recent::new(Duration::from_secs(10), CHANGES_MAX)),
+            changes: Mutex::new(Recent::new(CHANGES_WITHIN_S, CHANGES_MAX)),
         }
     }
 
@@ -108,27 +108,22 @@ impl Guard {
     pub(crate) fn try_token(&self, peer: IpAddr, given: &str) -> Result<bool, Problem> {
         let Some(token) = &self.access.token else { return Ok(true) };
         let now = Instant::now();
+        let refused = |why| Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, why).retry_after(WRONG_WITHIN_S));
         let mut wrong = self.wrong.lock();
         if wrong.get_mut(&peer).is_some_and(|recent| recent.is_too_much(now)) {
-            let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many wrong tokens");
-            return Err(problem.retry_after(WRONG_WITHIN_S));
+            return refused("too many wrong tokens");
         }
-        let is_right = bool::from(given.as_bytes().ct_eq(token.as_bytes()));
-        if !is_right {
+        if bool::from(given.as_bytes().ct_eq(token.as_bytes())) {
+            return Ok(true);
+        }
+        if wrong.len() >= WRONG_ADDRESSES_MAX && !wrong.contains_key(&peer) {
+            wrong.retain(|_, recent| !recent.is_over(now));
             if wrong.len() >= WRONG_ADDRESSES_MAX {
-                wrong.retain(|_, recent| !recent.is_over(now));
+                return refused("too many wrong tokens, from all over");
             }
-            if wrong.len() >= WRONG_ADDRESSES_MAX && !wrong.contains_key(&peer) {
-                let problem =
-                    Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many wrong tokens, from all over");
-                return Err(problem.retry_after(WRONG_WITHIN_S));
-            }
-            wrong
-                .entry(peer)
-                .or_insert_with(|| Recent::new(Duration::from_secs(WRONG_WITHIN_S.into()), WRONG_MAX))
-                .note(now);
         }
-        Ok(is_right)
+        wrong.entry(peer).or_insert_with(|| Recent::new(WRONG_WITHIN_S, WRONG_MAX)).note(now);
+        Ok(false)
     }
 
     /// On loopback the names of loopback are ours: any other name is one that somebody else has pointed here.
@@ -167,7 +162,8 @@ impl Guard {
             }
             let mut changes = self.changes.lock();
             if changes.is_too_much(Instant::now()) {
-                return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many changes").retry_after(10));
+                return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many changes")
+                    .retry_after(CHANGES_WITHIN_S));
             }
             changes.note(Instant::now());
         }

@@ -95,13 +95,13 @@ pub(crate) fn input_with_unread() -> String {
 /// The query's rows with the reason why one can never be written; `written` are the columns of the
 /// query.
 pub(crate) fn checked(flow: &RemoteFlow, written: &[String]) -> String {
-    let (reason, _) = validity::reason_and_detail(&flow.table, written);
+    let reason = validity::reason(&flow.table, written);
     format!("SELECT *, {reason} AS {REASON} FROM (\n{}\n)", flow.sql)
 }
 
 /// The same of a query that gives unread messages, too: those keep their reason.
 pub(crate) fn checked_with_unread(flow: &RemoteFlow, query: &str, written: &[String]) -> String {
-    let (reason, _) = validity::reason_and_detail(&flow.table, written);
+    let reason = validity::reason(&flow.table, written);
     format!("SELECT *, coalesce({}.reason, {reason}) AS {REASON} FROM (\n{query}\n)", RemoteFlow::PLACE)
 }
 
@@ -120,7 +120,7 @@ pub(crate) fn rows(flow: &RemoteFlow, written: &[String]) -> String {
 /// headers as they came, ours behind them. Spark dates what it sends itself, so that the original
 /// timestamp is one of our headers.
 pub(crate) fn dead_letters(flow: &RemoteFlow, written: &[String]) -> String {
-    let (_, detail) = validity::reason_and_detail(&flow.table, written);
+    let detail = validity::detail(&flow.table, written);
     let of_rows = |detail: &str| {
         let place = format!("{}.", RemoteFlow::PLACE);
         letters(flow, &place, detail, CHECKED, &format!("{REASON} IS NOT NULL"))

@@ -70,9 +70,35 @@ pub(crate) fn stored(column: &str, kind: &Type) -> String {
     }
 }
 
-/// Why a row can never be written, as expressions of its columns: the reason and a detail for people,
-/// both null where it can. `written` are the columns that the query has.
-pub(crate) fn reason_and_detail(table: &Table, written: &[String]) -> (String, String) {
+/// Why a row can never be written, as an expression of its columns that is null where it can. `written` are
+/// the columns that the query has.
+pub(crate) fn reason(table: &Table, written: &[String]) -> String {
+    first_of(cases(table, written).into_iter().map(|case| (case.bad, literal(case.reason.name()))))
+}
+
+/// The same for people.
+pub(crate) fn detail(table: &Table, written: &[String]) -> String {
+    first_of(cases(table, written).into_iter().map(|case| (case.bad, case.detail)))
+}
+
+/// What of the first condition that holds, null where none does.
+fn first_of(cases: impl Iterator<Item = (String, String)>) -> String {
+    let branches: String = cases.map(|(when, then)| format!(" WHEN {when} THEN {then}")).collect();
+    match branches.is_empty() {
+        true => "CAST(NULL AS STRING)".to_owned(),
+        false => format!("CASE{branches} END"),
+    }
+}
+
+/// A condition under which a row can never be written.
+struct Case {
+    bad: String,
+    reason: Reason,
+    /// An expression.
+    detail: String,
+}
+
+fn cases(table: &Table, written: &[String]) -> Vec<Case> {
     let mut cases = Vec::new();
     for column in table.columns.iter().filter(|column| written.contains(&column.name)) {
         let value = name(&column.name);
@@ -84,26 +110,19 @@ pub(crate) fn reason_and_detail(table: &Table, written: &[String]) -> (String, S
                 literal(&format!("{}: '", column.name)),
                 literal(&format!("' is no {}", column.kind)),
             );
-            cases.push((bad, Reason::BadValue, detail));
+            cases.push(Case { bad, reason: Reason::BadValue, detail });
         }
         if column.key.is_some() {
             let detail = literal(&format!("{} is null", column.name));
-            cases.push((format!("{value} IS NULL"), Reason::NullKey, detail));
+            cases.push(Case { bad: format!("{value} IS NULL"), reason: Reason::NullKey, detail });
         }
     }
     cases.extend(partition_key(table));
-    let case = |then: &dyn Fn(&(String, Reason, String)) -> String| {
-        let branches = cases.iter().map(|case| format!(" WHEN {} THEN {}", case.0, then(case)));
-        match cases.is_empty() {
-            true => "CAST(NULL AS STRING)".to_owned(),
-            false => format!("CASE{} END", branches.collect::<String>()),
-        }
-    };
-    (case(&|(_, reason, _)| literal(reason.name())), case(&|(_, _, detail)| detail.clone()))
+    cases
 }
 
 /// What makes a partition key impossible: that it is empty, or too long.
-fn partition_key(table: &Table) -> Vec<(String, Reason, String)> {
+fn partition_key(table: &Table) -> Vec<Case> {
     let parts: Vec<_> = table.key().filter(|column| column.key == Some(Key::Partition)).collect();
     let texts: Vec<_> = parts
         .iter()
@@ -113,7 +132,7 @@ fn partition_key(table: &Table) -> Vec<(String, Reason, String)> {
     let mut cases = Vec::new();
     if let ([part], [length]) = (parts.as_slice(), texts.as_slice()) {
         let detail = literal(&format!("{} is empty, which no partition key may be", part.name));
-        cases.push((format!("{length} = 0"), Reason::NullKey, detail));
+        cases.push(Case { bad: format!("{length} = 0"), reason: Reason::NullKey, detail });
     }
     if !texts.is_empty() {
         let length = texts.join(" + ");
@@ -121,7 +140,7 @@ fn partition_key(table: &Table) -> Vec<(String, Reason, String)> {
             "concat('the partition key has ', {length}, {})",
             literal(&format!(" bytes, {KEY_BYTES_MAX} are possible"))
         );
-        cases.push((format!("{length} > {KEY_BYTES_MAX}"), Reason::NullKey, detail));
+        cases.push(Case { bad: format!("{length} > {KEY_BYTES_MAX}"), reason: Reason::NullKey, detail });
     }
     cases
 }
@@ -140,7 +159,7 @@ mod tests {
     fn the_first_column_that_is_wrong_gives_the_reason() {
         let table = table("id TEXT, n INT, v TEXT, PRIMARY KEY (id, n)");
         let written = ["id", "n", "v"].map(str::to_owned);
-        let (reason, detail) = reason_and_detail(&table, &written);
+        let (reason, detail) = (reason(&table, &written), detail(&table, &written));
         assert_eq!(
             reason,
             "CASE WHEN `id` IS NULL THEN 'null-key' WHEN `n` NOT BETWEEN -2147483648 AND 2147483647 THEN \

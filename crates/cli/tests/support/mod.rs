@@ -30,6 +30,13 @@ pub(crate) fn output(command: &mut Command) -> Output {
     command.output().expect("the binary runs")
 }
 
+/// Runs to an end that must be a good one; standard output and standard error.
+pub(crate) fn done(command: &mut Command) -> (String, String) {
+    let ended = output(command);
+    assert_eq!(ended.status.code(), Some(0), "{command:?}: {}", stderr(&ended));
+    (stdout(&ended), stderr(&ended))
+}
+
 /// Runs in the background.
 pub(crate) fn spawn(command: &mut Command) -> Child {
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary runs")

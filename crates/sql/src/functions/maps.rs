@@ -71,18 +71,13 @@ pub(super) fn map(mut call: Call) -> Bind {
     call.apply(returns, kernel)
 }
 
-/// Refuses keys that a map cannot have.
+/// Refuses a key that comes twice.
 pub(super) fn check_keys(map: &ArrayRef) -> Result<(), DataFusionError> {
     let lists = Lists::new(map);
     let keys = map.as_map().keys();
-    for row in 0..map.len() {
-        for at in lists.places(row).into_iter().flatten() {
-            let twice = || {
-                lists
-                    .places(row)
-                    .is_some_and(|places| (places.start..at).any(|before| is_equal(keys, before, keys, at)))
-            };
-            if twice() {
+    for places in (0..map.len()).filter_map(|row| lists.places(row)) {
+        for at in places.clone() {
+            if (places.start..at).any(|before| is_equal(keys, before, keys, at)) {
                 return Err(DataFusionError::Execution("a map's key comes twice".into()));
             }
         }
