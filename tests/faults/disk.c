@@ -3,6 +3,7 @@
 //
 //   FAULTS_SHADOW=DIR   what has been synced is copied there: after a kill, DIR is what a machine
 //                       that lost its power would find
+//   FAULTS_POWER=N      power goes when the N-th file has been synced, and the process with it
 //   FAULTS_FULL=FILE    while FILE exists, writes to paths with its content in them find no space
 //   FAULTS_TEAR=N       the N-th write stops half way, and the process with it
 //   FAULTS_CLOCK=S      the wall clock is so many seconds ahead, or behind
@@ -72,6 +73,9 @@ static void copy_synced(int fd) {
     if (from != fd) close(from);
     close(to);
     REAL(rename)(unfinished, shadow);
+    static atomic_long synced;
+    const char *power = getenv("FAULTS_POWER");
+    if (power && atomic_fetch_add(&synced, 1) + 1 == atol(power)) _exit(137);
 }
 
 int fsync(int fd) {

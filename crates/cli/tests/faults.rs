@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use support::numbers::{compare, numbers, page_of_numbers, write_pipeline};
+use support::numbers::{compare, numbers, page_of_numbers, write_pipeline, write_pipeline_of};
 use support::{Api, millstream, output, stderr, stdout};
 
 /// The disk that fails, compiled.
@@ -106,6 +106,40 @@ fn a_power_loss_takes_the_last_second_and_nothing_else() {
         mended += usize::from(caught_up(folder.path()).contains("note: "));
     }
     println!("lost power {} times; {mended} times something had to be mended", times());
+}
+
+/// What is on the disk changes when something is synced: the power goes after each of these moments of a run.
+#[test]
+fn no_moment_of_a_run_is_bad_for_a_power_loss() {
+    let api = Api::start(page_of_numbers);
+    let folder = tempfile::tempdir().expect("a folder");
+    let library = disk(folder.path());
+    write_pipeline_of(folder.path(), &api.url, 5);
+    let before = folder.path().join(".millstream");
+    support::done(millstream(folder.path()).args(["run", "kill.yaml", "--flow", "fetch"]));
+    let mut moments = 0;
+    let ended = loop {
+        moments += 1;
+        let run = folder.path().join(moments.to_string());
+        fs::create_dir(&run).expect("a folder");
+        write_pipeline_of(&run, &api.url, 5);
+        let (state, shadow) = (run.join(".millstream"), run.join("shadow"));
+        copy(&before, &state);
+        copy(&before, &shadow);
+        let (nth, shadow_text) = (moments.to_string(), shadow.to_str().expect("UTF-8").to_owned());
+        let faults = [("FAULTS_SHADOW", shadow_text.as_str()), ("FAULTS_POWER", nth.as_str())];
+        let ended = output(&mut on_disk(&run, &library, &["run", "kill.yaml"], &faults));
+        if ended.status.code() == Some(0) {
+            break ended;
+        }
+        assert_eq!(ended.status.code(), Some(137), "{moments}: {}", stderr(&ended));
+        fs::remove_dir_all(&state).expect("is removed");
+        copy(&shadow, &state);
+        caught_up(&run);
+        fs::remove_dir_all(&run).expect("is removed");
+    };
+    println!("lost power at each of {} moments", moments - 1);
+    assert!(moments > 10, "{}", stderr(&ended));
 }
 
 #[test]

@@ -52,6 +52,7 @@ pub(super) struct Log {
     /// The offset of the next record.
     pub(super) end: i64,
     producers: HashMap<i64, Producer>,
+    /// Something of it may not be on the disk yet.
     dirty: bool,
 }
 
@@ -74,7 +75,7 @@ impl Log {
             start,
             end: start,
             producers: HashMap::new(),
-            dirty: false,
+            dirty: true,
         };
         let mut torn = 0;
         for base in bases {

@@ -80,6 +80,10 @@ impl Broker {
         };
         std::fs::create_dir_all(dir).map_err(failed)?;
         let (topics, mut notices) = Topics::open(&dir.join("topics")).map_err(failed)?;
+        let mut tables = tables.map(Flusher::new);
+        // What was killed has left things in the system's hands. Offsets are written anew below, and must not
+        // reach the disk before what they cover.
+        flush(&topics, tables.as_mut()).map_err(failed)?;
         let has_rebooted = has_rebooted(dir).map_err(failed)?;
         let (mut offsets, said) = Offsets::open(&dir.join("offsets"), has_rebooted).map_err(failed)?;
         notices.extend(said);
@@ -94,7 +98,7 @@ impl Broker {
             groups: Mutex::default(),
             offsets: Mutex::new(offsets),
             next_producer_id: AtomicI64::new(reserve_producer_ids(dir).map_err(failed)?),
-            tables: tables.map(|tables| Mutex::new(Flusher::new(tables))),
+            tables: tables.map(Mutex::new),
             appended: Notify::new(),
             stopping: CancellationToken::new(),
             disk_failure_said: Mutex::new(None),
@@ -121,9 +125,20 @@ impl Broker {
         self.state.stopping.cancel();
         self.tasks.close();
         self.tasks.wait().await;
-        let flushed = tokio::task::block_in_place(|| self.state.flush());
+        let flushed = tokio::task::block_in_place(|| {
+            self.state.flush()?;
+            self.state.tables.as_ref().map_or(Ok(()), |tables| tables.lock().close())
+        });
         flushed
             .map_err(|e| Error::lasting(format!("the embedded broker's state did not reach the disk: {e}")))
+    }
+}
+
+/// First the messages, then the rows that they became.
+fn flush(topics: &Topics, tables: Option<&mut Flusher>) -> io::Result<()> {
+    match tables {
+        Some(tables) => tables.flush_after(|| topics.flush()),
+        None => topics.flush(),
     }
 }
 
@@ -133,10 +148,7 @@ impl State {
     fn flush(&self) -> io::Result<()> {
         // Held from the beginning: what is committed meanwhile may cover more than was flushed.
         let mut offsets = self.offsets.lock();
-        match &self.tables {
-            Some(tables) => tables.lock().flush_after(|| self.topics.flush())?,
-            None => self.topics.flush()?,
-        }
+        flush(&self.topics, self.tables.as_ref().map(Mutex::lock).as_deref_mut())?;
         offsets.flush()
     }
 

@@ -47,19 +47,31 @@ impl Flusher {
             return messages();
         }
         let failed = io::Error::other;
-        let writer = Connection::open(&self.store.path).map_err(failed)?;
-        writer.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+        let writer = self.store.open_to_write().map_err(failed)?;
         writer.execute_batch("BEGIN IMMEDIATE").map_err(failed)?;
         messages()?;
         let flushed = (fs::metadata(&path)?.len(), fs::metadata(&path)?.modified()?);
         File::open(&path)?.sync_data()?;
         // It keeps the log short. A connection of its own: the other one keeps writers away.
-        let checkpointer = Connection::open(&self.store.path).map_err(failed)?;
+        let checkpointer = self.store.open_to_write().map_err(failed)?;
         checkpointer.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).map_err(failed)?;
         drop(checkpointer);
         writer.execute_batch("ROLLBACK").map_err(failed)?;
         self.flushed = Some(flushed);
         Ok(())
+    }
+
+    /// Empties the log for good, once nobody writes any more and everything is flushed: one file is left.
+    pub(crate) fn close(&mut self) -> io::Result<()> {
+        if !self.log().exists() {
+            return Ok(());
+        }
+        let emptied = Connection::open(&self.store.path).and_then(|connection| {
+            connection.busy_timeout(BUSY_TIMEOUT)?;
+            // What is left of it goes with the last connection.
+            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        });
+        emptied.map_err(io::Error::other)
     }
 
     /// SQLite's file with the rows that are not in the tables yet.

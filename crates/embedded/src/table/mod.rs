@@ -16,6 +16,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use millstream_core::cql::quoted;
 use millstream_core::{Error, Result, Scope, Sink, SinkKind, SinkPlan, TableSettings, cql, settings};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use schemars::{Schema, schema_for};
 use serde_json::Value;
@@ -68,13 +69,7 @@ impl TableStore {
         key: Option<&cql::PartitionKey>,
         rows_max: usize,
     ) -> Result<Option<Scan>> {
-        if !self.path.exists() {
-            return Ok(None);
-        }
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection =
-            Connection::open_with_flags(&self.path, flags).map_err(|e| self.failed("read", &e))?;
-        connection.busy_timeout(BUSY_TIMEOUT).map_err(|e| self.failed("read", &e))?;
+        let Some(connection) = self.open_to_read()? else { return Ok(None) };
         let Some(columns) = self.columns(&connection, table)? else { return Ok(None) };
         catalog::compare(table, &columns)?;
         Ok(Some(Scan::new(connection, table, key, rows_max)))
@@ -82,10 +77,7 @@ impl TableStore {
 
     /// The columns of `table` as they are; `None` where it was never made.
     pub fn look(&self, table: &cql::Table) -> Result<Option<cql::LiveTable>> {
-        if !self.path.exists() {
-            return Ok(None);
-        }
-        let connection = self.connect().map_err(|e| self.failed("read", &e))?;
+        let Some(connection) = self.open_to_read()? else { return Ok(None) };
         Ok(self.columns(&connection, table)?.as_deref().map(catalog::live))
     }
 
@@ -109,13 +101,37 @@ impl TableStore {
         .transpose()
     }
 
-    fn connect(&self) -> rusqlite::Result<Connection> {
+    /// `None` where there is no file yet.
+    fn open_to_read(&self) -> Result<Option<Connection>> {
+        if !self.path.exists() {
+            return Ok(None);
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let opened = Connection::open_with_flags(&self.path, flags).and_then(|connection| {
+            connection.busy_timeout(BUSY_TIMEOUT)?;
+            Ok(connection)
+        });
+        opened.map(Some).map_err(|e| self.failed("read", &e))
+    }
+
+    /// Whoever closes the file last does not bring its rows to the disk, as SQLite would: their messages may not
+    /// be there yet.
+    fn open_to_write(&self) -> rusqlite::Result<Connection> {
         let connection = Connection::open(&self.path)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        Ok(connection)
+    }
+
+    fn connect(&self) -> rusqlite::Result<Connection> {
+        let connection = self.open_to_write()?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "NORMAL")?;
-        let is_beside_broker = self.is_beside_broker.load(Ordering::Relaxed);
-        let pages_max = if is_beside_broker { LOG_PAGES_MAX_BESIDE_BROKER } else { LOG_PAGES_MAX };
+        // Beside a broker that one brings rows to the disk; else they are there when they count as written.
+        let (synchronous, pages_max) = match self.is_beside_broker.load(Ordering::Relaxed) {
+            true => ("NORMAL", LOG_PAGES_MAX_BESIDE_BROKER),
+            false => ("FULL", LOG_PAGES_MAX),
+        };
+        connection.pragma_update(None, "synchronous", synchronous)?;
         connection.pragma_update(None, "wal_autocheckpoint", pages_max)?;
         connection.pragma_update(None, "journal_size_limit", LOG_BYTES_KEPT)?;
         connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
