@@ -3,7 +3,6 @@
 mod support;
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -382,81 +381,6 @@ fn a_preview_shows_input_and_output_side_by_side() {
          in   {\"id\":\"c\",\"n\":\"x\"}\ndead unreadable: n: \"x\" is no int at byte 17\n"
     );
     assert!(!folder.path().join(".millstream").exists(), "nothing is written");
-}
-
-#[test]
-fn statements_are_answered_line_by_line() {
-    use std::io::Write;
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut child = millstream(folder.path())
-        .arg("sql")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("runs");
-    let mut input = child.stdin.take().expect("input");
-    input.write_all(b"SELECT 1 + 1, NULL\n\nSELECT oops\n").expect("writes");
-    drop(input);
-    let answers = stdout(&child.wait_with_output().expect("ends"));
-    let answers: Vec<&str> = answers.lines().collect();
-    assert_eq!(answers[0], r#"{"types":["int","void"],"text":["2",null]}"#);
-    assert!(answers[1].starts_with(r#"{"error":"#), "{}", answers[1]);
-    assert_eq!(answers.len(), 2);
-}
-
-/// What `sql` answers to what is typed.
-fn asked(folder: &Path, args: &[&str], statements: &str) -> (String, String) {
-    use std::io::Write;
-    let mut command = millstream(folder);
-    command.arg("sql").args(args);
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("runs");
-    child.stdin.take().expect("input").write_all(statements.as_bytes()).expect("writes");
-    let output = child.wait_with_output().expect("ends");
-    assert!(output.status.success());
-    (String::from_utf8(output.stdout).expect("text"), String::from_utf8(output.stderr).expect("text"))
-}
-
-#[test]
-fn statements_for_people_end_with_a_semicolon_and_are_answered_by_tables() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (out, words) = asked(
-        folder.path(),
-        &["--format", "table"],
-        "SELECT 'a;b' AS x, -- one\n  NULL;\nSELECT oops;\nSELECT 2",
-    );
-    assert_eq!(
-        out,
-        "+-----------+------+\n| x: string | void |\n+-----------+------+\n| a;b       | NULL |\n+-----------+------+\n\
-         +-----+\n| int |\n+-----+\n| 2   |\n+-----+\n"
-    );
-    assert!(words.contains("there is no column `oops`") && words.contains("1 row(s)"), "{words}");
-}
-
-#[test]
-fn a_file_is_the_view_input_with_a_guessed_or_a_given_schema() {
-    let folder = tempfile::tempdir().expect("a folder");
-    std::fs::write(
-        folder.path().join("a.jsonl"),
-        "{\"k\":\"x\",\"n\":1}\n{\"k\":\"y\",\"n\":2}\n{\"k\":\"x\",\"n\":3}\nbroken\n",
-    )
-    .expect("writes");
-    let sums = "SELECT k, sum(n) AS s FROM input GROUP BY k ORDER BY k\nSELECT 1\nSELECT n FROM other\n";
-    let (out, words) = asked(folder.path(), &["--input", "a.jsonl"], sums);
-    let lines: Vec<_> = out.lines().collect();
-    assert_eq!(lines[0], r#"{"names":["k","s"],"types":["string","bigint"],"rows":[["x","4"],["y","2"]]}"#);
-    assert_eq!(lines[1], r#"{"types":["int"],"text":["1"]}"#);
-    assert!(lines[2].contains("there is no table `other` here"), "{}", lines[2]);
-    assert!(words.contains("3 record(s), 1 unreadable; `k` string, `n` bigint"), "{words}");
-    let (out, _) = asked(
-        folder.path(),
-        &["--input", "a.jsonl", "--schema", "n DECIMAL(4,1)"],
-        "SELECT max(n) AS m FROM input",
-    );
-    assert_eq!(out, "{\"names\":[\"m\"],\"types\":[\"decimal(4,1)\"],\"rows\":[[\"3.0\"]]}\n");
-    let explained = ["--input", "a.jsonl", "--explain", "--format", "table"];
-    let (out, _) = asked(folder.path(), &explained, "SELECT upper(k) AS k FROM input;");
-    assert_eq!(out, "k: string\n  upper: string  (UTF8String)\n    column k: string\n");
 }
 
 #[test]

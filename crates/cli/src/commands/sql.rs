@@ -1,7 +1,10 @@
 //! `sql`: statements in, answers out. For people a statement ends with `;` and is answered by a
 //! table; for programs each line is one and is answered by a JSON object. Nothing is kept or written.
 
-use std::io::{self, BufRead, IsTerminal, Write};
+mod prompt;
+mod statements;
+
+use std::io::{self, BufRead, IsTerminal};
 use std::time::Instant;
 
 use arrow::array::RecordBatch;
@@ -10,10 +13,13 @@ use millstream_connectors::file::FileKind;
 use millstream_core::{Error, Scope, SourceKind};
 use millstream_engine::infer;
 use millstream_sql::{
-    Decoder, Explanation, QueryError, TableQuery, answer, cell_text, explain, parse_schema, schema_ddl,
-    simple_string,
+    Decoder, Explanation, QueryError, TableQuery, answer, answered_functions, cell_text, explain,
+    parse_schema, schema_ddl, simple_string,
 };
 use serde_json::{Value, json};
+
+use prompt::Prompt;
+use statements::Statements;
 
 use super::query::mistake_in;
 use crate::args::{AnswerFormat, SqlArgs};
@@ -31,13 +37,9 @@ pub(super) async fn run(args: &SqlArgs) -> Outcome {
         None => None,
     };
     let asked = Asked { input, explain: args.explain };
-    if terminal {
-        sayln!("portable Spark SQL; a statement ends with ; and Ctrl-D ends all");
-    }
-    let mut statements = Statements { lines: io::stdin().lock().lines(), read: String::new(), terminal };
     match format {
         AnswerFormat::Json => {
-            for line in statements.lines {
+            for line in io::stdin().lock().lines() {
                 let line = line.map_err(unreadable)?;
                 if !line.trim().is_empty() {
                     output::results(&format!("{}\n", asked.for_programs(&line).await))?;
@@ -45,7 +47,13 @@ pub(super) async fn run(args: &SqlArgs) -> Outcome {
             }
         }
         AnswerFormat::Table => {
-            while let Some(statement) = statements.next()? {
+            let mut statements = if terminal {
+                sayln!("portable Spark SQL; a statement ends with ; and Ctrl-D ends all");
+                Statements::typed(Prompt::new(asked.words()).map_err(unreadable)?)
+            } else {
+                Statements::piped()
+            };
+            while let Some(statement) = statements.next().map_err(unreadable)? {
                 if !statement.trim().is_empty() {
                     asked.for_people(statement.trim()).await?;
                 }
@@ -57,67 +65,6 @@ pub(super) async fn run(args: &SqlArgs) -> Outcome {
 
 fn unreadable(error: io::Error) -> Error {
     Error::user(format!("cannot read a statement: {error}"))
-}
-
-/// Standard input in statements.
-struct Statements {
-    lines: io::Lines<io::StdinLock<'static>>,
-    /// What has been read and not been asked.
-    read: String,
-    terminal: bool,
-}
-
-impl Statements {
-    fn next(&mut self) -> Outcome<Option<String>> {
-        loop {
-            if let Some(end) = end_of_statement(&self.read) {
-                let rest = self.read.split_off(end + 1);
-                let mut statement = std::mem::replace(&mut self.read, rest);
-                statement.truncate(end);
-                return Ok(Some(statement));
-            }
-            if matches!(self.read.trim(), "exit" | "quit") {
-                return Ok(None);
-            }
-            let is_new = self.read.trim().is_empty();
-            if is_new && self.terminal {
-                self.read.clear();
-            }
-            if self.terminal {
-                say!("{}", if is_new { "sql> " } else { "  -> " });
-                io::stderr().flush().ok();
-            }
-            match self.lines.next() {
-                Some(line) => {
-                    self.read.push_str(&line.map_err(unreadable)?);
-                    self.read.push('\n');
-                }
-                // The last one needs no `;`.
-                None if is_new => return Ok(None),
-                None => return Ok(Some(std::mem::take(&mut self.read))),
-            }
-        }
-    }
-}
-
-/// Where the first `;` stands that is in no text, name or comment.
-fn end_of_statement(text: &str) -> Option<usize> {
-    let bytes = text.as_bytes();
-    let mut quote = None;
-    let mut at = 0;
-    while at < bytes.len() {
-        match (quote, bytes[at]) {
-            (None, b';') => return Some(at),
-            (None, b'-') if text[at..].starts_with("--") => at += text[at..].find('\n')?,
-            (None, b'/') if bytes[at..].starts_with(b"/*") => at += text[at..].find("*/")? + 1,
-            (None, open @ (b'\'' | b'"' | b'`')) => quote = Some(open),
-            (Some(b'\'' | b'"'), b'\\') => at += 1,
-            (Some(open), byte) if open == byte => quote = None,
-            _ => {}
-        }
-        at += 1;
-    }
-    None
 }
 
 /// A file as the view `input`.
@@ -209,6 +156,13 @@ struct Asked {
 }
 
 impl Asked {
+    /// What a statement may name: the columns of `input` and the functions.
+    fn words(&self) -> Vec<String> {
+        let columns = self.input.iter().flat_map(|input| input.schema.fields());
+        let functions = answered_functions().into_iter().map(|function| function.name.to_owned());
+        columns.map(|field| field.name().clone()).chain(functions).collect()
+    }
+
     async fn answer(&self, statement: &str) -> Result<Said, QueryError> {
         if self.explain {
             let schema = self.input.as_ref().map(|input| &*input.schema);
@@ -267,25 +221,5 @@ impl Asked {
         }
         sayln!("{} row(s), {} ms", rows.rows.len(), began.elapsed().as_millis());
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_statement_ends_at_a_semicolon_that_is_its_own() {
-        for (text, end) in [
-            ("SELECT 1; SELECT 2", Some(8)),
-            ("SELECT ';'", None),
-            ("SELECT '\\';' ;", Some(13)),
-            ("SELECT `;` -- ;\n;", Some(16)),
-            ("SELECT /* ; */ 1;", Some(16)),
-            ("SELECT -- ;", None),
-            ("SELECT \"it's;\"; x", Some(14)),
-        ] {
-            assert_eq!(end_of_statement(text), end, "{text}");
-        }
     }
 }
