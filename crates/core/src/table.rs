@@ -20,7 +20,7 @@ pub struct TableSettings {
     /// query's column of the same name.
     pub table: String,
     /// The CQL that makes the table (and, if you like, its keyspace) where it is missing. Not supported are
-    /// columns of type `duration`, `counter`, tuples, vectors and types of users, and lists that are not
+    /// columns of type `counter`, tuples, vectors and types of users, and lists that are not
     /// frozen: `check` says what to write instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub create: Option<String>,

@@ -45,7 +45,7 @@ fn rule(column: &str, kind: &Type) -> Option<Rule> {
         | Type::Text
         | Type::Timestamp
         | Type::Varint => Rule { bad: None, cast: None },
-        Type::Inet | Type::List(_) | Type::Set { .. } | Type::Map { .. } => return None,
+        Type::Duration | Type::Inet | Type::List(_) | Type::Set { .. } | Type::Map { .. } => return None,
     })
 }
 

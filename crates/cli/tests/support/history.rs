@@ -49,7 +49,7 @@ const KEYS: [Kind; 11] = [
 ];
 
 /// All types, with values at their edges.
-const COLUMNS: [Kind; 32] = [
+const COLUMNS: [Kind; 34] = [
     ("ascii", "ascii", "STRING", r#"["", "a", "b"]"#, r#"["é"]"#),
     ("bigint", "bigint", "BIGINT", "[0, -1, 9223372036854775807]", "[]"),
     ("blob", "blob", "BINARY", r#"["", "AP8=", "AAAA"]"#, "[]"),
@@ -59,6 +59,20 @@ const COLUMNS: [Kind; 32] = [
     ("whole", "decimal", "BIGINT", "[0, 128, -129]", "[]"),
     ("double", "double", "DOUBLE", "[0.0, -0.0, 1.5, -1.5, 1e300]", "[]"),
     ("wide", "double", "FLOAT", "[0.1, -0.1]", "[]"),
+    (
+        "duration",
+        "duration",
+        "STRING",
+        r#"["1y2mo3d", "-PT90M", "0s", "P2W", "64ns", "-9223372036854775807ns"]"#,
+        r#"["1d1y", ""]"#,
+    ),
+    (
+        "durations",
+        "map<text, duration>",
+        "MAP<STRING, STRING>",
+        r#"[{"a": "1h", "b": "P1M"}, {}]"#,
+        r#"[{"a": "1"}]"#,
+    ),
     ("float", "float", "FLOAT", "[0.0, -0.0, 1.5, -1.5, 1e30]", "[]"),
     ("inet", "inet", "STRING", r#"["::1", "10.0.0.1", "1.2.3.4"]"#, r#"["x"]"#),
     ("int", "int", "BIGINT", "[0, -1, 2147483647]", "[2147483648]"),

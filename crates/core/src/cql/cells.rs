@@ -14,7 +14,7 @@ use arrow::datatypes::{DataType, TimeUnit};
 use uuid::Uuid;
 
 use super::value::excerpt;
-use super::{Type, Value, collection};
+use super::{Duration, Type, Value, collection};
 
 /// The longest name of a cell that Cassandra takes.
 const NAME_BYTES_MAX: usize = 65_535;
@@ -193,6 +193,7 @@ impl Cells {
                 .filter(|uuid| self.kind == Type::Uuid || uuid.get_version_num() == 1)
                 .map(Value::Uuid),
             Type::Inet => text.parse().ok().map(Value::Inet),
+            Type::Duration => Duration::parse(text).map(Value::Duration),
             Type::Ascii => text.is_ascii().then_some(Value::Text(text)),
             _ => Some(Value::Text(text)),
         };
@@ -248,6 +249,7 @@ mod tests {
             (uuid, Type::Timeuuid),
             ("é", Type::Ascii),
             ("1.2.3", Type::Inet),
+            ("1d1y", Type::Duration),
         ] {
             assert!(text_cell(text, &kind).is_err(), "{text} as {kind}");
         }

@@ -53,6 +53,9 @@ impl Parser<'_> {
         let is_frozen = place == Place::Frozen;
         let inside = if is_frozen || name == "frozen" { Place::Frozen } else { Place::Element };
         let first = self.type_in(inside, depth + 1)?;
+        if matches!(name.as_str(), "set" | "map") && !first.has_order() {
+            return wrong(format!("{first} has no order, which a {name} needs; store texts instead"));
+        }
         let found = match name.as_str() {
             "frozen" if first.is_collection() => first,
             "frozen" => {
@@ -87,7 +90,6 @@ impl Parser<'_> {
 fn no_such_type(written: &str) -> String {
     match written.to_ascii_lowercase().as_str() {
         "counter" => "counter: writing a message twice would count it twice; count in a query instead".into(),
-        "duration" => "duration: Spark has no such value; store seconds as bigint".into(),
         "tuple" | "vector" => format!(
             "{written} is not supported; there are frozen<list<…>>, set<…> and map<…, …>, and JSON text with to_json"
         ),
@@ -111,6 +113,7 @@ mod tests {
             ("frozen<list<set<int>>>", "frozen<list<frozen<set<int>>>>"),
             ("map<text, frozen<map<int, list<blob>>>>", "map<text, frozen<map<int, frozen<list<blob>>>>>"),
             ("frozen<frozen<set<uuid>>>", "frozen<set<uuid>>"),
+            ("map<text, duration>", "map<text, duration>"),
         ] {
             let read = Type::parse(written).unwrap_or_else(|| panic!("{written} is a type"));
             assert_eq!(read.to_string(), shown);
@@ -128,7 +131,8 @@ mod tests {
             ("frozen<int>", "only a list"),
             ("counter", "count it twice"),
             ("set<counter>", "count it twice"),
-            ("duration", "bigint"),
+            ("set<duration>", "no order"),
+            ("frozen<map<duration, int>>", "no order"),
             ("vector<float, 3>", "to_json"),
             ("frozen<tuple<int, int>>", "to_json"),
             ("address", "types of users"),

@@ -5,6 +5,7 @@ mod cells;
 pub mod collection;
 mod data_type;
 mod description;
+mod duration;
 mod lexer;
 pub mod live;
 mod name;
@@ -18,6 +19,7 @@ mod value;
 
 pub use cells::{Cells, Misfit};
 pub use description::{describe, described};
+pub use duration::Duration;
 pub use lexer::ParseError;
 pub use live::{LiveColumn, LiveTable, Migration};
 pub use name::{is_reserved, quoted};

@@ -12,6 +12,8 @@ pub(super) fn compare(a: &[u8], b: &[u8], kind: &Type) -> Ordering {
         Type::Ascii | Type::Text | Type::Blob | Type::Boolean | Type::Inet | Type::Date | Type::Time => {
             a.cmp(b)
         }
+        // It has no order: neither a set nor the keys of a map can have it.
+        Type::Duration => a.cmp(b),
         Type::Uuid => uuid(a, b),
         Type::Timeuuid => timeuuid(a, b),
         Type::List(element) | Type::Set { element, .. } => each(a, b, &[element]),

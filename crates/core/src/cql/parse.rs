@@ -233,6 +233,12 @@ fn key_first(mut columns: Vec<Column>, key: &[(String, Key)]) -> Result<Vec<Colu
         let Some(at) = columns.iter().position(|column| column.name == *name) else {
             return Err(format!("PRIMARY KEY names {name}, which is no column (or twice in the key)"));
         };
+        if !columns[at].kind.has_order() {
+            return Err(format!(
+                "{name} is {}, which has no order: it can be no part of a PRIMARY KEY",
+                columns[at].kind
+            ));
+        }
         if columns[at].kind.is_multi_cell() {
             let kind = &columns[at].kind;
             return Err(format!("{name} is part of the key and must be frozen: write frozen<{kind}>"));
@@ -283,6 +289,7 @@ mod tests {
             ("CREATE TABLE k.t (id uuid)", "no PRIMARY KEY", ")"),
             ("CREATE TABLE k.t (id uuid, PRIMARY KEY (x))", "names x", ")"),
             ("CREATE TABLE k.t (id uuid PRIMARY KEY, n counter)", "count it twice", "counter"),
+            ("CREATE TABLE k.t (id duration PRIMARY KEY)", "has no order", ")"),
             ("CREATE TABLE k.t (id uuid, s set<int>, PRIMARY KEY (id, s))", "write frozen<set<int>>", ")"),
             (
                 "CREATE TABLE k.u (id uuid PRIMARY KEY)",

@@ -16,7 +16,9 @@ use super::{Table, Type, Value};
 /// The type in which Spark reads a column.
 fn spark_type(kind: &Type) -> DataType {
     match kind {
-        Type::Ascii | Type::Text | Type::Inet | Type::Timeuuid | Type::Uuid => DataType::Utf8,
+        Type::Ascii | Type::Duration | Type::Inet | Type::Text | Type::Timeuuid | Type::Uuid => {
+            DataType::Utf8
+        }
         Type::Bigint | Type::Time => DataType::Int64,
         Type::Blob => DataType::Binary,
         Type::Boolean => DataType::Boolean,
@@ -190,6 +192,7 @@ impl Builder {
                 Some(Value::Text(text)) => builder.append_value(text),
                 Some(Value::Uuid(uuid)) => builder.append_value(uuid.to_string()),
                 Some(Value::Inet(address)) => builder.append_value(address.to_string()),
+                Some(Value::Duration(duration)) => builder.append_value(duration.to_string()),
                 _ => builder.append_null(),
             },
             Self::Blob(builder) => match value {

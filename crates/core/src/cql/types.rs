@@ -5,7 +5,7 @@ use std::fmt;
 use arrow::datatypes::DataType;
 
 /// The types of CQL, without those that writing twice would double (`counter`, a list that is not
-/// frozen) and those that Spark has no value for (`duration`, `vector`, tuples, types of users).
+/// frozen) and those that no query gives (`vector`, tuples, types of users).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Type {
     /// Text of ASCII characters only.
@@ -22,6 +22,8 @@ pub enum Type {
     Decimal,
     /// A 64-bit floating-point number.
     Double,
+    /// Months, days and nanoseconds, as text.
+    Duration,
     /// A 32-bit floating-point number.
     Float,
     /// An IPv4 or IPv6 address.
@@ -64,7 +66,7 @@ pub enum Type {
     },
 }
 
-static NAMES: [(&str, Type); 19] = [
+static NAMES: [(&str, Type); 20] = [
     ("ascii", Type::Ascii),
     ("bigint", Type::Bigint),
     ("blob", Type::Blob),
@@ -72,6 +74,7 @@ static NAMES: [(&str, Type); 19] = [
     ("date", Type::Date),
     ("decimal", Type::Decimal),
     ("double", Type::Double),
+    ("duration", Type::Duration),
     ("float", Type::Float),
     ("inet", Type::Inet),
     ("int", Type::Int),
@@ -110,13 +113,24 @@ impl Type {
         matches!(self, Self::Set { is_frozen: false, .. } | Self::Map { is_frozen: false, .. })
     }
 
+    /// Whether its values have an order, without which they are no part of a primary key or of a set, and no
+    /// key of a map.
+    pub fn has_order(&self) -> bool {
+        match self {
+            Self::Duration => false,
+            Self::List(element) | Self::Set { element, .. } => element.has_order(),
+            Self::Map { key, value, .. } => key.has_order() && value.has_order(),
+            _ => true,
+        }
+    }
+
     /// Whether a column of the query's type can be stored in a column of this type; single
     /// values may still be refused (`bad-value`).
     pub fn takes(&self, from: &DataType) -> bool {
         use DataType as D;
         let integer = matches!(from, D::Int8 | D::Int16 | D::Int32 | D::Int64);
         match self {
-            Self::Ascii | Self::Text | Self::Inet | Self::Timeuuid | Self::Uuid => {
+            Self::Ascii | Self::Duration | Self::Inet | Self::Text | Self::Timeuuid | Self::Uuid => {
                 matches!(from, D::Utf8 | D::LargeUtf8 | D::Utf8View)
             }
             Self::Bigint | Self::Int | Self::Smallint | Self::Tinyint => integer,
@@ -143,7 +157,7 @@ impl Type {
     /// The Spark type that [`Type::takes`] as it is, for advice.
     pub fn wants(&self) -> String {
         let name = match self {
-            Self::Ascii | Self::Text | Self::Inet | Self::Timeuuid | Self::Uuid => "STRING",
+            Self::Ascii | Self::Duration | Self::Inet | Self::Text | Self::Timeuuid | Self::Uuid => "STRING",
             Self::Bigint | Self::Time | Self::Varint => "BIGINT",
             Self::Int => "INT",
             Self::Smallint => "SMALLINT",

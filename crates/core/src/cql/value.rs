@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use uuid::Uuid;
 
-use super::Type;
+use super::{Duration, Type};
 
 /// Days of Cassandra's dates before 1970.
 const EPOCH_DAY: i64 = 1 << 31;
@@ -36,6 +36,8 @@ pub enum Value<'a> {
     Uuid(Uuid),
     /// `inet`.
     Inet(IpAddr),
+    /// `duration`.
+    Duration(Duration),
     /// A list, a set or a map, in the bytes that Cassandra stores of a frozen one: each element with
     /// its length, those of a set and the keys of a map once and in Cassandra's order.
     Collection(Cow<'a, [u8]>),
@@ -68,6 +70,7 @@ impl<'a> Value<'a> {
                 4 => IpAddr::from(<[u8; 4]>::try_from(bytes).ok()?),
                 _ => IpAddr::from(<[u8; 16]>::try_from(bytes).ok()?),
             }),
+            Type::Duration => Self::Duration(Duration::from_bytes(bytes)?),
             Type::List(_) | Type::Set { .. } | Type::Map { .. } => Self::Collection(Cow::Borrowed(bytes)),
         })
     }
@@ -95,6 +98,7 @@ impl<'a> Value<'a> {
             Self::Uuid(uuid) => uuid.as_bytes().to_vec(),
             Self::Inet(IpAddr::V4(address)) => address.octets().to_vec(),
             Self::Inet(IpAddr::V6(address)) => address.octets().to_vec(),
+            Self::Duration(duration) => duration.to_bytes(),
         };
         Cow::Owned(owned)
     }
@@ -124,6 +128,7 @@ impl fmt::Display for Value<'_> {
             Self::Decimal { unscaled, scale } => write!(f, "{unscaled}e-{scale}"),
             Self::Uuid(uuid) => write!(f, "{uuid}"),
             Self::Inet(address) => write!(f, "{address}"),
+            Self::Duration(duration) => write!(f, "{duration}"),
             Self::Blob(bytes) => write!(f, "{} bytes", bytes.len()),
             Self::Collection(_) => f.write_str("a collection"),
         }
@@ -191,6 +196,7 @@ mod tests {
             (Value::Decimal { unscaled: i128::MIN, scale: 0 }, Type::Varint),
             (Value::Uuid(Uuid::from_u128(7)), Type::Uuid),
             (Value::Inet("::1".parse().expect("an address")), Type::Inet),
+            (Value::Duration(Duration::parse("-1mo2d3ns").expect("a duration")), Type::Duration),
         ] {
             let bytes = value.serialized(&kind).into_owned();
             assert_eq!(Value::deserialized(&bytes, &kind), Some(value), "{kind}");

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use millstream_core::cql::{Type, Value};
+use millstream_core::cql::{Duration, Type, Value};
 use rusqlite::types::{ToSqlOutput, Value as Owned, ValueRef};
 use uuid::Uuid;
 
@@ -25,6 +25,7 @@ pub(super) fn stored<'a>(value: &Value<'a>) -> ToSqlOutput<'a> {
         Value::Uuid(uuid) => ToSqlOutput::Owned(Owned::Blob(uuid.as_bytes().to_vec())),
         Value::Inet(IpAddr::V4(address)) => ToSqlOutput::Owned(Owned::Blob(address.octets().to_vec())),
         Value::Inet(IpAddr::V6(address)) => ToSqlOutput::Owned(Owned::Blob(address.octets().to_vec())),
+        Value::Duration(duration) => ToSqlOutput::Owned(Owned::Blob(duration.to_bytes())),
     }
 }
 
@@ -50,6 +51,7 @@ pub(super) fn restored<'a>(kept: ValueRef<'a>, kind: &Type) -> Option<Value<'a>>
             4 => IpAddr::from(<[u8; 4]>::try_from(bytes).ok()?),
             _ => IpAddr::from(<[u8; 16]>::try_from(bytes).ok()?),
         }),
+        (ValueRef::Blob(bytes), Type::Duration) => Value::Duration(Duration::from_bytes(bytes)?),
         (ValueRef::Blob(bytes), Type::Double | Type::Float) => {
             Value::Double(f64::from_be_bytes(bytes.try_into().ok()?))
         }
@@ -79,6 +81,7 @@ mod tests {
             (Value::Decimal { unscaled: i128::MIN, scale: 2 }, Type::Decimal),
             (Value::Uuid(Uuid::nil()), Type::Uuid),
             (Value::Inet("::1".parse().expect("an address")), Type::Inet),
+            (Value::Duration(Duration::parse("-1mo2d3ns").expect("a duration")), Type::Duration),
             (
                 Value::Collection(Cow::Borrowed(&[0, 0, 0, 0])),
                 Type::Set { element: Box::new(Type::Int), is_frozen: false },
