@@ -158,7 +158,7 @@ fn a_run_that_is_asked_for_ends_in_the_table_and_is_remembered() {
     });
     assert_eq!(store["counts"]["passed"], 2, "{store}");
     let rows = up.get("/api/v1/pipelines/numbers/tables/k.numbers/rows?column=id&value=b");
-    assert_eq!(rows, serde_json::json!({ "columns": ["id", "n"], "rows": [["b", "2"]] }));
+    assert_eq!(rows, serde_json::json!({ "columns": ["id", "n"], "rows": [["b", "2"]], "truncated": false }));
     let letters = up.get("/api/v1/pipelines/numbers/dead-letters");
     assert_eq!(letters.as_array().expect("a list").len(), 1, "{letters}");
     let metrics = up.text("/metrics");
@@ -387,6 +387,40 @@ fn what_is_asked_wrongly_is_a_problem_and_changes_need_our_own_page() {
     assert_eq!(ask("POST", &trigger, &[("origin", "http://elsewhere.example")], None).0, 403);
     assert_eq!(ask("POST", &trigger, &[("sec-fetch-site", "cross-site")], None).0, 403);
     assert_eq!(ask("GET", &base, &[("host", "elsewhere.example")], None).0, 421);
+}
+
+#[test]
+fn a_look_up_reads_a_partition_or_the_first_rows_of_a_table() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let lines = (0..12_000).map(|n| format!("{{\"a\": \"a{n}\", \"b\": {n}, \"c\": \"c{n}\"}}\n"));
+    std::fs::write(folder.path().join("rows.jsonl"), lines.collect::<String>()).expect("writes");
+    let file = "
+name: many
+kafka: { brokers: \"embedded:0\" }
+flows:
+  fetch:
+    from: { file: rows.jsonl, schema: \"a STRING, b INT, c STRING\" }
+    sql: SELECT * FROM input
+    to: { topic: many, key: a }
+  store:
+    from: { topic: many }
+    sql: SELECT * FROM input
+    to:
+      table: k.many
+      create: CREATE TABLE k.many (a text, b int, c text, PRIMARY KEY ((a, b)))
+";
+    std::fs::write(folder.path().join("many.yaml"), file).expect("writes");
+    support::done(millstream(folder.path()).args(["run", "many.yaml"]));
+    let up = Up::of(folder.path(), &["many.yaml"]);
+    for n in [0, 6_000, 11_999] {
+        let page = up.text(&format!("/pipelines/many/table?key.a=a{n}&key.b={n}&column=a&value="));
+        assert!(page.contains(&format!("<td title=\"c{n}\">")), "{page}");
+        assert!(!page.contains("were searched"), "{page}");
+    }
+    let page = up.text("/pipelines/many/table?key.a=&key.b=&column=c&value=nobody");
+    assert!(page.contains("Only the first 10000 rows were searched. A look-up by a and b"), "{page}");
+    let rows = up.get("/api/v1/pipelines/many/tables/k.many/rows?column=c&value=nobody");
+    assert_eq!(rows, serde_json::json!({ "columns": ["a", "b", "c"], "rows": [], "truncated": true }));
 }
 
 #[test]

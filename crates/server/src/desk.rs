@@ -6,12 +6,17 @@ use millstream_core::Result;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// Rows that are searched where no key leads to those that are wanted: a page must not read a table that
+/// has grown for years.
+pub const ROWS_SEARCHED_MAX: usize = 10_000;
+
 /// Answers what is asked of one pipeline's data.
 #[async_trait]
 pub trait Desk: Send + Sync {
-    /// Rows of a table, or those whose columns are equal to the constants of `key`; none where the table is
-    /// not there yet. A key look-up is fast, everything else reads until it has found so many.
-    async fn rows(&self, table: &str, key: &[(String, String)], count_max: usize) -> Result<Option<Rows>>;
+    /// Rows of a table, or those whose columns have the values of `wanted` as text; none where the table is
+    /// not there yet. With the whole partition key those rows alone are read, else the first
+    /// [`ROWS_SEARCHED_MAX`] at most.
+    async fn rows(&self, table: &str, wanted: &[(String, String)], count_max: usize) -> Result<Option<Rows>>;
 
     /// The newest messages of a topic of the pipeline, the newest first.
     async fn records(&self, topic: &str, count_max: usize) -> Result<Vec<FoundRecord>>;
@@ -33,6 +38,8 @@ pub struct Rows {
     pub columns: Vec<String>,
     /// The values as text, in the order of the columns; null where there is none.
     pub rows: Vec<Vec<Option<String>>>,
+    /// Whether there may be more: so many were found as were asked for, or the search ended before the table.
+    pub truncated: bool,
 }
 
 /// A message.

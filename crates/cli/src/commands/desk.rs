@@ -1,14 +1,16 @@
 //! Answers what the page and the API ask of a pipeline's data, from where it is.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::DataType;
 use async_trait::async_trait;
 use millstream_connectors::kafka::{Connection, newest};
 use millstream_core::{Error, Result, RunValues, Settled, cql};
 use millstream_embedded::TableStore;
 use millstream_engine::{Plan, RunOptions, Supervisor, Until};
-use millstream_server::{Desk, FoundLetter, FoundRecord, LetterFilter, Replayed, Rows};
+use millstream_server::{Desk, FoundLetter, FoundRecord, LetterFilter, ROWS_SEARCHED_MAX, Replayed, Rows};
 use millstream_sql::{QueryError, TableQuery, cell_text};
 use tokio::sync::Mutex;
 use tokio::task::block_in_place;
@@ -20,6 +22,8 @@ use crate::{args, bind};
 
 /// How long a service may not answer somebody who waits in front of a page.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
+/// Rows that are read at once while some of them are searched.
+const ROWS_READ_AT_ONCE: usize = 1_000;
 /// Bytes of a value that are shown.
 const VALUE_BYTES_MAX: usize = 64 << 10;
 
@@ -54,32 +58,42 @@ impl PipelineDesk {
         result.map_err(|error| Error { message: mask(error.message), help: error.help.map(mask), ..error })
     }
 
-    async fn look_up(&self, name: &str, key: &[(String, String)], count_max: usize) -> Result<Option<Rows>> {
+    async fn look_up(
+        &self,
+        name: &str,
+        wanted: &[(String, String)],
+        count_max: usize,
+    ) -> Result<Option<Rows>> {
         let found = self.plan().table(Some(name));
         let (_, table) = found.ok_or_else(|| Error::user(format!("no flow writes a table `{name}`")))?;
         let schema = cql::schema_of(table);
         let mut conditions = Vec::new();
-        for (column, value) in key {
+        for (column, value) in wanted {
             let field = schema.fields().iter().find(|field| field.name() == column);
             let field = field.ok_or_else(|| Error::user(format!("{table} has no column `{column}`")))?;
             conditions.push(condition(column, field.data_type(), value));
         }
-        let filter = if conditions.is_empty() {
-            String::new()
-        } else {
-            format!(" WHERE {}", conditions.join(" AND "))
+        let (filter, rows_max) = match conditions.as_slice() {
+            [] => (String::new(), count_max),
+            conditions => (format!(" WHERE {}", conditions.join(" AND ")), ROWS_READ_AT_ONCE),
         };
         let sql = format!("SELECT * FROM t{filter} LIMIT {count_max}");
         let query = TableQuery::parse(&sql).map_err(|e| Error::ours(format!("{sql}: {e}")))?;
         let key = cql::PartitionKey::of(table, &query.constants(&schema));
         let tables = bind::Tables::of(&self.plan().pipeline, &self.tables)?;
-        let Some(scan) = tables.scan(table, key.as_ref(), count_max).await? else { return Ok(None) };
-        let batches = query.run(schema, scan).await.map_err(|e| match e {
+        let Some(scan) = tables.scan(table, key.as_ref(), rows_max).await? else { return Ok(None) };
+        let searched = Arc::new(AtomicUsize::new(0));
+        let counter = searched.clone();
+        let scan = scan.take(ROWS_SEARCHED_MAX.div_ceil(rows_max)).inspect(move |batch| {
+            let rows = batch.as_ref().map_or(0, RecordBatch::num_rows);
+            counter.fetch_add(rows, Ordering::Relaxed);
+        });
+        let batches = query.run(schema, Box::new(scan)).await.map_err(|e| match e {
             QueryError::Sql(error) => Error::ours(error.to_string()),
             QueryError::Run(error) => error,
         })?;
         let mut rows =
-            Rows { columns: table.columns.iter().map(|c| c.name.clone()).collect(), rows: Vec::new() };
+            Rows { columns: table.columns.iter().map(|c| c.name.clone()).collect(), ..Rows::default() };
         for batch in batches {
             let schema = batch.schema();
             rows.columns = schema.fields().iter().map(|field| field.name().clone()).collect();
@@ -87,6 +101,8 @@ impl PipelineDesk {
                 rows.rows.push(batch.columns().iter().map(|column| cell_text(column, row)).collect());
             }
         }
+        rows.truncated =
+            rows.rows.len() == count_max || searched.load(Ordering::Relaxed) >= ROWS_SEARCHED_MAX;
         Ok(Some(rows))
     }
 
@@ -112,8 +128,8 @@ fn condition(column: &str, data_type: &DataType, value: &str) -> String {
 
 #[async_trait]
 impl Desk for PipelineDesk {
-    async fn rows(&self, table: &str, key: &[(String, String)], count_max: usize) -> Result<Option<Rows>> {
-        self.hide(self.look_up(table, key, count_max).await)
+    async fn rows(&self, table: &str, wanted: &[(String, String)], count_max: usize) -> Result<Option<Rows>> {
+        self.hide(self.look_up(table, wanted, count_max).await)
     }
 
     async fn records(&self, topic: &str, count_max: usize) -> Result<Vec<FoundRecord>> {

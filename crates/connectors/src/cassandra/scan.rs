@@ -11,11 +11,15 @@ use scylla::errors::{DeserializationError, SerializationError, TypeCheckError};
 use scylla::frame::response::result::ColumnSpec;
 use scylla::serialize::row::{RowSerializationContext, SerializeRow};
 use scylla::serialize::writers::RowWriter;
+use scylla::statement::Statement;
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 
 use super::connect::connect;
 use super::schema;
+
+/// Rows that Cassandra sends at once, at most.
+const PAGE_ROWS_MAX: usize = 5_000;
 
 /// The rows of `table`, or only those of a partition, as they are when they are read, `rows_max` at a
 /// time; `None` where there is no such table.
@@ -41,8 +45,12 @@ pub async fn scan(
             bound.0.push(value.serialized(&column.kind).into_owned());
         }
     }
-    let failed = |e: &dyn std::fmt::Display| Error::passing(format!("reading table {table}: {e}"));
-    let rows = session.query_iter(sql, bound).await.map_err(|e| failed(&e))?;
+    let failed = |e: &dyn std::fmt::Display| {
+        Error::passing(format!("reading table {table} in Cassandra at {}: {e}", connection.hosts))
+    };
+    let page_size = rows_max.min(PAGE_ROWS_MAX) as i32;
+    let statement = Statement::new(sql).with_page_size(page_size);
+    let rows = session.query_iter(statement, bound).await.map_err(|e| failed(&e))?;
     let rows = rows.rows_stream::<StoredRow>().map_err(|e| failed(&e))?;
     Ok(Some(Scan { rows, table: table.clone(), rows_max, _session: session }))
 }

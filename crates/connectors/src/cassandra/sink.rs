@@ -95,6 +95,7 @@ impl RowSink for CassandraSink {
             self.open.as_ref().ok_or_else(|| Error::ours("a table is written before it is prepared"))?;
         let writer = Writer {
             open,
+            hosts: &self.connection.hosts,
             table: &self.table,
             reader: RowReader::new(&self.table, rows.batch),
             nulls: self.settings.nulls,
@@ -137,6 +138,7 @@ impl<'a> Unit<'a> {
 /// A batch of rows on its way.
 struct Writer<'a> {
     open: &'a Open,
+    hosts: &'a str,
     table: &'a Table,
     reader: RowReader<'a>,
     nulls: Nulls,
@@ -194,7 +196,7 @@ impl Writer<'_> {
     }
 
     fn what(&self) -> String {
-        format!("writing table {}", self.table)
+        format!("writing table {} in Cassandra at {}", self.table, self.hosts)
     }
 
     /// The rows as requests; those that no table takes are refused at once.
