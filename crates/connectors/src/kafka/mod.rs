@@ -1,12 +1,14 @@
 //! Topics, on librdkafka: the same code for the embedded broker and a real one.
 
 mod admin;
+mod assignment;
 mod connection;
 mod cursors;
 mod doctor;
 mod drain;
 mod errors;
 mod java;
+mod poller;
 mod reset;
 mod sink;
 mod source;

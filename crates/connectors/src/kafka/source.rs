@@ -1,50 +1,36 @@
-//! Reads a topic as a member of a consumer group. A thread of its own polls librdkafka and hands
-//! batches over; offsets are committed only when the engine says so, with the totals of what
-//! became of the records beside them.
+//! Reads a topic as a member of a consumer group. Offsets are committed only when the engine says so,
+//! with the totals of what became of the records beside them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use millstream_core::{Checkpoint, Counts, Error, Gauges, Header, Progress, Record, Records, Result, Source};
-use parking_lot::Mutex;
-use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Headers, Message, Timestamp};
-use rdkafka::statistics::Statistics;
+use millstream_core::{Checkpoint, Counts, Error, Gauges, Progress, Records, Result, Source};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use rdkafka::types::RDKafkaRespErr;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::block_in_place;
 
 use super::Connection;
 use super::admin::{ANSWER_TIMEOUT, partition_count};
+use super::assignment::{Context, Shared};
 use super::connection::{Complaints, Reached};
 use super::drain::Ends;
-use super::statistics::{EVERY_MS, consuming};
+use super::poller::{Batch, IDLE_POLL, Poller};
+use super::statistics::EVERY_MS;
 use super::topic_id::topic_id;
 use super::totals::Totals;
 
-/// A batch is handed over when it has so many records or bytes, …
-const BATCH_RECORDS_MAX: usize = 2_048;
-const BATCH_BYTES_MAX: usize = 2 << 20;
-/// … or when nothing more has come for so long.
-const LINGER: Duration = Duration::from_millis(2);
 /// Batches that wait for the engine.
 const BATCHES_WAITING_MAX: usize = 1;
 /// A commit is an answer to wait for: while the next batch is ready there is one only so often. What is
 /// put off is read again where we end before it.
 const COMMIT_EVERY: Duration = Duration::from_millis(100);
-/// How long the engine may take with its batch before partitions are paused.
-const BEFORE_PAUSE: Duration = Duration::from_secs(2);
-/// How often the thread looks up while nothing comes.
-const IDLE_POLL: Duration = Duration::from_millis(100);
 /// When nothing has come for so long, a source that drains asks whether everything is committed: the answer
 /// takes as long as a batch, …
 const DRAIN_LINGER: Duration = Duration::from_millis(10);
@@ -54,113 +40,6 @@ const DRAIN_POLL: Duration = Duration::from_millis(50);
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// … and how soon whether it is there at all, when its client complains.
 const LOOK_AFTER_COMPLAINT: Duration = Duration::from_secs(2);
-
-/// A partition that is ours for now.
-#[derive(Debug, Clone)]
-struct Assigned {
-    /// Which of our assignments this is: a batch from an earlier one is not committed.
-    epoch: u64,
-    /// What the committed offset says of everything before it.
-    totals: Totals,
-}
-
-/// What the polling thread, librdkafka's callbacks and the source share.
-#[derive(Default)]
-struct Shared {
-    assigned: Mutex<HashMap<i32, Assigned>>,
-    epoch: Mutex<u64>,
-    stopping: AtomicBool,
-    /// The topic as it was when it was opened.
-    topic_id: Option<String>,
-    /// It has been found to be another one since.
-    is_another: AtomicBool,
-}
-
-struct Context {
-    topic: String,
-    shared: Arc<Shared>,
-    complaints: Complaints,
-    gauges: Arc<Gauges>,
-}
-
-impl ClientContext for Context {
-    fn log(&self, level: RDKafkaLogLevel, fac: &str, message: &str) {
-        self.complaints.log(level, fac, message);
-    }
-
-    fn error(&self, _: KafkaError, reason: &str) {
-        self.complaints.note(reason);
-    }
-
-    fn stats(&self, statistics: Statistics) {
-        consuming(&self.gauges, &self.topic, &statistics);
-    }
-}
-
-impl ConsumerContext for Context {
-    /// Gives each new partition its place: the committed one, or the beginning where the group
-    /// has none. What lies outside the topic is librdkafka's error, never a silent jump.
-    fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
-        let cooperative = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
-        let done = if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            self.take(consumer, list);
-            if cooperative { consumer.incremental_assign(list) } else { consumer.assign(list) }
-        } else {
-            self.give_up(list);
-            if cooperative { consumer.incremental_unassign(list) } else { consumer.unassign() }
-        };
-        if let Err(error) = done {
-            tracing::warn!("topic {}: rebalance failed: {error}", self.topic);
-        }
-    }
-}
-
-impl Context {
-    fn take(&self, consumer: &BaseConsumer<Self>, list: &mut TopicPartitionList) {
-        let committed = consumer.committed_offsets(list.clone(), ANSWER_TIMEOUT);
-        let committed = match committed {
-            Ok(committed) => committed,
-            Err(error) => {
-                // librdkafka asks again by itself; only the totals start from what is known then.
-                tracing::warn!("topic {}: cannot ask for committed offsets: {error}", self.topic);
-                list.clone()
-            }
-        };
-        let mut epoch = self.shared.epoch.lock();
-        *epoch += 1;
-        let mut assigned = self.shared.assigned.lock();
-        for element in committed.elements() {
-            let mut totals = Totals::read(element.metadata());
-            if totals.is_of_another(self.shared.topic_id.as_deref()) {
-                self.shared.is_another.store(true, Ordering::Relaxed);
-            }
-            totals.topic_id.clone_from(&self.shared.topic_id);
-            assigned.insert(element.partition(), Assigned { epoch: *epoch, totals });
-            let start = match element.offset() {
-                Offset::Offset(next) => Offset::Offset(next),
-                _ => Offset::Beginning,
-            };
-            if let Some(mut wanted) = list.find_partition(&self.topic, element.partition())
-                && let Err(error) = wanted.set_offset(start)
-            {
-                tracing::warn!("topic {}: cannot set an offset: {error}", self.topic);
-            }
-        }
-    }
-
-    fn give_up(&self, list: &TopicPartitionList) {
-        let mut assigned = self.shared.assigned.lock();
-        for element in list.elements() {
-            assigned.remove(&element.partition());
-        }
-    }
-}
-
-/// Records with the assignment under which each partition's were read.
-struct Batch {
-    records: Records,
-    epochs: HashMap<i32, u64>,
-}
 
 /// What a commit is to say, by partition: the assignment under which it was read, and how far it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -233,8 +112,8 @@ impl TopicSource {
             // stays in memory whole until its last message is taken, unpacked in buffers of up to three times
             // its size, because librdkafka has to guess that.
             .set("queued.min.messages", "10000")
-            .set("queued.max.messages.kbytes", "512")
-            .set("fetch.message.max.bytes", "65536")
+            .set("queued.max.messages.kbytes", "1024")
+            .set("fetch.message.max.bytes", "131072")
             // When that is full, look again soon and not after a second.
             .set("fetch.queue.backoff.ms", "2");
         // Which topic it is must be known before the group hands out its partitions.
@@ -439,116 +318,6 @@ impl Drop for TopicSource {
             let _ = thread.join();
         }
     }
-}
-
-/// The thread that polls.
-struct Poller {
-    what: String,
-    connection: Connection,
-    complaints: Complaints,
-    consumer: Arc<BaseConsumer<Context>>,
-    shared: Arc<Shared>,
-    sender: mpsc::Sender<Result<Batch>>,
-    runtime: Handle,
-}
-
-impl Poller {
-    fn run(self) {
-        let mut records = Records::default();
-        while !self.shared.stopping.load(Ordering::Relaxed) {
-            let wait = if records.is_empty() { IDLE_POLL } else { LINGER };
-            let full = match self.consumer.poll(wait) {
-                Some(Ok(message)) => {
-                    push(&mut records, &message);
-                    records.len() >= BATCH_RECORDS_MAX || records.size_bytes() >= BATCH_BYTES_MAX
-                }
-                Some(Err(error)) if is_transient(&error) => continue,
-                Some(Err(error)) => {
-                    // The source has ended if nobody takes it.
-                    let error = self.complaints.explain(&self.connection, &self.what, &error);
-                    let _ = self.sender.blocking_send(Err(error));
-                    continue;
-                }
-                None => !records.is_empty(),
-            };
-            if full && !self.hand_over(&mut records) {
-                return;
-            }
-        }
-    }
-
-    /// Waits until the engine takes the batch; false when nobody will take it.
-    ///
-    /// A wait that gets long is a service that does not answer: then partitions are paused and
-    /// polling goes on, so that the group can share them anew. Not before: pausing throws away
-    /// what librdkafka has fetched ahead.
-    fn hand_over(&self, records: &mut Records) -> bool {
-        let assigned = self.shared.assigned.lock();
-        let epochs = assigned.iter().map(|(partition, now)| (*partition, now.epoch)).collect();
-        drop(assigned);
-        let batch = Batch { records: std::mem::take(records), epochs };
-        let mut paused: Option<TopicPartitionList> = None;
-        let place = loop {
-            let wait = if paused.is_none() { BEFORE_PAUSE } else { Duration::from_millis(10) };
-            match self.runtime.block_on(async { tokio::time::timeout(wait, self.sender.reserve()).await }) {
-                Ok(place) => break place,
-                Err(_) if self.shared.stopping.load(Ordering::Relaxed) => return false,
-                Err(_) => {}
-            }
-            if paused.is_none()
-                && let Ok(assignment) = self.consumer.assignment()
-                && self.consumer.pause(&assignment).is_ok()
-            {
-                paused = Some(assignment);
-            }
-            if let Some(Ok(message)) = self.consumer.poll(Duration::from_millis(10)) {
-                push(records, &message);
-            }
-        };
-        if let Some(paused) = paused
-            && let Err(error) = self.consumer.resume(&paused)
-        {
-            tracing::debug!("{}: cannot resume: {error}", self.what);
-        }
-        place.map(|place| place.send(Ok(batch))).is_ok()
-    }
-}
-
-pub(super) fn is_transient(error: &KafkaError) -> bool {
-    use RDKafkaErrorCode as Code;
-    matches!(
-        error.rdkafka_error_code(),
-        Some(
-            Code::BrokerTransportFailure
-                | Code::AllBrokersDown
-                | Code::OperationTimedOut
-                | Code::Resolve
-                | Code::NotCoordinator
-                | Code::CoordinatorNotAvailable
-                | Code::CoordinatorLoadInProgress
-        )
-    )
-}
-
-pub(super) fn push(records: &mut Records, message: &BorrowedMessage<'_>) {
-    let headers: Vec<Header> = match message.headers() {
-        None => Vec::new(),
-        Some(headers) => headers
-            .iter()
-            .map(|header| (header.key.to_owned(), header.value.unwrap_or_default().to_vec()))
-            .collect(),
-    };
-    records.push(Record {
-        key: message.key(),
-        value: message.payload(),
-        headers: &headers,
-        timestamp: match message.timestamp() {
-            Timestamp::CreateTime(ms) | Timestamp::LogAppendTime(ms) => ms,
-            Timestamp::NotAvailable => -1,
-        },
-        partition: message.partition(),
-        offset: message.offset(),
-    });
 }
 
 #[cfg(test)]

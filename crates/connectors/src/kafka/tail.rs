@@ -14,7 +14,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use super::Connection;
 use super::admin::ANSWER_TIMEOUT;
 use super::connection::{Complaints, Reached};
-use super::source::{is_transient, push};
+use super::poller::{is_transient, push};
 
 /// Records that are shown at once.
 const RECORDS_MAX: usize = 1_000;

@@ -1,0 +1,121 @@
+//! Which partitions are ours: what the group hands out and takes back, and from where each is read.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use millstream_core::Gauges;
+use parking_lot::Mutex;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
+use rdkafka::error::KafkaError;
+use rdkafka::statistics::Statistics;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::types::RDKafkaRespErr;
+
+use super::admin::ANSWER_TIMEOUT;
+use super::connection::Complaints;
+use super::statistics::consuming;
+use super::totals::Totals;
+
+/// A partition that is ours for now.
+#[derive(Debug, Clone)]
+pub(super) struct Assigned {
+    /// Which of our assignments this is: a batch from an earlier one is not committed.
+    pub(super) epoch: u64,
+    /// What the committed offset says of everything before it.
+    pub(super) totals: Totals,
+}
+
+/// What the polling thread, librdkafka's callbacks and the source share.
+#[derive(Default)]
+pub(super) struct Shared {
+    pub(super) assigned: Mutex<HashMap<i32, Assigned>>,
+    pub(super) epoch: Mutex<u64>,
+    pub(super) stopping: AtomicBool,
+    /// The topic as it was when it was opened.
+    pub(super) topic_id: Option<String>,
+    /// It has been found to be another one since.
+    pub(super) is_another: AtomicBool,
+}
+
+pub(super) struct Context {
+    pub(super) topic: String,
+    pub(super) shared: Arc<Shared>,
+    pub(super) complaints: Complaints,
+    pub(super) gauges: Arc<Gauges>,
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, fac: &str, message: &str) {
+        self.complaints.log(level, fac, message);
+    }
+
+    fn error(&self, _: KafkaError, reason: &str) {
+        self.complaints.note(reason);
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        consuming(&self.gauges, &self.topic, &statistics);
+    }
+}
+
+impl ConsumerContext for Context {
+    /// Gives each new partition its place: the committed one, or the beginning where the group
+    /// has none. What lies outside the topic is librdkafka's error, never a silent jump.
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let cooperative = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
+        let done = if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            self.take(consumer, list);
+            if cooperative { consumer.incremental_assign(list) } else { consumer.assign(list) }
+        } else {
+            self.give_up(list);
+            if cooperative { consumer.incremental_unassign(list) } else { consumer.unassign() }
+        };
+        if let Err(error) = done {
+            tracing::warn!("topic {}: rebalance failed: {error}", self.topic);
+        }
+    }
+}
+
+impl Context {
+    fn take(&self, consumer: &BaseConsumer<Self>, list: &mut TopicPartitionList) {
+        let committed = consumer.committed_offsets(list.clone(), ANSWER_TIMEOUT);
+        let committed = match committed {
+            Ok(committed) => committed,
+            Err(error) => {
+                // librdkafka asks again by itself; only the totals start from what is known then.
+                tracing::warn!("topic {}: cannot ask for committed offsets: {error}", self.topic);
+                list.clone()
+            }
+        };
+        let mut epoch = self.shared.epoch.lock();
+        *epoch += 1;
+        let mut assigned = self.shared.assigned.lock();
+        for element in committed.elements() {
+            let mut totals = Totals::read(element.metadata());
+            if totals.is_of_another(self.shared.topic_id.as_deref()) {
+                self.shared.is_another.store(true, Ordering::Relaxed);
+            }
+            totals.topic_id.clone_from(&self.shared.topic_id);
+            assigned.insert(element.partition(), Assigned { epoch: *epoch, totals });
+            let start = match element.offset() {
+                Offset::Offset(next) => Offset::Offset(next),
+                _ => Offset::Beginning,
+            };
+            if let Some(mut wanted) = list.find_partition(&self.topic, element.partition())
+                && let Err(error) = wanted.set_offset(start)
+            {
+                tracing::warn!("topic {}: cannot set an offset: {error}", self.topic);
+            }
+        }
+    }
+
+    fn give_up(&self, list: &TopicPartitionList) {
+        let mut assigned = self.shared.assigned.lock();
+        for element in list.elements() {
+            assigned.remove(&element.partition());
+        }
+    }
+}
