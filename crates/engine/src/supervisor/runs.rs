@@ -1,0 +1,167 @@
+//! The flows that end: one run after the other, by the schedule or when somebody asks, each with its log.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use millstream_core::{Counts, LogLine, Run, RunState};
+use tokio::time::Instant;
+
+use super::{LOG_EVERY, Supervisor, errors};
+use crate::run::{Observer, Until, run};
+use crate::scheduler::{Ended, rfc3339};
+
+/// How soon a history that cannot be written is tried again.
+const SAVE_AGAIN: Duration = Duration::from_secs(1);
+
+impl Supervisor {
+    /// Starts runs when they are due.
+    pub(super) async fn schedule(self: Arc<Self>) {
+        loop {
+            let (changed, begun, next_ms) = {
+                let (mut scheduler, now_ms) = (self.scheduler.lock(), (self.clock)());
+                let changed = scheduler.tick(now_ms);
+                let begun = scheduler.begin(now_ms);
+                (changed, begun, scheduler.next_due_ms())
+            };
+            for run in &changed {
+                self.save(run).await;
+            }
+            if let Some(run) = begun {
+                self.save(&run).await;
+                self.run(run).await;
+                if self.stop.is_cancelled() {
+                    return;
+                }
+                continue;
+            }
+            let now_ms = (self.clock)();
+            // A clock may be put forward in the meantime.
+            let wait_ms = next_ms.map_or(60_000, |next_ms| (next_ms - now_ms).clamp(0, 60_000));
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = self.due.notified() => {}
+                () = tokio::time::sleep(Duration::from_millis(wait_ms as u64)) => {}
+            }
+        }
+    }
+
+    /// One attempt of a run.
+    async fn run(&self, begun: Run) {
+        let stop = self.stop.child_token();
+        let mut options = self.options(self.bounded(), Until::Drained, stop.clone());
+        options.values.interval =
+            begun.interval_ms.map(|(from_ms, to_ms)| (rfc3339(from_ms), rfc3339(to_ms)));
+        let attempt = match begun.attempt {
+            1 => String::new(),
+            attempt => format!(", attempt {attempt}"),
+        };
+        self.log(&begun, format!("run {} begins{attempt}: {}", begun.id, options.flows.join(", ")));
+        let observer = Observer::default();
+        let limit = self.plan.pipeline.runs.time_limit;
+        let running = run(&self.plan, &self.registry, &options, &observer);
+        let mut ended = std::pin::pin!(self.shown(&observer, running));
+        let mut log = tokio::time::interval(LOG_EVERY);
+        let mut said = BTreeMap::new();
+        let mut is_late = false;
+        let started = Instant::now();
+        let ended = loop {
+            tokio::select! {
+                ended = &mut ended => break ended,
+                _ = log.tick() => {
+                    self.log_waiting(&begun, &observer, &mut said);
+                    // What is due in the meantime waits or is skipped, and is to be seen.
+                    let changed = self.scheduler.lock().tick((self.clock)());
+                    for run in &changed {
+                        self.save(run).await;
+                    }
+                    if limit.is_some_and(|limit| started.elapsed() > limit.0) && !is_late {
+                        is_late = true;
+                        stop.cancel();
+                    }
+                }
+            }
+        };
+        let how = match (&ended, limit) {
+            (_, Some(limit)) if is_late => Ended::Failed(format!("it took longer than {limit}")),
+            _ if self.stop.is_cancelled() => Ended::Stopped,
+            (Err(error), _) => Ended::Failed(error.to_string()),
+            (Ok(flows), _) => errors(flows).map_or(Ended::Done, Ended::Failed),
+        };
+        let how = match how {
+            Ended::Failed(why) => Ended::Failed(self.plan.pipeline.secrets.mask(&why)),
+            how => how,
+        };
+        let flows: BTreeMap<String, Counts> = match ended {
+            Ok(flows) => flows.into_iter().map(|(name, flow)| (name, flow.counts)).collect(),
+            Err(_) => {
+                observer.lock().iter().map(|(name, state)| (name.clone(), state.lock().counts)).collect()
+            }
+        };
+        for (name, counts) in &flows {
+            let Counts { read, passed, filtered, dead, written } = counts;
+            self.log(
+                &begun,
+                format!("{name}: {read} read, {passed} passed, {filtered} filtered, {dead} dead, {written} written"),
+            );
+        }
+        let run = self.scheduler.lock().ended(how, flows, (self.clock)());
+        let Some(run) = run else { return };
+        self.log(
+            &begun,
+            match (&run.error, run.retry_at_ms) {
+                (None, None) => "success".to_owned(),
+                (None, Some(_)) => "stopped; it goes on with the next start".to_owned(),
+                (Some(why), None) => format!("failed: {why}"),
+                (Some(why), Some(at_ms)) => format!("failed, tried again at {}: {why}", rfc3339(at_ms)),
+            },
+        );
+        if run.state.has_ended() {
+            let ended = if run.state == RunState::Success { &self.succeeded } else { &self.failed };
+            ended.fetch_add(1, Ordering::Relaxed);
+            *self.last.lock() = Some(run.clone());
+        }
+        self.save(&run).await;
+    }
+
+    /// Says what is waited for when that changes.
+    fn log_waiting(&self, run: &Run, observer: &Observer, said: &mut BTreeMap<String, String>) {
+        let states: Vec<_> =
+            observer.lock().iter().map(|(name, state)| (name.clone(), state.clone())).collect();
+        for (name, state) in states {
+            let waiting = state.lock().waiting_for.clone();
+            match (waiting, said.get(&name)) {
+                (Some(reason), last) if last != Some(&reason) => {
+                    self.log(run, format!("{name}: waiting: {reason}"));
+                    said.insert(name, reason);
+                }
+                (None, Some(_)) => {
+                    self.log(run, format!("{name}: goes on"));
+                    said.remove(&name);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn log(&self, run: &Run, text: String) {
+        let text = self.plan.pipeline.secrets.mask(&text);
+        tracing::info!(pipeline = self.plan.pipeline.name, run = run.id, "{text}");
+        let line = LogLine { at_ms: (self.clock)(), attempt: run.attempt, text };
+        if let Err(error) = self.history.log(&self.plan.pipeline.name, &run.id, &line) {
+            tracing::warn!("{error}");
+        }
+    }
+
+    /// Saves a run, as often as it takes: what is not remembered might run twice.
+    pub(super) async fn save(&self, run: &Run) {
+        while let Err(error) = self.history.save(&self.plan.pipeline.name, run) {
+            tracing::warn!("{error}");
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = tokio::time::sleep(SAVE_AGAIN) => {}
+            }
+        }
+    }
+}
