@@ -17,13 +17,16 @@ use crate::errors;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What every query runs with, whatever the server's own settings are: what the portable dialect means.
-const SETTINGS: [(&str, &str); 5] = [
+const SETTINGS: [(&str, &str); 6] = [
     ("spark.sql.ansi.enabled", "false"),
     ("spark.sql.session.timeZone", "UTC"),
     ("spark.sql.caseSensitive", "false"),
     ("spark.sql.streaming.metricsEnabled", "true"),
     // Every batch is counted, however long nobody has asked.
     ("spark.sql.streaming.numRecentProgressUpdates", "1000"),
+    // How long a query that found no message waits before it asks again. Its own 10 ms keep the server busy for
+    // nothing; a batch that found some is followed by the next at once all the same.
+    ("spark.sql.streaming.pollingDelay", "250ms"),
 ];
 
 /// A session.
