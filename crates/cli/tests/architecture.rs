@@ -46,10 +46,15 @@ fn dependencies_point_inwards() {
     }
 }
 
+/// The files of a folder and of those in it.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
 #[test]
 fn only_bind_knows_where_a_name_meets_a_backend() {
-    for entry in std::fs::read_dir(root().join("crates/engine/src")).expect("sources") {
-        let path = entry.expect("an entry").path();
+    for path in files(&root().join("crates/engine/src")) {
         let text = std::fs::read_to_string(&path).expect("reads");
         for backend in ["rdkafka", "librdkafka", "sqlite", "reqwest", "embedded:"] {
             assert!(
