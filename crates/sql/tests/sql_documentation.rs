@@ -82,3 +82,28 @@ fn the_page_of_sql_is_what_the_table_says() {
     let written = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(written == page, "docs/sql.md is stale: run this test with MILLSTREAM_WRITE=1");
 }
+
+/// Groups of Spark's manual whose functions make no value of one record.
+const NOT_SCALAR: [&str; 4] = ["agg_funcs", "generator_funcs", "table_funcs", "window_funcs"];
+/// What the manual calls functions and the grammar reads.
+const SYNTAX: [&str; 10] = ["and", "between", "case", "cast", "div", "exists", "in", "not", "or", "when"];
+
+#[test]
+fn every_scalar_function_of_spark_is_answered_or_refused_by_name() {
+    let known: Value =
+        serde_json::from_str(include_str!("../../../tests/spark/functions.json")).expect("JSON");
+    let answered: Vec<&str> = answered_functions().iter().map(|function| function.name).collect();
+    let refused: Vec<&str> = refused_functions().iter().map(|refusal| refusal.name).collect();
+    let functions = known["functions"].as_object().expect("names with groups");
+    let missing: Vec<&String> = functions
+        .iter()
+        .filter(|(_, group)| group.as_str().is_some_and(|group| !NOT_SCALAR.contains(&group)))
+        .map(|(name, _)| name)
+        .filter(|name| name.starts_with(|c: char| c.is_ascii_alphabetic()))
+        .filter(|name| !SYNTAX.contains(&name.as_str()))
+        .filter(|name| !answered.contains(&name.as_str()) && !refused.contains(&name.as_str()))
+        .collect();
+    assert!(missing.is_empty(), "neither answered nor refused: {missing:?}");
+    let twice: Vec<_> = answered.iter().filter(|name| refused.contains(name)).collect();
+    assert!(twice.is_empty(), "answered and refused: {twice:?}");
+}

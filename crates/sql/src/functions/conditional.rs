@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Expr;
 
 use super::Call;
@@ -41,9 +42,31 @@ pub(super) fn nvl2(mut call: Call) -> Bind {
     Ok(bind::case(vec![not_null(&asked)], values, &kind))
 }
 
+/// Zero where it is null.
+pub(super) fn zeroifnull(mut call: Call) -> Bind {
+    call.arity(1..=1)?;
+    call.args.push(zero());
+    first_not_null(call.args, call.span)
+}
+
+/// Null where it is zero.
+pub(super) fn nullifzero(mut call: Call) -> Bind {
+    call.arity(1..=1)?;
+    call.args.push(zero());
+    null_if_equal(call)
+}
+
+fn zero() -> Bound {
+    Bound::literal(ScalarValue::Int32(Some(0)))
+}
+
 /// Null where both are equal, else the first.
-pub(super) fn nullif(mut call: Call) -> Bind {
+pub(super) fn nullif(call: Call) -> Bind {
     call.arity(2..=2)?;
+    null_if_equal(call)
+}
+
+fn null_if_equal(mut call: Call) -> Bind {
     let (right, left) = (call.args.pop().expect("two"), call.args.pop().expect("two"));
     let kind = left.kind.clone();
     let equal = bind::equal(left.clone(), right, call.span)?;

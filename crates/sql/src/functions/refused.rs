@@ -27,7 +27,7 @@ pub(crate) const REFUSED: &[Refused] = refused! {
     "run the flow on Spark (`runner: spark`)" => ["cos", "cot", "csc", "sec", "sin", "tan"];
     "it asks for Spark's session",
     "write the value itself" => [
-        "current_timezone", "current_user", "user", "session_user", "current_catalog", "current_database", "current_schema", "version", "input_file_name", "input_file_block_start", "input_file_block_length", "spark_partition_id", "monotonically_increasing_id",
+        "current_timezone", "current_user", "user", "session_user", "current_catalog", "current_database", "current_path", "current_schema", "version", "input_file_name", "input_file_block_start", "input_file_block_length", "spark_partition_id", "monotonically_increasing_id",
     ];
     "it makes several rows or columns of one; a flow makes at most one row of a record",
     "write get_json_object or an index, or run the flow on Spark (`runner: spark`)" => [
@@ -51,7 +51,7 @@ pub(crate) const REFUSED: &[Refused] = refused! {
     ];
     "VARIANT is a type of Spark 4 only",
     "declare the fields, or write get_json_object" => [
-        "parse_json", "try_parse_json", "variant_get", "try_variant_get", "is_variant_null", "schema_of_variant", "to_variant_object", "variant_explode",
+        "parse_json", "try_parse_json", "variant_get", "try_variant_get", "is_variant_null", "schema_of_variant", "is_valid_variant", "schema_of_variant_agg", "to_variant_object", "variant_explode", "variant_explode_outer",
     ];
     "no column can be an interval natively",
     "write INTERVAL 1 DAY beside + or -, or add_months and date_add" => [
@@ -87,7 +87,19 @@ pub(crate) const REFUSED: &[Refused] = refused! {
     ];
     "sketches are Spark's own",
     "run the flow on Spark (`runner: spark`)" => [
-        "hll_sketch_estimate", "hll_union", "theta_difference", "theta_intersection", "theta_sketch_estimate", "theta_union", "kll_sketch_to_string_bigint", "bitmap_or_agg", "bitmap_construct_agg",
+        "hll_sketch_estimate", "hll_union", "theta_difference", "theta_intersection", "theta_sketch_estimate", "theta_union", "kll_sketch_to_string_bigint", "bitmap_or_agg", "bitmap_construct_agg", "approx_top_k_estimate", "kll_sketch_get_n_bigint", "kll_sketch_get_n_double", "kll_sketch_get_n_float", "kll_sketch_get_quantile_bigint", "kll_sketch_get_quantile_double", "kll_sketch_get_quantile_float", "kll_sketch_get_rank_bigint", "kll_sketch_get_rank_double", "kll_sketch_get_rank_float", "kll_sketch_merge_bigint", "kll_sketch_merge_double", "kll_sketch_merge_float", "kll_sketch_to_string_double", "kll_sketch_to_string_float", "tuple_difference_double", "tuple_difference_integer", "tuple_difference_theta_double", "tuple_difference_theta_integer", "tuple_intersection_double", "tuple_intersection_integer", "tuple_intersection_theta_double", "tuple_intersection_theta_integer", "tuple_sketch_estimate_double", "tuple_sketch_estimate_integer", "tuple_sketch_summary_double", "tuple_sketch_summary_integer", "tuple_sketch_theta_double", "tuple_sketch_theta_integer", "tuple_union_double", "tuple_union_integer", "tuple_union_theta_double", "tuple_union_theta_integer",
+    ];
+    "no column can be a time of day natively",
+    "keep it as text, or write date_format and substring" => [
+        "time", "make_time", "time_bucket", "time_diff", "time_from_micros", "time_from_millis", "time_from_seconds", "time_to_micros", "time_to_millis", "time_to_seconds", "time_trunc", "to_time", "try_to_time",
+    ];
+    "vectors are of Spark 4.2 only",
+    "run the flow on Spark (`runner: spark`)" => [
+        "vector_avg", "vector_cosine_similarity", "vector_inner_product", "vector_l2_distance", "vector_norm", "vector_normalize", "vector_sum",
+    ];
+    "no column can be a place on earth natively",
+    "keep longitude and latitude as numbers" => [
+        "st_asbinary", "st_geogfromwkb", "st_geomfromwkb", "st_setsrid", "st_srid",
     ];
     "how numbers are read and written by Oracle's patterns is not followed natively",
     "write CAST, format_number or date_format" => [

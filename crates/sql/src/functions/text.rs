@@ -244,6 +244,11 @@ fn trim_of(mut call: Call, start: bool, end: bool, text_first: bool) -> Bind {
     call.apply_as(format!("trim {start} {end}"), DataType::Utf8, kernel)
 }
 
+/// In single quotes, with a backslash before each that is in it.
+pub(super) fn quote(call: Call) -> Bind {
+    one_text(call, zip_texts(|[text]| format!("'{}'", text.replace('\'', "\\'"))))
+}
+
 pub(super) fn replace(mut call: Call) -> Bind {
     call.arity(2..=3)?;
     call.texts()?;
