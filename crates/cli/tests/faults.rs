@@ -203,6 +203,33 @@ fn a_full_disk_is_waited_for() {
 }
 
 #[test]
+fn a_run_that_cannot_be_remembered_does_not_begin() {
+    let api = numbers();
+    let folder = tempfile::tempdir().expect("a folder");
+    write_pipeline_of(folder.path(), &api.url, 1);
+    let library = disk(folder.path());
+    let full = folder.path().join("full");
+    let faults = [("FAULTS_FULL", full.to_str().expect("UTF-8"))];
+    let arguments = ["up", "kill.yaml", "--listen", "127.0.0.1:0"];
+    let mut up =
+        on_disk(folder.path(), &library, &arguments, &faults).stderr(Stdio::piped()).spawn().expect("runs");
+    let mut words = BufReader::new(up.stderr.take().expect("piped")).lines().map_while(Result::ok);
+    let url =
+        words.find_map(|line| Some(line.split_once("page: ")?.1.to_owned())).expect("where its page is");
+    std::thread::spawn(move || words.for_each(drop));
+    let trigger =
+        || output(millstream(folder.path()).args(["runs", "trigger", "kill.yaml", "--server", &url]));
+    fs::write(&full, "/runs.sqlite").expect("writes");
+    let refused = trigger();
+    assert_ne!(refused.status.code(), Some(0));
+    assert!(stderr(&refused).contains("the disk is full; free some space"), "{}", stderr(&refused));
+    fs::remove_file(&full).expect("is removed");
+    support::done(millstream(folder.path()).args(["runs", "trigger", "kill.yaml", "--server", &url]));
+    up.kill().expect("is killed");
+    up.wait().expect("ends");
+}
+
+#[test]
 fn a_clock_that_jumps_changes_nothing_about_what_the_table_is() {
     let api = numbers();
     let folder = tempfile::tempdir().expect("a folder");

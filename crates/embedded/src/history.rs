@@ -47,8 +47,13 @@ impl History {
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>) -> Result<T> {
-        work(&mut self.connection.lock())
-            .map_err(|e| Error::passing(format!("the history of runs cannot be used: {e}")))
+        work(&mut self.connection.lock()).map_err(|e| {
+            let error = Error::passing(format!("the history of runs cannot be used: {e}"));
+            match e.sqlite_error_code() {
+                Some(rusqlite::ErrorCode::DiskFull) => error.help("the disk is full; free some space"),
+                _ => error,
+            }
+        })
     }
 }
 

@@ -9,6 +9,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
 use futures::Stream;
+use millstream_core::Fault;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
@@ -309,10 +310,13 @@ async fn trigger(
     State(app): State<App>,
     InPath(name): InPath<String>,
 ) -> Result<(StatusCode, Json<RunModel>), Problem> {
-    let run = room(&app, &name)?.supervisor.trigger().map_err(|error| {
-        let help = error.help.clone();
-        let problem = Problem::new(StatusCode::CONFLICT, error.to_string());
-        help.into_iter().fold(problem, Problem::detail)
+    let run = room(&app, &name)?.supervisor.trigger().map_err(|error| match error.fault {
+        // Nothing is wrong with how it was asked, but with when, or whom.
+        Fault::User => {
+            let problem = Problem::new(StatusCode::CONFLICT, error.to_string());
+            error.help.into_iter().fold(problem, Problem::detail)
+        }
+        _ => error.into(),
     })?;
     Ok((StatusCode::ACCEPTED, Json(run.into())))
 }
