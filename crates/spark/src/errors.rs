@@ -7,6 +7,9 @@ use spark_connect_core::SparkError;
 const DEADLINE_EXCEEDED: i32 = 4;
 const UNAVAILABLE: i32 = 14;
 const UNAUTHENTICATED: i32 = 16;
+/// Codes that this end gives an answer that was cut off (CANCELLED, UNKNOWN, INTERNAL). Spark gives them, too, and says
+/// more beside them.
+const CUT_OFF: [i32; 3] = [1, 2, 13];
 
 /// `what` was attempted on the server at `address` when `error` came.
 pub(crate) fn explain(address: &str, what: &str, error: &SparkError) -> Error {
@@ -15,6 +18,10 @@ pub(crate) fn explain(address: &str, what: &str, error: &SparkError) -> Error {
         Some(UNAVAILABLE | DEADLINE_EXCEEDED) => {
             Error::passing(format!("{what}: Spark at {address} does not answer: {said}"))
                 .help("is its Connect server running, and reachable from here?")
+        }
+        Some(code) if CUT_OFF.contains(&code) && error.grpc_details().is_none() => {
+            Error::passing(format!("{what}: the connection to Spark at {address} broke: {said}"))
+                .help("is its Connect server still running?")
         }
         Some(UNAUTHENTICATED) => Error::lasting(format!("{what}: Spark at {address} does not let us in"))
             .help("the address takes a token: sc://HOST:PORT/;use_ssl=true;token=…"),

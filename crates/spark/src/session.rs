@@ -259,4 +259,27 @@ mod tests {
         let Err(error) = Session::open(&connection, "a").await else { panic!("it is no address") };
         assert!(error.message.starts_with("`localhost:15002` is no address"), "{error}");
     }
+
+    /// A server that is killed while it is asked: it takes the connection, and the request, and is gone.
+    #[tokio::test]
+    async fn a_connection_that_breaks_is_nothing_lasting() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let served = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("a client");
+            let no_settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+            stream.write_all(&no_settings).await.expect("is written");
+            let mut request = [0; 1 << 16];
+            // Until it has nothing more to say and waits for the answer.
+            let silence = Duration::from_millis(200);
+            while let Ok(Ok(1..)) = tokio::time::timeout(silence, stream.read(&mut request)).await {}
+        });
+        let connect = format!("sc://{address}");
+        let connection = Connection { connect, checkpoints: None, batch_messages_max: None };
+        let session = Session::open(&connection, "a").await.expect("a session");
+        let error = session.version().await.expect_err("it is gone");
+        assert!(error.is_passing(), "{error}");
+        served.await.expect("it ends");
+    }
 }
