@@ -1,8 +1,8 @@
 // A disk and a clock that fail when they are told to, for a process that is started with
 // LD_PRELOAD. Only files below FAULTS_ROOT are touched.
 //
-//   FAULTS_SHADOW=DIR   what has been synced is copied there: after a kill, DIR is what a machine
-//                       that lost its power would find
+//   FAULTS_SHADOW=DIR   what has been synced is copied there, a new name once its folder has been:
+//                       after a kill, DIR is what a machine that lost its power would find
 //   FAULTS_POWER=N      power goes when the N-th file has been synced, and the process with it
 //   FAULTS_FULL=FILE    while FILE exists, writes to paths with its content in them find no space
 //   FAULTS_TEAR=N       the N-th write stops half way, and the process with it
@@ -11,6 +11,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,11 +22,21 @@
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
-// The path of a file below the root, from there on; NULL for another one.
+// The path of the root or of something below it, from there on; NULL for another one. A relative path is made
+// whole in a place of this thread's, one of two in turn.
 static const char *below(const char *path) {
     const char *root = getenv("FAULTS_ROOT");
     size_t length = root ? strlen(root) : 0;
-    return length && strncmp(path, root, length) == 0 && path[length] == '/' ? path + length : NULL;
+    static __thread char whole[2][8192];
+    static __thread int turn;
+    if (length && path[0] != '/') {
+        char *at = whole[turn ^= 1];
+        if (!getcwd(at, 4096)) return NULL;
+        snprintf(at + strlen(at), 4096, "/%s", path);
+        path = at;
+    }
+    int is_below = length && strncmp(path, root, length) == 0 && (path[length] == '/' || !path[length]);
+    return is_below ? path + length : NULL;
 }
 
 static int path_of(int fd, char *path) {
@@ -52,12 +63,48 @@ static void make_folders(char *path) {
         }
 }
 
+// Names that were changed, and whose folder was not synced since: on the disk they are the old ones.
+static struct name { char from[4096], to[4096]; } renamed[16];
+static int renamed_count;
+static pthread_mutex_t renaming = PTHREAD_MUTEX_INITIALIZER;
+
+// Whether a path is that of an entry of a folder.
+static int is_in(const char *path, const char *folder) {
+    size_t length = strlen(folder);
+    return strncmp(path, folder, length) == 0 && path[length] == '/' && !strchr(path + length + 1, '/');
+}
+
+static void bring_names(const char *folder) {
+    pthread_mutex_lock(&renaming);
+    int left = 0;
+    for (int i = 0; i < renamed_count; i++)
+        if (is_in(renamed[i].to, folder)) {
+            make_folders(renamed[i].to);
+            if (REAL(rename)(renamed[i].from, renamed[i].to)) abort();
+        } else {
+            renamed[left++] = renamed[i];
+        }
+    renamed_count = left;
+    pthread_mutex_unlock(&renaming);
+}
+
+static void count_synced(void) {
+    static atomic_long synced;
+    const char *power = getenv("FAULTS_POWER");
+    if (power && atomic_fetch_add(&synced, 1) + 1 == atol(power)) _exit(137);
+}
+
 static void copy_synced(int fd) {
     char path[4096], shadow[4096], unfinished[4200];
     struct stat info;
-    if (fstat(fd, &info) || !S_ISREG(info.st_mode) || !path_of(fd, path)) return;
+    if (fstat(fd, &info) || !path_of(fd, path)) return;
     const char *inside = below(path);
     if (!inside || !shadow_of(inside, shadow)) return;
+    if (S_ISDIR(info.st_mode)) {
+        bring_names(shadow);
+        count_synced();
+        return;
+    }
     make_folders(shadow);
     // Opening a file of SQLite a second time, and closing it, would give up its locks.
     int from = (fcntl(fd, F_GETFL) & O_ACCMODE) == O_WRONLY ? open(path, O_RDONLY) : fd;
@@ -73,9 +120,7 @@ static void copy_synced(int fd) {
     if (from != fd) close(from);
     close(to);
     REAL(rename)(unfinished, shadow);
-    static atomic_long synced;
-    const char *power = getenv("FAULTS_POWER");
-    if (power && atomic_fetch_add(&synced, 1) + 1 == atol(power)) _exit(137);
+    count_synced();
 }
 
 int fsync(int fd) {
@@ -92,12 +137,13 @@ int fdatasync(int fd) {
 
 int rename(const char *old, const char *new) {
     int result = REAL(rename)(old, new);
-    char from[4096], to[4096];
     const char *inside_old = below(old), *inside_new = below(new);
-    if (result == 0 && inside_old && inside_new && shadow_of(inside_old, from) && shadow_of(inside_new, to)) {
-        make_folders(to);
-        REAL(rename)(from, to);
-    }
+    if (result || !inside_old || !inside_new) return result;
+    pthread_mutex_lock(&renaming);
+    struct name *name = &renamed[renamed_count];
+    if (renamed_count == 16) abort();
+    renamed_count += shadow_of(inside_old, name->from) && shadow_of(inside_new, name->to);
+    pthread_mutex_unlock(&renaming);
     return result;
 }
 

@@ -12,12 +12,16 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use millstream_embedded::Broker;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use support::numbers::{compare, numbers, page_of_numbers, write_pipeline, write_pipeline_of};
+use serde_json::json;
+use support::numbers::{
+    compare, look_at_topic, numbers, page_of_numbers, record, write_pipeline, write_pipeline_of,
+};
 use support::{Api, millstream, output, stderr, stdout};
 
 /// The disk that fails, compiled.
@@ -227,6 +231,57 @@ fn a_run_that_cannot_be_remembered_does_not_begin() {
     support::done(millstream(folder.path()).args(["runs", "trigger", "kill.yaml", "--server", &url]));
     up.kill().expect("is killed");
     up.wait().expect("ends");
+}
+
+/// As after an election of a leader that was behind: an idempotent producer is refused for good.
+#[test]
+fn a_broker_that_has_lost_messages_is_written_to_again() {
+    let (pages, gate) = (10, Arc::new(AtomicUsize::new(0)));
+    let allowed = gate.clone();
+    let api = Api::start(move |page| {
+        while allowed.load(Ordering::Relaxed) <= page {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        json!([record(10 + page)]).to_string()
+    });
+    let folder = tempfile::tempdir().expect("a folder");
+    write_pipeline_of(folder.path(), &api.url, pages);
+    let (state, before) = (folder.path().join("broker"), folder.path().join("before"));
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let start = |port| runtime.block_on(Broker::start(&state, port)).expect("the broker starts");
+    let stop = |broker: Broker| runtime.block_on(broker.stop()).expect("the broker stops");
+    let broker = start(0);
+    let (address, port) = (broker.address().to_string(), broker.address().port());
+    let is_there = |count: u64| {
+        support::wait_for("a message", || {
+            let (found, _) = look_at_topic(&address, "numbers", "nobody");
+            (found.messages == count).then_some(found)
+        })
+    };
+    let run = millstream(folder.path())
+        .args(["run", "kill.yaml", "--flow", "fetch"])
+        .envs([("BROKERS", address.as_str()), ("HOSTS", "not-asked.invalid")])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("runs");
+    gate.store(3, Ordering::Relaxed);
+    is_there(3);
+    stop(broker);
+    copy(&state, &before);
+    let broker = start(port);
+    gate.store(6, Ordering::Relaxed);
+    is_there(6);
+    stop(broker);
+    fs::remove_dir_all(&state).expect("is removed");
+    copy(&before, &state);
+    let broker = start(port);
+    gate.store(pages, Ordering::Relaxed);
+    let ended = run.wait_with_output().expect("ends");
+    assert_eq!(ended.status.code(), Some(0), "{}", stderr(&ended));
+    assert!(stderr(&ended).contains("the broker no longer knows what we wrote last"), "{}", stderr(&ended));
+    is_there(3 + 4);
+    stop(broker);
 }
 
 #[test]

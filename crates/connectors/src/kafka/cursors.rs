@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::task::block_in_place;
 
 use super::admin::ensure_topic;
-use super::errors::explain;
+use super::errors::{explain, has_failed_for_good};
 use super::{Connection, TopicSinkSettings, read_all};
 
 /// The topic with the cursors; the key is `PIPELINE/FLOW`.
@@ -46,6 +46,7 @@ impl KafkaCursors {
     async fn producer(&self, connection: &Connection) -> Result<FutureProducer> {
         if let Some((brokers, producer)) = &*self.producer.lock()
             && *brokers == connection.brokers
+            && !has_failed_for_good(producer)
         {
             return Ok(producer.clone());
         }

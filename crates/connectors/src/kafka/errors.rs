@@ -1,7 +1,9 @@
 //! librdkafka's errors in our words: whose fault, whether waiting helps, what to do next.
 
 use millstream_core::Error;
+use rdkafka::client::ClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::producer::{FutureProducer, Producer};
 
 use super::Connection;
 
@@ -41,8 +43,18 @@ pub(super) fn explain(
         }
         Code::KafkaStorageError => Error::passing(format!("{what}: the broker cannot write to its disk"))
             .help("is there space left? it goes on by itself"),
+        Code::Fatal | Code::OutOfOrderSequenceNumber | Code::UnknownProducerId | Code::InvalidProducerEpoch => {
+            Error::passing(format!("{what}: the broker no longer knows what we wrote last"))
+                .help("it has lost messages that it had acknowledged; the flow goes on by itself")
+        }
         _ => unreachable(what, code, connection, complaint),
     }
+}
+
+/// Whether an idempotent producer will never write again, so that another must take its place: its broker has
+/// forgotten what it had acknowledged, as after an election of a leader that was behind.
+pub(super) fn has_failed_for_good<C: ClientContext + 'static>(producer: &FutureProducer<C>) -> bool {
+    producer.client().fatal_error().is_some()
 }
 
 /// The code in an error, which the library does not give for all of its kinds.

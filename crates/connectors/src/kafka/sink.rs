@@ -12,6 +12,7 @@ use rdkafka::producer::{FutureProducer, FutureRecord};
 
 use super::admin::ensure_topic;
 use super::connection::Complaints;
+use super::errors::has_failed_for_good;
 use super::statistics::{EVERY_MS, Producing};
 use super::{Connection, TopicSinkSettings};
 
@@ -120,6 +121,9 @@ impl MessageSink for TopicSink {
         }
         while let Some((index, result)) = under_way.next().await {
             settle(index, result);
+        }
+        if has_failed_for_good(&producer) {
+            self.producer = None;
         }
         match failure {
             Some(error) => Err(error),
