@@ -42,7 +42,8 @@ pub(crate) fn registry(tables: &TableStore) -> Registry {
 /// How Spark's own client reaches the topic of a flow, and which topic it is.
 fn reach_from_spark(flow: &RemoteFlow) -> Result<Reached> {
     let connection: Connection = settings::read(flow.services.get("kafka").unwrap_or(&Value::Null))?;
-    Ok(Reached { kafka: connection.java_properties()?, topic_id: connection.topic_id(&flow.topic)? })
+    let topic = connection.known_topic(&flow.topic)?;
+    Ok(Reached { kafka: connection.java_properties()?, topic_id: topic.id, partitions: topic.partitions })
 }
 
 /// The Spark that flows of a pipeline run on; none where all run natively.

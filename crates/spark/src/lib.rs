@@ -2,12 +2,14 @@
 //!
 //! [`Spark`] is the runner. The way of a flow: `statements` (each step as Spark SQL, with the same
 //! readings and the same refusals as the native runner), `session` (the steps as views of a session),
-//! `run` (the queries over them: rows and dead letters), `query` (one query on the server).
+//! `run` (the queries over them: rows and dead letters), `checkpoints` (where they go on), `query` (one query on
+//! the server).
 //!
 //! It reads no message itself, and it makes no table: that is done before, by the sinks that also
 //! serve the native runner.
 
 mod cassandra;
+mod checkpoints;
 mod connection;
 mod doctor;
 mod errors;
@@ -34,6 +36,8 @@ pub struct Reached {
     pub kafka: BTreeMap<String, String>,
     /// Which of several topics that had the name of the flow's topic it is, where the broker says.
     pub topic_id: Option<String>,
+    /// The topic's partitions.
+    pub partitions: Vec<i32>,
 }
 
 /// Finds the broker of a flow. It may block.

@@ -9,6 +9,7 @@ use millstream_core::{Counts, Error, RemoteFlow, RemoteRun, RemoteUntil, Result,
 
 use sha2::{Digest, Sha256};
 
+use crate::checkpoints::{Checkpoints, DEAD_LETTERS, ROWS};
 use crate::connection::Connection;
 use crate::query::{Progress, Query, Start};
 use crate::session::{Session, counted, sql, stream};
@@ -51,9 +52,7 @@ impl SparkRun {
         let active = Query::active(&session).await?;
         let find = |name: &str| active.iter().find(|query| query.name() == name).cloned();
         let (rows_name, dead_name) = (name.clone(), format!("{name} dead letters"));
-        let drains = until == RemoteUntil::Drained;
-        let plan = Planned { flow, connection: &connection, reached, drains, again };
-        let mark = plan.mark();
+        let mark = mark(flow, reached);
         let is_same = session.setting(MARK).await?.as_deref() == Some(&mark);
         let (rows, dead) = match (find(&rows_name), find(&dead_name)) {
             (Some(rows), Some(dead)) if until == RemoteUntil::Stopped && is_same => (rows, dead),
@@ -64,6 +63,10 @@ impl SparkRun {
                 for query in rows.iter().chain(&dead) {
                     query.stop(&session).await?;
                 }
+                let folder = folder(&connection, flow, reached)?;
+                let checkpoints = Checkpoints::find(&session, &folder, flow).await?;
+                let drains = until == RemoteUntil::Drained;
+                let plan = Planned { flow, connection: &connection, reached, checkpoints, drains, again };
                 let columns = plan.make_views_of_rows(&session).await?;
                 let rows = Query::start(&session, plan.rows(&rows_name, &columns)?).await?;
                 plan.make_views_of_dead_letters(&session, &columns).await?;
@@ -151,18 +154,24 @@ struct Planned<'a> {
     flow: &'a RemoteFlow,
     connection: &'a Connection,
     reached: &'a Reached,
+    checkpoints: Checkpoints,
     drains: bool,
     again: u32,
 }
 
-impl Planned<'_> {
-    /// What the queries are made of, in short: where it differs, they are others.
-    fn mark(&self) -> String {
-        let (flow, reached) = (self.flow, self.reached);
-        let all = format!("{flow:?} {:?} {:?}", reached.kafka, reached.topic_id);
-        Sha256::digest(all).iter().map(|byte| format!("{byte:02x}")).collect()
-    }
+/// What queries are made of, in short: where it differs, they are others.
+fn mark(flow: &RemoteFlow, reached: &Reached) -> String {
+    let all = format!("{flow:?} {:?} {:?}", reached.kafka, reached.topic_id);
+    Sha256::digest(all).iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
+/// The folder of everything that says how far the flow is in its topic.
+fn folder(connection: &Connection, flow: &RemoteFlow, reached: &Reached) -> Result<String> {
+    let id = reached.topic_id.as_ref().map_or_else(String::new, |id| format!("@{id}"));
+    Ok(format!("{}/{}.{}/{}{id}", connection.checkpoints()?, flow.pipeline, flow.flow, flow.topic))
+}
+
+impl Planned<'_> {
     /// The views from the topic to the rows of the flow's query, on which is counted what becomes of messages;
     /// gives the columns of the query. A running query keeps what it was started with, so that the next one
     /// may have views of the same names.
@@ -211,13 +220,16 @@ impl Planned<'_> {
         Ok(columns)
     }
 
-    /// The topic from its beginning; a checkpoint goes on where it was.
+    /// The topic from where the flow's queries begin; one with a checkpoint goes on where it was.
     fn source(&self, carried: Carried) -> HashMap<String, String> {
         let batch = self.connection.batch_messages_max.unwrap_or(BATCH_MESSAGES_MAX);
         let mut options = self.kafka_options();
         let own = [
             ("subscribe", self.flow.topic.clone()),
-            ("startingOffsets", "earliest".to_owned()),
+            (
+                "startingOffsets",
+                self.checkpoints.starting_offsets(&self.flow.topic, &self.reached.partitions),
+            ),
             ("includeHeaders", (carried == Carried::Message).to_string()),
             ("failOnDataLoss", "true".to_owned()),
             ("groupIdPrefix", format!("{}.{}", self.flow.pipeline, self.flow.flow)),
@@ -232,14 +244,6 @@ impl Planned<'_> {
         self.reached.kafka.iter().map(|(key, value)| (format!("kafka.{key}"), value.clone())).collect()
     }
 
-    /// A topic of the same name that was made anew is another one: its offsets mean something else.
-    fn checkpoint(&self, query: &str) -> Result<String> {
-        let folder = self.connection.checkpoints()?;
-        let (pipeline, flow, topic) = (&self.flow.pipeline, &self.flow.flow, &self.flow.topic);
-        let id = self.reached.topic_id.as_ref().map_or_else(String::new, |id| format!("@{id}"));
-        Ok(format!("{folder}/{pipeline}.{flow}/{topic}{id}/{query}"))
-    }
-
     fn rows(&self, name: &str, columns: &[String]) -> Result<Start> {
         let mut options: HashMap<_, _> = cassandra::options(&tables_of(self.flow)?)?.into_iter().collect();
         options.extend(statements::table_options(self.flow)?);
@@ -249,7 +253,7 @@ impl Planned<'_> {
             let keep_alive_ms = SESSION_KEPT_MS + u64::from(self.again);
             options.insert("spark.cassandra.connection.keepAliveMS".to_owned(), keep_alive_ms.to_string());
         }
-        options.insert("checkpointLocation".to_owned(), self.checkpoint("rows")?);
+        options.insert("checkpointLocation".to_owned(), self.checkpoints.of(ROWS));
         Ok(Start {
             name: name.to_owned(),
             input: sql(statements::rows(self.flow, columns)),
@@ -264,7 +268,7 @@ impl Planned<'_> {
         options.insert("topic".to_owned(), self.flow.dead_letter_topic.clone());
         options.insert("kafka.acks".to_owned(), "all".to_owned());
         options.insert("kafka.max.request.size".to_owned(), DEAD_LETTER_BYTES_MAX.to_string());
-        options.insert("checkpointLocation".to_owned(), self.checkpoint("dead-letters")?);
+        options.insert("checkpointLocation".to_owned(), self.checkpoints.of(DEAD_LETTERS));
         Ok(Start {
             name: name.to_owned(),
             input: sql(statements::dead_letters(self.flow, columns)),

@@ -4,6 +4,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use arrow::array::AsArray;
+use arrow::error::ArrowError;
+use arrow::ipc::reader::StreamReader;
 use millstream_core::{Error, Result};
 use sha2::{Digest, Sha256};
 use spark_connect_core::{ChannelBuilder, RetryPolicy, SparkConnectClient, SparkError};
@@ -28,6 +31,13 @@ const SETTINGS: [(&str, &str); 6] = [
     // nothing; a batch that found some is followed by the next at once all the same.
     ("spark.sql.streaming.pollingDelay", "250ms"),
 ];
+
+/// A file that the server has read for us.
+#[derive(Debug, Clone)]
+pub(crate) struct TextFile {
+    pub(crate) path: String,
+    pub(crate) text: String,
+}
 
 /// A session.
 pub(crate) struct Session {
@@ -153,11 +163,15 @@ impl Session {
         command: command::CommandType,
     ) -> Result<Vec<ResponseType>> {
         let command = proto::Command { command_type: Some(command) };
+        self.answers(what, plan::OpType::Command(command)).await
+    }
+
+    async fn answers(&self, what: &str, plan: plan::OpType) -> Result<Vec<ResponseType>> {
         let request = proto::ExecutePlanRequest {
             session_id: self.client.session_id().to_owned(),
             user_context: Some(self.user()),
             client_type: Some(CLIENT.to_owned()),
-            plan: Some(proto::Plan { op_type: Some(plan::OpType::Command(command)) }),
+            plan: Some(proto::Plan { op_type: Some(plan) }),
             ..proto::ExecutePlanRequest::default()
         };
         let answers = async {
@@ -169,6 +183,41 @@ impl Session {
             Ok(answers)
         };
         self.answered(what, answers).await
+    }
+
+    /// The text files whose paths match a pattern, each whole; none where none does.
+    pub(crate) async fn texts(&self, what: &str, pattern: &str) -> Result<Vec<TextFile>> {
+        let source = proto::read::DataSource {
+            format: Some("text".to_owned()),
+            options: HashMap::from([("wholetext".to_owned(), "true".to_owned())]),
+            paths: vec![pattern.to_owned()],
+            ..proto::read::DataSource::default()
+        };
+        let read_type = Some(proto::read::ReadType::DataSource(source));
+        let files = relation_of(relation::RelType::Read(proto::Read { read_type, is_streaming: false }));
+        let expressions = ["_metadata.file_path AS path", "value AS text"].map(expression_of);
+        let project = proto::Project { input: Some(Box::new(files)), expressions: expressions.to_vec() };
+        let project = relation_of(relation::RelType::Project(Box::new(project)));
+        let found = match self.answers(what, plan::OpType::Root(project)).await {
+            Err(error) if error.message.contains("PATH_NOT_FOUND") => return Ok(Vec::new()),
+            found => found?,
+        };
+        let unreadable = |e: ArrowError| Error::ours(format!("{what}: cannot read what Spark answers: {e}"));
+        let mut texts = Vec::new();
+        for answer in found {
+            let ResponseType::ArrowBatch(part) = answer else { continue };
+            for batch in StreamReader::try_new(&part.data[..], None).map_err(unreadable)? {
+                let batch = batch.map_err(unreadable)?;
+                let (paths, values) =
+                    (batch.column(0).as_string::<i32>(), batch.column(1).as_string::<i32>());
+                let files = paths.iter().zip(values).map(|(path, text)| TextFile {
+                    path: path.unwrap_or_default().to_owned(),
+                    text: text.unwrap_or_default().to_owned(),
+                });
+                texts.extend(files);
+            }
+        }
+        Ok(texts)
     }
 
     fn user(&self) -> proto::UserContext {

@@ -50,15 +50,30 @@ impl Connection {
         Ok(properties)
     }
 
-    /// Which of several topics that had the name it is, where the broker says; none where there is no
-    /// such topic. Blocks.
-    pub fn topic_id(&self, topic: &str) -> Result<Option<String>> {
+    /// What the broker says of a topic. Blocks.
+    pub fn known_topic(&self, topic: &str) -> Result<KnownTopic> {
         let mut config = self.client("millstream-look")?;
         config.set("group.id", "millstream-look");
         let what = format!("looking at topic {topic} on {}", self.brokers);
-        let reached = block_in_place(|| Reached::open(self, &config, topic, what))?;
-        Ok(block_in_place(|| topic_id(reached.consumer.client(), topic, ANSWER_TIMEOUT)))
+        block_in_place(|| {
+            let reached = Reached::open(self, &config, topic, what)?;
+            let metadata = reached.consumer.fetch_metadata(Some(topic), ANSWER_TIMEOUT);
+            let metadata = metadata.map_err(|e| reached.failed(&e))?;
+            let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+            Ok(KnownTopic {
+                id: topic_id(reached.consumer.client(), topic, ANSWER_TIMEOUT),
+                partitions: partitions.map(|partition| partition.id()).collect(),
+            })
+        })
     }
+}
+
+/// What a broker says of a topic.
+pub struct KnownTopic {
+    /// Which of several topics that had the name it is; none where the broker does not say, or there is no such topic.
+    pub id: Option<String>,
+    /// Its partitions; none where there is no such topic.
+    pub partitions: Vec<i32>,
 }
 
 fn login(sasl: &Sasl) -> Result<String> {

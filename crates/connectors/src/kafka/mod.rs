@@ -29,6 +29,7 @@ pub use connection::{Connection, Mechanism, Sasl, TokenSettings};
 pub use cursors::{KafkaCursors, STATE_TOPIC};
 pub use doctor::{examine_broker, examine_group, examine_topic, sample};
 pub use drain::{Awaited, Standing};
+pub use java::KnownTopic;
 pub use reset::{Position, reset};
 pub use tail::{follow, newest, read_all};
 
