@@ -215,7 +215,9 @@ fn object(scanner: &mut Scanner<'_>, column: &mut Column) -> Result<(), Bad> {
                 expected = at + 1;
                 let child = &mut children[at];
                 // Of a name that comes twice the last counts.
-                child.truncate(row);
+                if child.len() > row {
+                    child.truncate(row);
+                }
                 value(scanner, child).map_err(|bad| inside(fields[at].name(), bad))
             })?;
             for child in children.iter_mut().filter(|child| child.len() == row) {
