@@ -368,6 +368,10 @@ fn a_files_own_tests_and_init() {
     let test = output(millstream(folder.path()).args(["test", "users.yaml"]));
     assert_eq!(test.status.code(), Some(1));
     assert!(stderr(&test).contains("expected 90210, got \"90210\""), "{}", stderr(&test));
+    let file = output(millstream(folder.path()).args(["init", "more/users.yaml"]));
+    assert_eq!(file.status.code(), Some(2));
+    assert!(stderr(&file).contains("`init more`"), "{}", stderr(&file));
+    assert!(!folder.path().join("more").exists());
 }
 
 #[test]

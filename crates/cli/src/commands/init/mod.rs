@@ -11,6 +11,16 @@ use crate::load::EXAMPLE;
 use crate::output::sayln;
 
 pub(super) async fn run(folder: &Path, from: Option<&str>) -> Outcome {
+    if folder.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
+        let parent =
+            folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        return Err(Error::user(format!(
+            "{} is to be a folder, and is called like a file",
+            folder.display()
+        ))
+        .help(format!("`init {}` writes the pipeline file there under its own name", parent.display()))
+        .into());
+    }
     let (name, text) = match from {
         None => ("users".to_owned(), EXAMPLE.to_owned()),
         Some(source) => from::pipeline(source).await?,
