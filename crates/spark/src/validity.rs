@@ -15,15 +15,16 @@ const KEY_BYTES_MAX: usize = 65_535;
 struct Rule {
     /// Holds for a value that is none of the type.
     bad: Option<String>,
-    /// The value as the connector takes it.
-    cast: Option<&'static str>,
+    /// The value as the connector takes it, where that is not as it is.
+    handed: Option<String>,
 }
 
 fn rule(column: &str, kind: &Type) -> Option<Rule> {
-    let text = |bad: String| Rule { bad: Some(bad), cast: None };
-    let between = |low: &str, high: &str, cast: Option<&'static str>| Rule {
+    let text = |bad: String| Rule { bad: Some(bad), handed: None };
+    let cast = |kind: &str| Some(format!("CAST({column} AS {kind})"));
+    let between = |low: &str, high: &str, kind: &str| Rule {
         bad: Some(format!("{column} NOT BETWEEN {low} AND {high}")),
-        cast,
+        handed: cast(kind),
     };
     const UUID: &str = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}";
     const TIMEUUID: &str = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-1[0-9a-fA-F]{3}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}";
@@ -31,20 +32,17 @@ fn rule(column: &str, kind: &Type) -> Option<Rule> {
         Type::Uuid => text(format!("{column} NOT RLIKE {}", literal(&format!(r"\A{UUID}\z")))),
         Type::Timeuuid => text(format!("{column} NOT RLIKE {}", literal(&format!(r"\A{TIMEUUID}\z")))),
         Type::Ascii => text(format!("{column} RLIKE {}", literal(r"[^\x00-\x7F]"))),
-        Type::Tinyint => between("-128", "127", Some("TINYINT")),
-        Type::Smallint => between("-32768", "32767", Some("SMALLINT")),
-        Type::Int => between("-2147483648", "2147483647", Some("INT")),
-        Type::Bigint => Rule { bad: None, cast: Some("BIGINT") },
-        Type::Time => between("0", "86399999999999", Some("BIGINT")),
-        Type::Double => Rule { bad: None, cast: Some("DOUBLE") },
-        Type::Blob
-        | Type::Boolean
-        | Type::Date
-        | Type::Decimal
-        | Type::Float
-        | Type::Text
-        | Type::Timestamp
-        | Type::Varint => Rule { bad: None, cast: None },
+        Type::Tinyint => between("-128", "127", "TINYINT"),
+        Type::Smallint => between("-32768", "32767", "SMALLINT"),
+        Type::Int => between("-2147483648", "2147483647", "INT"),
+        Type::Bigint => Rule { bad: None, handed: cast("BIGINT") },
+        Type::Time => between("0", "86399999999999", "BIGINT"),
+        Type::Double => Rule { bad: None, handed: cast("DOUBLE") },
+        Type::Blob | Type::Boolean | Type::Date | Type::Decimal | Type::Float | Type::Text | Type::Varint => {
+            Rule { bad: None, handed: None }
+        }
+        // As a TIMESTAMP it goes through Java's old calendar, which moves what is before October 1582 by days.
+        Type::Timestamp => Rule { bad: None, handed: Some(format!("unix_millis({column})")) },
         Type::Duration | Type::Inet | Type::List(_) | Type::Set { .. } | Type::Map { .. } => return None,
     })
 }
@@ -64,8 +62,8 @@ pub(crate) fn check(table: &Table) -> Result<()> {
 /// A column as it is handed to the connector.
 pub(crate) fn stored(column: &str, kind: &Type) -> String {
     let column = name(column);
-    match rule(&column, kind).and_then(|rule| rule.cast) {
-        Some(cast) => format!("CAST({column} AS {cast}) AS {column}"),
+    match rule(&column, kind).and_then(|rule| rule.handed) {
+        Some(handed) => format!("{handed} AS {column}"),
         None => column,
     }
 }
