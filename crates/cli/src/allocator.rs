@@ -19,10 +19,7 @@ pub(crate) fn set_up() {
     #[allow(unsafe_code, reason = "glibc's allocator can be told from C only; no thread runs yet")]
     // SAFETY: `mallopt` takes two numbers, touches no memory of ours and may be called at any time.
     unsafe {
-        libc::mallopt(
-            libc::M_ARENA_MAX,
-            std::env::var("MS_A").ok().and_then(|a| a.parse().ok()).unwrap_or(1),
-        );
+        libc::mallopt(libc::M_ARENA_MAX, 1);
         libc::mallopt(libc::M_MMAP_THRESHOLD, MAPPED_BYTES_MIN);
         libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT_BYTES);
     }
