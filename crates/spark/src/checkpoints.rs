@@ -10,9 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use millstream_core::{Error, RemoteFlow, Result};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use crate::session::{Session, TextFile};
+use crate::text::digest;
 
 /// The folders of a version's queries.
 pub(crate) const ROWS: &str = "rows";
@@ -33,7 +33,7 @@ impl Checkpoints {
         let what = "looking for checkpoints";
         let begun = session.texts(what, &format!("{}/*/*/metadata", escaped(folder))).await?;
         let known: BTreeSet<_> = begun.iter().filter_map(Version::of).collect();
-        let version = Version::next(&known, digest(flow));
+        let version = Version::next(&known, meaning(flow));
         // From the newest backwards, until both queries of one have finished a batch: what has not begins where that
         // version began, which is what the one before says. Where none says, at the beginning.
         let (mut begin, mut known_to_both) = (None, false);
@@ -108,11 +108,11 @@ impl Version {
 }
 
 /// What becomes of a message, in short: where it differs, something else may become of it.
-fn digest(flow: &RemoteFlow) -> String {
+fn meaning(flow: &RemoteFlow) -> String {
     let RemoteFlow { schema, reading, nulls_ignored, sql, table, sink, .. } = flow;
     let all =
         format!("{schema} {reading:?} {nulls_ignored} {sql} {table:?} {sink} {}", flow.dead_letter_topic);
-    Sha256::digest(all).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    digest(&all)[..8].to_owned()
 }
 
 /// Where a query stands behind the last batch that it finished.

@@ -7,13 +7,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use millstream_core::{Counts, Error, RemoteFlow, RemoteRun, RemoteUntil, Result, TableConnection, settings};
 
-use sha2::{Digest, Sha256};
-
 use crate::checkpoints::{Checkpoints, DEAD_LETTERS, ROWS};
 use crate::connection::Connection;
 use crate::query::{Progress, Query, Start};
 use crate::session::{Session, counted, sql, stream};
 use crate::statements::Carried;
+use crate::text::digest;
 use crate::{Reached, cassandra, errors, statements};
 
 /// How often Spark is asked how far it is.
@@ -161,8 +160,7 @@ struct Planned<'a> {
 
 /// What queries are made of, in short: where it differs, they are others.
 fn mark(flow: &RemoteFlow, reached: &Reached) -> String {
-    let all = format!("{flow:?} {:?} {:?}", reached.kafka, reached.topic_id);
-    Sha256::digest(all).iter().map(|byte| format!("{byte:02x}")).collect()
+    digest(&format!("{flow:?} {:?} {:?}", reached.kafka, reached.topic_id))
 }
 
 /// The folder of everything that says how far the flow is in its topic.

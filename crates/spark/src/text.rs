@@ -1,4 +1,6 @@
-//! Names and texts as Spark SQL takes them, whatever is in them.
+//! Names and texts as Spark SQL takes them, whatever is in them, and the digest of a text.
+
+use sha2::{Digest, Sha256};
 
 /// A name in backticks.
 pub(crate) fn name(name: &str) -> String {
@@ -14,6 +16,11 @@ pub(crate) fn literal(text: &str) -> String {
 pub(crate) fn options<'a>(options: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     let entries = options.into_iter().map(|(key, value)| format!("{}, {}", literal(key), literal(value)));
     format!("map({})", entries.collect::<Vec<_>>().join(", "))
+}
+
+/// The SHA-256 of a text, in hexadecimal digits.
+pub(crate) fn digest(text: &str) -> String {
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
