@@ -61,17 +61,17 @@ impl Checkpoints {
         format!("{}/{query}", self.folder)
     }
 
-    /// Where a query begins that has no checkpoint, as Spark's Kafka source takes it; `partitions` are those
-    /// that the topic has, of which it must name each.
-    pub(crate) fn starting_offsets(&self, topic: &str, partitions: &[i32]) -> String {
+    /// Where a query begins that has no checkpoint, as Spark's Kafka source takes it, which wants each of
+    /// the topic's partitions named.
+    pub(crate) fn starting_offsets(&self, topic: &str, partitions: i32) -> String {
         /// The earliest message, in the words of that source.
         const EARLIEST: i64 = -2;
         match &self.begin {
             None => "earliest".to_owned(),
             Some(begin) => {
-                let offset = |partition| begin.get(partition).copied().unwrap_or(EARLIEST);
+                let offset = |partition| begin.get(&partition).copied().unwrap_or(EARLIEST);
                 let offsets: BTreeMap<_, _> =
-                    partitions.iter().map(|partition| (partition.to_string(), offset(partition))).collect();
+                    (0..partitions).map(|partition| (partition.to_string(), offset(partition))).collect();
                 serde_json::json!({ topic: offsets }).to_string()
             }
         }
@@ -201,9 +201,9 @@ mod tests {
         let begin =
             earliest(Some(BTreeMap::from([(0, 9), (1, 4), (2, 1)])), BTreeMap::from([(0, 7), (1, 5)]));
         let checkpoints = Checkpoints { folder: "f".to_owned(), begin: Some(begin) };
-        assert_eq!(checkpoints.starting_offsets("t", &[0, 1, 2]), r#"{"t":{"0":7,"1":4,"2":-2}}"#);
+        assert_eq!(checkpoints.starting_offsets("t", 3), r#"{"t":{"0":7,"1":4,"2":-2}}"#);
         let first = Checkpoints { folder: "f".to_owned(), begin: None };
-        assert_eq!(first.starting_offsets("t", &[0]), "earliest");
+        assert_eq!(first.starting_offsets("t", 1), "earliest");
         assert_eq!(first.of(ROWS), "f/rows");
     }
 

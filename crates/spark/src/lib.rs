@@ -36,8 +36,8 @@ pub struct Reached {
     pub kafka: BTreeMap<String, String>,
     /// Which of several topics that had the name of the flow's topic it is, where the broker says.
     pub topic_id: Option<String>,
-    /// The topic's partitions.
-    pub partitions: Vec<i32>,
+    /// How many partitions the topic has.
+    pub partitions: i32,
 }
 
 /// Finds the broker of a flow. It may block.

@@ -224,10 +224,7 @@ impl Planned<'_> {
         let mut options = self.kafka_options();
         let own = [
             ("subscribe", self.flow.topic.clone()),
-            (
-                "startingOffsets",
-                self.checkpoints.starting_offsets(&self.flow.topic, &self.reached.partitions),
-            ),
+            ("startingOffsets", self.checkpoints.starting_offsets(&self.flow.topic, self.reached.partitions)),
             ("includeHeaders", (carried == Carried::Message).to_string()),
             ("failOnDataLoss", "true".to_owned()),
             ("groupIdPrefix", format!("{}.{}", self.flow.pipeline, self.flow.flow)),

@@ -8,7 +8,7 @@ use millstream_core::{Error, Result};
 use rdkafka::consumer::Consumer;
 use tokio::task::block_in_place;
 
-use super::admin::ANSWER_TIMEOUT;
+use super::admin::{ANSWER_TIMEOUT, find_partition_count};
 use super::connection::Reached;
 use super::topic_id::topic_id;
 use super::{Connection, Mechanism, Sasl};
@@ -57,13 +57,9 @@ impl Connection {
         let what = format!("looking at topic {topic} on {}", self.brokers);
         block_in_place(|| {
             let reached = Reached::open(self, &config, topic, what)?;
-            let metadata = reached.consumer.fetch_metadata(Some(topic), ANSWER_TIMEOUT);
-            let metadata = metadata.map_err(|e| reached.failed(&e))?;
-            let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
-            Ok(KnownTopic {
-                id: topic_id(reached.consumer.client(), topic, ANSWER_TIMEOUT),
-                partitions: partitions.map(|partition| partition.id()).collect(),
-            })
+            let client = reached.consumer.client();
+            let partitions = find_partition_count(client, topic)?.unwrap_or(0);
+            Ok(KnownTopic { id: topic_id(client, topic, ANSWER_TIMEOUT), partitions })
         })
     }
 }
@@ -72,8 +68,8 @@ impl Connection {
 pub struct KnownTopic {
     /// Which of several topics that had the name it is; none where the broker does not say, or there is no such topic.
     pub id: Option<String>,
-    /// Its partitions; none where there is no such topic.
-    pub partitions: Vec<i32>,
+    /// How many partitions it has; 0 where there is no such topic.
+    pub partitions: i32,
 }
 
 fn login(sasl: &Sasl) -> Result<String> {
