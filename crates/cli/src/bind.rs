@@ -75,12 +75,22 @@ pub(crate) struct StartOptions {
     pub(crate) any_port: bool,
 }
 
+/// The broker as a pipeline's file has it.
+fn broker_of(pipeline: &Pipeline) -> Result<Connection> {
+    match &pipeline.services["kafka"] {
+        Value::Null => Ok(Connection::to(EMBEDDED)),
+        set => settings::read(set),
+    }
+}
+
+/// How a pipeline whose broker is embedded reaches it at `address`: it asks for neither TLS nor a name.
+pub(crate) fn embedded_at(pipeline: &Pipeline, address: &str) -> Result<Connection> {
+    Ok(Connection { client: broker_of(pipeline)?.client, ..Connection::to(address) })
+}
+
 /// Whether a pipeline keeps topics in this process.
 pub(crate) fn broker_port(pipeline: &Pipeline) -> Result<Option<u16>> {
-    let connection: Connection = match &pipeline.services["kafka"] {
-        Value::Null => Connection::to(EMBEDDED),
-        set => settings::read(set)?,
-    };
+    let connection = broker_of(pipeline)?;
     match connection.brokers.strip_prefix(EMBEDDED) {
         None => Ok(None),
         Some("") => Ok(Some(BROKER_PORT)),
@@ -161,8 +171,7 @@ impl Services {
         let mut backends = Backends::new();
         let broker = match broker_port(pipeline)? {
             None => {
-                let connection: Connection = settings::read(&settings["kafka"])?;
-                backends.insert("kafka".into(), connection.brokers);
+                backends.insert("kafka".into(), broker_of(pipeline)?.brokers);
                 None
             }
             Some(port) => {
@@ -177,7 +186,7 @@ impl Services {
                 }
                 let address = broker.address().to_string();
                 backends.insert("kafka".into(), format!("embedded, localhost:{}", broker.address().port()));
-                settings.insert("kafka".into(), json!({ "brokers": address }));
+                settings.insert("kafka".into(), json!(embedded_at(pipeline, &address)?));
                 Some(broker)
             }
         };
@@ -191,12 +200,11 @@ impl Services {
         let mut backends = Backends::new();
         match (broker_port(pipeline)?, &self.broker) {
             (None, _) => {
-                let connection: Connection = settings::read(&settings["kafka"])?;
-                backends.insert("kafka".into(), connection.brokers);
+                backends.insert("kafka".into(), broker_of(pipeline)?.brokers);
             }
             (Some(_), Some(broker)) => {
                 backends.insert("kafka".into(), format!("embedded, localhost:{}", broker.address().port()));
-                settings.insert("kafka".into(), json!({ "brokers": broker.address().to_string() }));
+                settings.insert("kafka".into(), json!(embedded_at(pipeline, &broker.address().to_string())?));
             }
             (Some(_), None) => return Err(Error::ours("an embedded broker was not started")),
         }

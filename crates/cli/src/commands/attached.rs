@@ -34,9 +34,8 @@ impl Attached {
     /// Finds the broker, or starts it.
     pub(super) async fn to(loaded: &mut Loaded) -> Outcome<Self> {
         if let Some(broker) = live_owner(&loaded.state).and_then(|owner| owner.broker) {
-            let connection = Connection::to(broker);
-            let services = &mut loaded.plan.pipeline.services;
-            services.insert("kafka".into(), json!({ "brokers": connection.brokers }));
+            let connection = bind::embedded_at(&loaded.plan.pipeline, &broker)?;
+            loaded.plan.pipeline.services.insert("kafka".into(), json!(connection));
             return Ok(Self { connection, started: None });
         }
         let state = loaded.take_state()?;

@@ -18,6 +18,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::admin::ANSWER_TIMEOUT;
+use super::client;
 use super::errors::{explain, is_about_a_broker};
 
 /// How long one question to a broker that is not reached yet may take.
@@ -37,8 +38,9 @@ pub struct Connection {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sasl: Option<Sasl>,
     /// Settings of the client library, librdkafka, that have no name here, like
-    /// `socket.keepalive.enable: "true"`.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    /// `socket.keepalive.enable: "true"`. They win over what Millstream would choose, like
+    /// `compression.type`; what its promises rest on, like `enable.auto.commit`, is refused.
+    #[serde(default, deserialize_with = "client::read", skip_serializing_if = "BTreeMap::is_empty")]
     pub client: BTreeMap<String, String>,
 }
 
@@ -119,12 +121,17 @@ impl Connection {
     pub(super) fn client(&self, name: &str) -> Result<ClientConfig> {
         let mut config = ClientConfig::new();
         config.extend(self.client.clone());
-        config.set("bootstrap.servers", &self.brokers).set("client.id", name);
-        // A broker that comes back is found at once, not after ten seconds.
-        config.set("reconnect.backoff.ms", "50").set("reconnect.backoff.max.ms", "1000");
+        config.set("bootstrap.servers", &self.brokers);
+        let choices = [
+            ("client.id", name),
+            // A broker that comes back is found at once, not after ten seconds.
+            ("reconnect.backoff.ms", "50"),
+            ("reconnect.backoff.max.ms", "1000"),
+            ("log.connection.close", "true"),
+        ];
+        client::prefer(&mut config, &choices);
         // Warnings and errors come to `Complaints`.
         config.set_log_level(RDKafkaLogLevel::Warning);
-        config.set("log.connection.close", "true");
         let protocol = match (&self.sasl, &self.tls) {
             (None, None) => "plaintext",
             (None, Some(_)) => "ssl",

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::task::block_in_place;
 
 use super::admin::ensure_topic;
+use super::client::prefer;
 use super::errors::{explain, has_failed_for_good};
 use super::{Connection, TopicSinkSettings, read_all};
 
@@ -57,7 +58,8 @@ impl KafkaCursors {
         };
         ensure_topic(connection, &settings).await?;
         let mut config = connection.client("millstream-state")?;
-        config.set("acks", "all").set("enable.idempotence", "true").set("message.timeout.ms", "30000");
+        config.set("acks", "all").set("enable.idempotence", "true");
+        prefer(&mut config, &[("message.timeout.ms", "30000")]);
         let producer: FutureProducer =
             config.create().map_err(|e| explain(&format!("writing topic {STATE_TOPIC}"), &e, None, None))?;
         *self.producer.lock() = Some((connection.brokers.clone(), producer.clone()));

@@ -2,6 +2,7 @@
 
 mod admin;
 mod assignment;
+mod client;
 mod connection;
 mod cursors;
 mod doctor;

@@ -11,13 +11,24 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
 use super::admin::ensure_topic;
+use super::client::prefer;
 use super::connection::Complaints;
 use super::errors::has_failed_for_good;
 use super::statistics::{EVERY_MS, Producing};
 use super::{Connection, TopicSinkSettings};
 
-/// How long the broker may take for a message before that counts as a failure to be retried.
-const DELIVERY_TIMEOUT_MS: &str = "30000";
+/// How librdkafka writes, where the pipeline does not say.
+const CHOICES: &[(&str, &str)] = &[
+    ("compression.type", "zstd"),
+    ("linger.ms", "2"),
+    ("batch.num.messages", "10000"),
+    ("queue.buffering.max.kbytes", "32768"),
+    // What is too large is decided by the broker, for each topic.
+    ("message.max.bytes", "100000000"),
+    ("statistics.interval.ms", EVERY_MS),
+    // How long the broker may take for a message before that counts as a failure to be retried.
+    ("message.timeout.ms", "30000"),
+];
 
 /// Messages to one topic.
 pub(super) struct TopicSink {
@@ -39,17 +50,8 @@ impl TopicSink {
             return Ok(producer.clone());
         }
         let mut config = self.connection.client("millstream")?;
-        config
-            .set("enable.idempotence", "true")
-            .set("acks", "all")
-            .set("compression.type", "zstd")
-            .set("linger.ms", "2")
-            .set("batch.num.messages", "10000")
-            .set("queue.buffering.max.kbytes", "32768")
-            // What is too large is decided by the broker, for each topic.
-            .set("message.max.bytes", "100000000")
-            .set("statistics.interval.ms", EVERY_MS)
-            .set("message.timeout.ms", DELIVERY_TIMEOUT_MS);
+        config.set("enable.idempotence", "true").set("acks", "all");
+        prefer(&mut config, CHOICES);
         let what = format!("writing topic {} on {}", self.settings.topic, self.connection.brokers);
         let context = Producing { complaints: self.complaints.clone(), gauges: self.gauges.clone() };
         let producer: FutureProducer<Producing> = config

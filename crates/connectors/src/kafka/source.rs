@@ -19,6 +19,7 @@ use tokio::task::block_in_place;
 use super::Connection;
 use super::admin::{ANSWER_TIMEOUT, partition_count};
 use super::assignment::{Context, Shared};
+use super::client::prefer;
 use super::connection::{Complaints, Reached};
 use super::drain::Ends;
 use super::poller::{Batch, IDLE_POLL, Poller};
@@ -26,6 +27,23 @@ use super::statistics::EVERY_MS;
 use super::topic_id::topic_id;
 use super::totals::Totals;
 
+/// How librdkafka reads, where the pipeline does not say.
+const CHOICES: &[(&str, &str)] = &[
+    ("session.timeout.ms", "10000"),
+    ("heartbeat.interval.ms", "500"),
+    // The thread polls also while the engine waits for a service.
+    ("max.poll.interval.ms", "86400000"),
+    ("fetch.wait.max.ms", "250"),
+    ("statistics.interval.ms", EVERY_MS),
+    // What lies ready is a few milliseconds' work. A partition's share of one answer is kept small: it
+    // stays in memory whole until its last message is taken, unpacked in buffers of up to three times
+    // its size, because librdkafka has to guess that.
+    ("queued.min.messages", "10000"),
+    ("queued.max.messages.kbytes", "1024"),
+    ("fetch.message.max.bytes", "131072"),
+    // When that is full, look again soon and not after a second.
+    ("fetch.queue.backoff.ms", "2"),
+];
 /// Batches that wait for the engine.
 const BATCHES_WAITING_MAX: usize = 1;
 /// A commit is an answer to wait for: while the next batch is ready there is one only so often. What is
@@ -101,21 +119,8 @@ impl TopicSource {
             .set("enable.auto.commit", "false")
             .set("auto.offset.reset", "error")
             .set("isolation.level", "read_committed")
-            .set("partition.assignment.strategy", "cooperative-sticky")
-            .set("session.timeout.ms", "10000")
-            .set("heartbeat.interval.ms", "500")
-            // The thread polls also while the engine waits for a service.
-            .set("max.poll.interval.ms", "86400000")
-            .set("fetch.wait.max.ms", "250")
-            .set("statistics.interval.ms", EVERY_MS)
-            // What lies ready is a few milliseconds' work. A partition's share of one answer is kept small: it
-            // stays in memory whole until its last message is taken, unpacked in buffers of up to three times
-            // its size, because librdkafka has to guess that.
-            .set("queued.min.messages", "10000")
-            .set("queued.max.messages.kbytes", "1024")
-            .set("fetch.message.max.bytes", "131072")
-            // When that is full, look again soon and not after a second.
-            .set("fetch.queue.backoff.ms", "2");
+            .set("partition.assignment.strategy", "cooperative-sticky");
+        prefer(&mut config, CHOICES);
         // Which topic it is must be known before the group hands out its partitions.
         let reached = block_in_place(|| Reached::open(connection, &config, topic, what.clone()))?;
         block_in_place(|| partition_count(reached.consumer.client(), topic))?;

@@ -13,6 +13,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::Connection;
 use super::admin::ANSWER_TIMEOUT;
+use super::client::prefer;
 use super::connection::{Complaints, Reached};
 use super::poller::{is_transient, push};
 
@@ -34,8 +35,8 @@ impl<'a> Look<'a> {
             .set("group.id", "millstream-look")
             .set("enable.auto.commit", "false")
             .set("enable.partition.eof", "true")
-            .set("isolation.level", "read_committed")
-            .set("fetch.queue.backoff.ms", "2");
+            .set("isolation.level", "read_committed");
+        prefer(&mut config, &[("fetch.queue.backoff.ms", "2")]);
         let what = format!("reading topic {topic} on {}", connection.brokers);
         Ok(Self { topic, reached: Reached::open(connection, &config, topic, what)? })
     }
