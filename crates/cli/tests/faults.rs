@@ -237,8 +237,11 @@ fn a_run_that_cannot_be_remembered_does_not_begin() {
 #[test]
 fn a_broker_that_has_lost_messages_is_written_to_again() {
     let (pages, gate) = (10, Arc::new(AtomicUsize::new(0)));
-    let allowed = gate.clone();
+    // A page is asked for once the broker has acknowledged the one before.
+    let asked = Arc::new(AtomicUsize::new(0));
+    let (allowed, asks) = (gate.clone(), asked.clone());
     let api = Api::start(move |page| {
+        asks.fetch_max(page, Ordering::Relaxed);
         while allowed.load(Ordering::Relaxed) <= page {
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -265,13 +268,16 @@ fn a_broker_that_has_lost_messages_is_written_to_again() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("runs");
-    gate.store(3, Ordering::Relaxed);
-    is_there(3);
+    let acknowledged = |count: usize| {
+        gate.store(count, Ordering::Relaxed);
+        support::wait_for("an acknowledgement", || (asked.load(Ordering::Relaxed) >= count).then_some(()));
+        is_there(count as u64);
+    };
+    acknowledged(3);
     stop(broker);
     copy(&state, &before);
     let broker = start(port);
-    gate.store(6, Ordering::Relaxed);
-    is_there(6);
+    acknowledged(6);
     stop(broker);
     fs::remove_dir_all(&state).expect("is removed");
     copy(&before, &state);
