@@ -4,6 +4,7 @@ mod functions;
 mod latency;
 mod made;
 mod services;
+mod users;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,6 +26,7 @@ use crate::args::BenchKind;
 use crate::load::{EXAMPLE, load_demo};
 use crate::output::sayln;
 use crate::{Outcome, allocator, bind, output};
+use users::message;
 
 /// Records where no number is given; where they come at a steady rate, ten seconds of them.
 const RECORDS: u64 = 500_000;
@@ -43,17 +45,6 @@ pub(super) async fn run(what: BenchKind, given: Option<u64>, partitions: u16) ->
         BenchKind::Latency => latency::run(given.unwrap_or(LATENCY_RECORDS)).await,
         BenchKind::Services => services::run(records, partitions).await,
     }
-}
-
-/// A user of some 400 bytes.
-fn user(number: u64) -> String {
-    format!(
-        r#"{{"gender":"female","name":{{"title":"Ms","first":"First{number}","last":"Last{number}"}},"location":{{"street":{{"number":{},"name":"Main Street"}},"city":"Springfield","state":"Oregon","country":"United States","postcode":{}}},"email":"first.last{number}@example.com","login":{{"uuid":"{:08x}-0000-4000-8000-{number:012x}","username":"user{number}"}},"registered":{{"date":"2012-06-01T10:00:00.000Z"}},"phone":"(555) 010-0000","picture":{{"medium":"https://randomuser.me/m/{}.jpg"}}}}"#,
-        number % 9999,
-        10_000 + number % 89_999,
-        number % 0xffff_ffff,
-        number % 99
-    )
 }
 
 /// What something took.
@@ -114,7 +105,7 @@ fn forget_peak() {
 fn query(records: u64) -> Outcome {
     let loaded = load_demo(&[])?;
     let flow = loaded.plan.flow("fetch").ok_or_else(|| Error::ours("the example has a flow `fetch`"))?;
-    let messages: Vec<String> = (0..BATCH).map(user).collect();
+    let messages: Vec<String> = (0..BATCH).map(users::of_the_api).collect();
     let bytes: usize = messages.iter().map(String::len).sum();
     let mut decoder = Decoder::new(&flow.input);
     let (began, cpu) = (Instant::now(), cpu_seconds());
@@ -172,9 +163,10 @@ async fn broker(records: u64) -> Outcome {
     let dir = std::env::temp_dir().join(format!("millstream-bench-{}", std::process::id()));
     let broker = Broker::start(&dir, 0).await?;
     let connection = Connection::to(broker.address().to_string());
+    let values: Vec<String> = (0..BATCH).map(users::of_the_api).collect();
     let (began, cpu) = (Instant::now(), cpu_seconds());
-    let value = user(7);
-    let bytes = produce(&connection, "bench", None, records, |_| value.clone()).await?;
+    let value = |number| values[(number % BATCH) as usize].clone();
+    let bytes = produce(&connection, "bench", None, records, value).await?;
     say("into the embedded broker, with the client", records, bytes, began, cpu)?;
     let (began, cpu) = (Instant::now(), cpu_seconds());
     let mut read = 0;
@@ -200,19 +192,6 @@ fn store_once() -> RunOptions {
         clock: now_ms,
         values: RunValues::default(),
     }
-}
-
-/// A message of the example's topic, some 370 bytes.
-fn message(number: u64) -> String {
-    let user: serde_json::Value = serde_json::from_str(&user(number)).expect("a user is JSON");
-    json!({
-        "id": user["login"]["uuid"], "first_name": user["name"]["first"], "last_name": user["name"]["last"],
-        "gender": "female", "address": "9999 Main Street, Springfield, Oregon, United States",
-        "post_code": "12345", "email": user["email"], "username": user["login"]["username"],
-        "registered_date": "2012-06-01T10:00:00.000Z", "phone": "(555) 010-0000",
-        "picture": user["picture"]["medium"],
-    })
-    .to_string()
 }
 
 async fn store(records: u64) -> Outcome {
