@@ -55,7 +55,12 @@ async fn play(store: &dyn Store, name: &str, history: &History, writes: &[Write]
         let written = sink.write(&rows).await.expect("writes");
         assert_eq!(written.written as usize + written.refused.len(), write.times.len(), "each row counts");
         left.refused.extend(written.refused.into_iter().map(|(row, reason, why)| (at, row, reason, why)));
+        // Some go together.
+        if at % 3 == 0 {
+            sink.flush().await.expect("flushes");
+        }
     }
+    sink.flush().await.expect("flushes");
     left.refused.sort_by_key(|(at, row, ..)| (*at, *row));
     let batches = store.scan(&table, None).await;
     left.rows.extend(batches.iter().flat_map(texts));

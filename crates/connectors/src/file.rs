@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use flate2::bufread::MultiGzDecoder;
 use millstream_core::settings::{self, WhenEmpty};
 use millstream_core::{
-    Checkpoint, Counts, Error, Origin, Record, Records, Result, Scope, Source, SourceKind, SourcePlan,
+    Checkpoint, Commit, Counts, Error, Origin, Record, Records, Result, Scope, Source, SourceKind, SourcePlan,
 };
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::{Deserialize, Serialize};
@@ -116,7 +116,7 @@ impl Source for FileSource {
         self.batches.recv().await.transpose()
     }
 
-    async fn commit(&mut self, checkpoint: &Checkpoint) -> Result<Counts> {
+    async fn commit(&mut self, checkpoint: &Checkpoint, _: Commit) -> Result<Counts> {
         Ok(checkpoint.counts())
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use millstream_connectors::http::HttpKind;
-use millstream_core::{Checkpoint, Cursors, Error, Result, RunValues, Scope, SourceKind};
+use millstream_core::{Checkpoint, Commit, Cursors, Error, Result, RunValues, Scope, SourceKind};
 use serde_json::{Value, json};
 use support::{TestServer, answer, ok};
 
@@ -32,7 +32,7 @@ async fn read(url: &str, more: &Value, scope: &Scope) -> Result<Vec<String>> {
     while let Some(records) = source.next().await? {
         let values = records.iter().filter_map(|record| record.value);
         texts.extend(values.map(|value| String::from_utf8_lossy(value).into_owned()));
-        source.commit(&Checkpoint::default()).await?;
+        source.commit(&Checkpoint::default(), Commit::Now).await?;
     }
     Ok(texts)
 }

@@ -32,6 +32,6 @@ pub use records::{Header, Origin, Record, Records};
 pub use run::{LogLine, Run, RunHistory, RunState, Trigger};
 pub use runner::{FlowRunner, RemoteFlow, RemoteRun, RemoteUntil};
 pub use sink::{MessageSink, RowSink, Rows, Sink, Written};
-pub use source::Source;
+pub use source::{Commit, Source};
 pub use table::{Consistency, KeyspaceSettings, Nulls, TableConnection, TableSettings};
 pub use write_time::{EachKeyLater, write_time};

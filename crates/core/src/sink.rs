@@ -18,7 +18,7 @@ pub struct Rows<'a> {
 /// What a sink did with what it was given.
 #[derive(Debug, Default, PartialEq)]
 pub struct Written {
-    /// Rows or messages that are durable now.
+    /// Rows or messages that were taken.
     pub written: u64,
     /// Rows that can never be written, by index, with the reason and a detail for people.
     pub refused: Vec<(u32, Reason, String)>,
@@ -40,8 +40,12 @@ pub trait RowSink: Send {
     /// Makes what is missing (a keyspace, a table) and compares what is there.
     async fn prepare(&mut self) -> Result<()>;
 
-    /// Returns when every row is durable or refused.
+    /// Returns when every row is taken or refused. Those that are taken are durable after the next
+    /// `flush`, if not before.
     async fn write(&mut self, rows: &Rows<'_>) -> Result<Written>;
+
+    /// Returns when every row that was taken is durable. After an error it can be tried again.
+    async fn flush(&mut self) -> Result<()>;
 }
 
 /// What a flow writes to, by what it takes.
@@ -58,6 +62,14 @@ impl Sink {
         match self {
             Self::Messages(sink) => sink.prepare().await,
             Self::Rows(sink) => sink.prepare().await,
+        }
+    }
+
+    /// Returns when everything that was taken is durable.
+    pub async fn flush(&mut self) -> Result<()> {
+        match self {
+            Self::Messages(_) => Ok(()),
+            Self::Rows(sink) => sink.flush().await,
         }
     }
 }

@@ -4,6 +4,15 @@ use async_trait::async_trait;
 
 use crate::{Checkpoint, Counts, Records, Result};
 
+/// When a commit reaches whoever keeps it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Commit {
+    /// Before it returns: everything that it covers is durable.
+    Now,
+    /// With the next one: more is there already, and the sink may still have rows in hand.
+    Later,
+}
+
 /// Something that hands out records in batches and remembers how far they were processed.
 #[async_trait]
 pub trait Source: Send {
@@ -12,11 +21,17 @@ pub trait Source: Send {
     /// May be cancelled at any await without losing a record.
     async fn next(&mut self) -> Result<Option<Records>>;
 
+    /// When what `next` gave last should be committed. One that says later gives more at once, and is
+    /// asked for a commit again before it waits.
+    fn next_commit(&self) -> Commit {
+        Commit::Now
+    }
+
     /// Remembers that everything before `checkpoint`, which covers what `next` gave last, is
-    /// durable at the sink. Returns the counts that are now part of the totals: those of a
-    /// partition that was taken away in the meantime are not, another reader counts them again, and
-    /// those of a commit that is put off come with the next one.
-    async fn commit(&mut self, checkpoint: &Checkpoint) -> Result<Counts>;
+    /// written, and durable where `when` is now. Returns the counts that are now part of the totals:
+    /// those of a partition that was taken away in the meantime are not, another reader counts them
+    /// again, and those of a commit that is put off come with the next one.
+    async fn commit(&mut self, checkpoint: &Checkpoint, when: Commit) -> Result<Counts>;
 
     /// From now on ends (`next` gives `None`) as soon as everything that is there at this
     /// moment has been committed, whoever commits it. A bounded source ends by itself.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
-use millstream_core::{Reason, Rows, Scope, Sink, SinkKind, cql};
+use millstream_core::{Reason, RowSink, Rows, Scope, Sink, SinkKind, Written, cql};
 use millstream_embedded::{TableKind, TableStore};
 use serde_json::json;
 
@@ -19,7 +19,7 @@ fn batch(rows: &[Row<'_>]) -> (RecordBatch, Vec<i64>) {
     (RecordBatch::try_from_iter(columns).expect("a batch"), rows.iter().map(|row| row.3).collect())
 }
 
-async fn open(store: &TableStore, create: &str, nulls: &str) -> Box<dyn millstream_core::RowSink> {
+async fn open(store: &TableStore, create: &str, nulls: &str) -> Box<dyn RowSink> {
     let settings = json!({"table": "k.t", "create": create, "nulls": nulls});
     match TableKind::new(store.clone()).open(&settings, &Scope::default()).await.expect("opens") {
         Sink::Rows(sink) => sink,
@@ -41,6 +41,13 @@ fn contents(store: &TableStore) -> Vec<String> {
     }
     rows.sort();
     rows
+}
+
+/// Writes rows that are there afterwards.
+async fn write(sink: &mut Box<dyn RowSink>, batch: &RecordBatch, write_times: &[i64]) -> Written {
+    let written = sink.write(&Rows { batch, write_times }).await.expect("writes");
+    sink.flush().await.expect("flushes");
+    written
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -70,11 +77,10 @@ async fn the_order_of_writes_makes_no_difference() {
             // One by one, then all again in one batch: writing twice changes nothing.
             for row in order {
                 let (batch, write_times) = batch(&[row]);
-                sink.write(&Rows { batch: &batch, write_times: &write_times }).await.expect("writes");
+                write(&mut sink, &batch, &write_times).await;
             }
             let (batch, write_times) = batch(&order);
-            let written =
-                sink.write(&Rows { batch: &batch, write_times: &write_times }).await.expect("writes");
+            let written = write(&mut sink, &batch, &write_times).await;
             assert_eq!(written.written, 7);
             assert_eq!(contents(&store), expected, "{order:?}");
         }
@@ -90,7 +96,7 @@ async fn a_null_deletes_only_where_it_is_asked_to() {
         sink.prepare().await.expect("prepares");
         for row in [("x", None, Some(1), 20), ("x", Some("a"), Some(0), 10)] {
             let (batch, write_times) = batch(&[row]);
-            sink.write(&Rows { batch: &batch, write_times: &write_times }).await.expect("writes");
+            write(&mut sink, &batch, &write_times).await;
         }
         assert_eq!(contents(&store), [expected], "{nulls}");
     }
@@ -104,7 +110,7 @@ async fn rows_that_can_never_be_written_are_refused_alone() {
     sink.prepare().await.expect("prepares");
     let (batch, write_times) =
         batch(&[("a", None, None, 1), ("", None, None, 1), (&"k".repeat(70_000), None, None, 1)]);
-    let written = sink.write(&Rows { batch: &batch, write_times: &write_times }).await.expect("writes");
+    let written = write(&mut sink, &batch, &write_times).await;
     assert_eq!(written.written, 1);
     let reasons: Vec<_> = written.refused.iter().map(|(row, reason, _)| (*row, *reason)).collect();
     assert_eq!(reasons, [(1, Reason::NullKey), (2, Reason::NullKey)]);
@@ -124,7 +130,7 @@ async fn an_added_column_is_null_in_old_rows_and_takes_values() {
     // Cells of different times, which are kept one by one.
     for row in [("x", Some("a"), None, 20), ("x", None, None, 30), ("y", Some("b"), None, 20)] {
         let (batch, write_times) = batch(&[row]);
-        sink.write(&Rows { batch: &batch, write_times: &write_times }).await.expect("writes");
+        write(&mut sink, &batch, &write_times).await;
     }
     let table = cql::parse(CREATE, "k", "t").expect("a table");
     assert!(store.scan(&table, None, 2).is_err(), "there is no column n yet");
@@ -136,7 +142,7 @@ async fn an_added_column_is_null_in_old_rows_and_takes_values() {
     sink.prepare().await.expect("prepares");
     for row in [("x", Some("old"), Some(1), 10), ("y", Some("new"), Some(2), 40)] {
         let (batch, write_times) = batch(&[row]);
-        sink.write(&Rows { batch: &batch, write_times: &write_times }).await.expect("writes");
+        write(&mut sink, &batch, &write_times).await;
     }
     assert_eq!(contents(&store), ["x a 1", "y new 2"]);
     // Who does not know the column leaves it alone.
@@ -144,6 +150,39 @@ async fn an_added_column_is_null_in_old_rows_and_takes_values() {
     sink.prepare().await.expect("prepares");
     let (batch, write_times) = batch(&[("y", None, None, 50)]);
     let batch = batch.project(&[0, 1]).expect("id and a");
-    sink.write(&Rows { batch: &batch, write_times: &write_times }).await.expect("writes");
+    write(&mut sink, &batch, &write_times).await;
     assert_eq!(contents(&store), ["x a 1", "y  2"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_are_taken_until_they_are_flushed_or_too_many() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = TableStore::new(&dir.path().join("tables.sqlite"));
+    let mut sink = open(&store, CREATE, "keep").await;
+    sink.prepare().await.expect("prepares");
+    let take = async |sink: &mut Box<dyn RowSink>, row: Row<'_>| {
+        let (batch, write_times) = batch(&[row]);
+        sink.write(&Rows { batch: &batch, write_times: &write_times }).await.expect("takes");
+    };
+    take(&mut sink, ("x", Some("a"), Some(1), 1)).await;
+    assert!(contents(&store).is_empty(), "a row is there before it is flushed");
+    take(&mut sink, ("x", Some("b"), None, 2)).await;
+    sink.flush().await.expect("flushes");
+    assert_eq!(contents(&store), ["x b 1"]);
+    // Those of a sink that ends are gone, as nobody has committed what they came from.
+    take(&mut sink, ("y", None, None, 1)).await;
+    drop(sink);
+    let mut sink = open(&store, CREATE, "keep").await;
+    sink.prepare().await.expect("prepares");
+    assert_eq!(contents(&store), ["x b 1"]);
+    let keys: Vec<String> = (0..20_000).map(|number| format!("{:05}", number * 7 % 20_000)).collect();
+    for keys in keys.chunks(1_000) {
+        let rows: Vec<Row<'_>> = keys.iter().map(|key| (key.as_str(), Some("many"), None, 3)).collect();
+        let (batch, write_times) = batch(&rows);
+        sink.write(&Rows { batch: &batch, write_times: &write_times }).await.expect("takes");
+    }
+    let early = contents(&store).len();
+    assert!(early > 10_000 && early < 20_000, "{early} rows are there before they are flushed");
+    sink.flush().await.expect("flushes");
+    assert_eq!(contents(&store).len(), 20_001);
 }

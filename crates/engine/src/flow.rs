@@ -1,10 +1,10 @@
-//! A flow at work: next → decode → query → write → commit.
+//! A flow at work: next → decode → query → write → flush → commit.
 
 use std::sync::Arc;
 
 use millstream_core::{
-    Checkpoint, Counts, Cut, DeadLetter, EachKeyLater, Error, Gauges, MessageSink, Progress, Reason, Record,
-    Records, Result, Rows, Sink, SinkPlan, Source, write_time,
+    Checkpoint, Commit, Counts, Cut, DeadLetter, EachKeyLater, Error, Gauges, MessageSink, Progress, Reason,
+    Record, Records, Result, Rows, Sink, SinkPlan, Source, write_time,
 };
 use millstream_sql::{Decoder, FlowQuery, encode_rows};
 use parking_lot::Mutex;
@@ -157,8 +157,14 @@ impl RunningFlow {
                     Err(error) => attempts.wait(error).await?,
                 }
             };
+            let when = self.source.next_commit();
+            if when == Commit::Now {
+                while let Err(error) = self.sink.flush().await {
+                    attempts.wait(error).await?;
+                }
+            }
             let counted = loop {
-                match self.source.commit(&checkpoint).await {
+                match self.source.commit(&checkpoint, when).await {
                     Ok(counted) => break counted,
                     Err(error) => attempts.wait(error).await?,
                 }

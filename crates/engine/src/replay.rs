@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use millstream_core::{Checkpoint, Counts, Records, Result, Source};
+use millstream_core::{Checkpoint, Commit, Counts, Records, Result, Source};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -55,7 +55,7 @@ impl Source for InHand {
         Ok(self.batches.pop_front())
     }
 
-    async fn commit(&mut self, checkpoint: &Checkpoint) -> Result<Counts> {
+    async fn commit(&mut self, checkpoint: &Checkpoint, _: Commit) -> Result<Counts> {
         Ok(checkpoint.counts())
     }
 }

@@ -246,6 +246,10 @@ impl RowSink for Nowhere {
     async fn write(&mut self, rows: &Rows<'_>) -> millstream_core::Result<Written> {
         Ok(Written { written: rows.batch.num_rows() as u64, refused: Vec::new() })
     }
+
+    async fn flush(&mut self) -> millstream_core::Result<()> {
+        Ok(())
+    }
 }
 
 /// Polls librdkafka, as it comes out of the box, for so many messages and throws them away.

@@ -103,6 +103,11 @@ impl RowSink for CassandraSink {
         };
         writer.write().await
     }
+
+    /// A row is durable once it is written.
+    async fn flush(&mut self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Rows that go out in one request, and where in the batch each stands.

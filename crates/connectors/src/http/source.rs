@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use millstream_core::{Checkpoint, Counts, Error, Origin, Records, Result, Scope, Source};
+use millstream_core::{Checkpoint, Commit, Counts, Error, Origin, Records, Result, Scope, Source};
 use tokio::time::Instant;
 
 use super::HttpSettings;
@@ -129,7 +129,7 @@ impl Source for HttpSource {
 
     /// The cursor is kept when a round has been read to its end and everything of it is durable:
     /// pages need not be in the order of their values.
-    async fn commit(&mut self, checkpoint: &Checkpoint) -> Result<Counts> {
+    async fn commit(&mut self, checkpoint: &Checkpoint, _: Commit) -> Result<Counts> {
         if let (None, Some(watermark), Some(cursors)) =
             (&self.round, &mut self.watermark, &self.scope.cursors)
             && let Some(cursor) = watermark.unkept()

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use millstream_core::{Checkpoint, Counts, Error, Gauges, Progress, Records, Result, Source};
+use millstream_core::{Checkpoint, Commit, Counts, Error, Gauges, Progress, Records, Result, Source};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -267,6 +267,8 @@ impl Source for TopicSource {
             };
             waited = true;
             match tokio::time::timeout(wait, self.batches.recv()).await {
+                // What seemed to be more was an error: no later batch takes the commit along.
+                Err(_) if !self.put_off.0.is_empty() => return Ok(Some(Records::default())),
                 Err(_) => {
                     self.look()?;
                     if self.is_drained()? {
@@ -286,9 +288,14 @@ impl Source for TopicSource {
         }
     }
 
-    async fn commit(&mut self, checkpoint: &Checkpoint) -> Result<Counts> {
+    fn next_commit(&self) -> Commit {
+        let is_soon = !self.batches.is_empty() && self.committed_at.elapsed() < COMMIT_EVERY;
+        if is_soon { Commit::Later } else { Commit::Now }
+    }
+
+    async fn commit(&mut self, checkpoint: &Checkpoint, when: Commit) -> Result<Counts> {
         let due = self.put_off.with(checkpoint, &self.in_hand);
-        if !self.batches.is_empty() && self.committed_at.elapsed() < COMMIT_EVERY {
+        if when == Commit::Later {
             self.put_off = due;
             return Ok(Counts::default());
         }

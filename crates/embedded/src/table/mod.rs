@@ -4,6 +4,7 @@
 mod catalog;
 mod cell;
 mod flush;
+mod in_hand;
 mod merge;
 mod read;
 mod sink;

@@ -1,4 +1,4 @@
-//! Writes rows, a batch in one transaction. A row that is new, or whole and newer than the one
+//! Writes rows, several batches in one transaction. A row that is new, or whole and newer than the one
 //! there, is one statement; only otherwise its cells are compared one by one.
 
 use std::borrow::Cow;
@@ -10,6 +10,7 @@ use millstream_core::{Error, Nulls, Result, RowSink, Rows, Written};
 use rusqlite::types::{ToSqlOutput, Value as Owned, ValueRef};
 use rusqlite::{Connection, Statement};
 
+use super::in_hand::InHand;
 use super::merge::{Cell, Stays, stays, stored_times, times};
 use super::{CELLS, TIME, TableStore, catalog, cell, stored_name};
 
@@ -21,15 +22,12 @@ pub(super) struct TableSink {
     stored: Table,
     nulls: Nulls,
     connection: Option<Connection>,
+    in_hand: InHand,
 }
 
 impl TableSink {
     pub(super) fn new(store: TableStore, table: Table, nulls: Nulls) -> Self {
-        Self { store, stored: table.clone(), table, nulls, connection: None }
-    }
-
-    fn connection(&mut self) -> Result<&mut Connection> {
-        self.connection.as_mut().ok_or_else(|| Error::ours("a table is written before it is prepared"))
+        Self { store, stored: table.clone(), table, nulls, connection: None, in_hand: InHand::default() }
     }
 }
 
@@ -51,10 +49,25 @@ impl RowSink for TableSink {
     }
 
     async fn write(&mut self, rows: &Rows<'_>) -> Result<Written> {
-        let (table, nulls) = (self.stored.clone(), self.nulls);
-        let connection = self.connection()?;
-        let written = tokio::task::block_in_place(|| write(connection, &table, nulls, rows));
-        written.map_err(|e| self.store.failed("write", &e))
+        if !self.in_hand.has_room_for(rows) {
+            self.flush().await?;
+        }
+        Ok(tokio::task::block_in_place(|| self.in_hand.take(&self.stored, rows)))
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        if self.in_hand.is_empty() {
+            return Ok(());
+        }
+        let connection = self
+            .connection
+            .as_mut()
+            .ok_or_else(|| Error::ours("a table is written before it is prepared"))?;
+        let (table, nulls) = (&self.stored, self.nulls);
+        let written = tokio::task::block_in_place(|| write(connection, table, nulls, &mut self.in_hand));
+        written.map_err(|e| self.store.failed("write", &e))?;
+        self.in_hand = InHand::default();
+        Ok(())
     }
 }
 
@@ -87,27 +100,29 @@ fn write(
     connection: &mut Connection,
     table: &Table,
     nulls: Nulls,
-    rows: &Rows<'_>,
-) -> rusqlite::Result<Written> {
-    let reader = RowReader::new(table, rows.batch);
-    let deletes: Vec<bool> =
-        (0..table.columns.len()).map(|at| nulls == Nulls::Delete && reader.has(at)).collect();
+    in_hand: &mut InHand,
+) -> rusqlite::Result<()> {
+    let (batches, places) = in_hand.in_order();
+    let batches = batches.iter().map(|(batch, write_times)| {
+        let reader = RowReader::new(table, batch);
+        let deletes: Vec<bool> =
+            (0..table.columns.len()).map(|at| nulls == Nulls::Delete && reader.has(at)).collect();
+        (reader, deletes, write_times)
+    });
+    let batches: Vec<_> = batches.collect();
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    let mut written = Written::default();
     {
         let mut statements = Statements::prepare(&transaction, table)?;
-        for (at, time) in rows.write_times.iter().enumerate() {
-            match reader.row(at) {
-                Ok(values) => {
-                    statements.write(table, &Row::new(table, values, &deletes, *time))?;
-                    written.written += 1;
-                }
-                Err((reason, detail)) => written.refused.push((at as u32, reason, detail)),
+        for place in places {
+            let (reader, deletes, write_times) = &batches[place.batch as usize];
+            let row = place.row as usize;
+            // A row that is no row was refused when it came.
+            if let Ok(values) = reader.row(row) {
+                statements.write(table, &Row::new(table, values, deletes, write_times[row]))?;
             }
         }
     }
-    transaction.commit()?;
-    Ok(written)
+    transaction.commit()
 }
 
 struct Statements<'c> {

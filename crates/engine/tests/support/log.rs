@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use millstream_core::{
-    Checkpoint, Counts, Error, Reason, Record, Records, Result, Scope, Source, SourceKind, SourcePlan,
-    write_time,
+    Checkpoint, Commit, Counts, Error, Progress, Reason, Record, Records, Result, Scope, Source, SourceKind,
+    SourcePlan, write_time,
 };
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
@@ -155,7 +155,12 @@ impl SourceKind for LogKind {
 
     async fn open(&self, _: &Value, _: &Scope) -> Result<Box<dyn Source>> {
         self.0.faults.next().await.answer(())?;
-        Ok(Box::new(Reader { log: self.0.clone(), position: BTreeMap::new(), assigned: BTreeMap::new() }))
+        Ok(Box::new(Reader {
+            log: self.0.clone(),
+            position: BTreeMap::new(),
+            assigned: BTreeMap::new(),
+            put_off: BTreeMap::new(),
+        }))
     }
 }
 
@@ -165,11 +170,14 @@ struct Reader {
     position: BTreeMap<i32, usize>,
     /// What was committed when the partition was assigned, and since.
     assigned: BTreeMap<i32, Counts>,
+    /// What is to be committed with what comes next.
+    put_off: BTreeMap<i32, Progress>,
 }
 
 impl Reader {
     /// All partitions come anew, each from where it is committed.
     fn rebalance(&mut self) {
+        self.put_off.clear();
         let group = self.log.group.lock();
         for partition in 0..PARTITIONS as i32 {
             let (next, counts) = group.committed.get(&partition).copied().unwrap_or_default();
@@ -210,7 +218,23 @@ impl Source for Reader {
         Ok((!records.is_empty()).then_some(records))
     }
 
-    async fn commit(&mut self, checkpoint: &Checkpoint) -> Result<Counts> {
+    fn next_commit(&self) -> Commit {
+        let is_more =
+            self.position.iter().any(|(partition, at)| *at < self.log.partitions[*partition as usize].len());
+        if is_more && self.log.faults.choose(2) == 1 { Commit::Later } else { Commit::Now }
+    }
+
+    async fn commit(&mut self, checkpoint: &Checkpoint, when: Commit) -> Result<Counts> {
+        let mut due = self.put_off.clone();
+        for (partition, step) in &checkpoint.partitions {
+            let progress = due.entry(*partition).or_default();
+            progress.next_offset = step.next_offset;
+            progress.counts += step.counts;
+        }
+        if when == Commit::Later {
+            self.put_off = due;
+            return Ok(Counts::default());
+        }
         let fate = self.log.faults.next().await;
         match fate {
             // Somebody else has the partitions by now, and gives them back: what is not
@@ -222,15 +246,17 @@ impl Source for Reader {
             Fate::Failed | Fate::Over => return fate.answer(Counts::default()),
             Fate::Done | Fate::AnswerLost => {}
         }
+        let due = Checkpoint { partitions: due };
         let mut group = self.log.group.lock();
-        for (partition, progress) in &checkpoint.partitions {
+        for (partition, progress) in &due.partitions {
             let mut totals = self.assigned[partition];
             totals += progress.counts;
             group.committed.insert(*partition, (progress.next_offset, totals));
             if fate == Fate::Done {
                 self.assigned.insert(*partition, totals);
+                self.put_off.clear();
             }
         }
-        fate.answer(checkpoint.counts())
+        fate.answer(due.counts())
     }
 }

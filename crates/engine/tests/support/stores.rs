@@ -38,12 +38,14 @@ impl Cells {
 #[derive(Clone)]
 pub(crate) struct Table {
     pub(crate) rows: Arc<Mutex<BTreeMap<String, Cells>>>,
+    /// Cells that are taken and not there yet: id, column, value, write time.
+    in_hand: Vec<(String, &'static str, String, i64)>,
     faults: Faults,
 }
 
 impl Table {
     pub(crate) fn new(faults: &Faults) -> Self {
-        Self { rows: Arc::default(), faults: faults.clone() }
+        Self { rows: Arc::default(), in_hand: Vec::new(), faults: faults.clone() }
     }
 }
 
@@ -94,7 +96,6 @@ impl RowSink for Table {
         let (ids, ns, notes) = (text("id"), text("n"), text("a"));
         let (ids, ns, notes) = (ids.as_string::<i32>(), ns.as_string::<i32>(), notes.as_string::<i32>());
         let mut written = Written::default();
-        let mut table = self.rows.lock();
         for at in 0..done(&self.faults, fate, rows.write_times.len()) {
             if ids.is_null(at) {
                 written.refused.push((at as u32, Reason::NullKey, "id is null".into()));
@@ -104,14 +105,26 @@ impl RowSink for Table {
                 written.refused.push((at as u32, Reason::BadValue, "n is not taken".into()));
                 continue;
             }
-            let row = table.entry(ids.value(at).to_owned()).or_default();
-            row.put("n", ns.value(at).to_owned(), rows.write_times[at]);
+            let (id, time) = (ids.value(at).to_owned(), rows.write_times[at]);
             if notes.is_valid(at) {
-                row.put("a", notes.value(at).to_owned(), rows.write_times[at]);
+                self.in_hand.push((id.clone(), "a", notes.value(at).to_owned(), time));
             }
+            self.in_hand.push((id, "n", ns.value(at).to_owned(), time));
             written.written += 1;
         }
         fate.answer(written)
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        let fate = self.faults.next().await;
+        let mut table = self.rows.lock();
+        for (id, column, value, time) in &self.in_hand[..done(&self.faults, fate, self.in_hand.len())] {
+            table.entry(id.clone()).or_default().put(column, value.clone(), *time);
+        }
+        if fate == Fate::Done {
+            self.in_hand.clear();
+        }
+        fate.answer(())
     }
 }
 
