@@ -6,12 +6,14 @@ dead letters.
 
 import json
 import os
+import random
 import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+import uuid
 from pathlib import Path
 
 from cassandra.cluster import Cluster
@@ -53,19 +55,34 @@ FIELDS = (
 )
 
 
+NAMES = ["Amber", "Mathéo", "Lærke", "Nuria", "Ümit", "Olga", "Jesús", "Wade", "Ida", "Brennan", "Sofie", "Venla"]
+STREETS = ["Green Rd", "Rue du Bon-Pasteur", "Lyngvej", "Calle de Alcalá", "Karen Dr", "Hämeenkatu", "Bahnhofstraße"]
+CITIES = [
+    "Wollongong, South Australia, Australia",
+    "Besançon, Haute-Vienne, France",
+    "Aarhus N, Midtjylland, Denmark",
+    "Hyvinkää, Päijät-Häme, Finland",
+    "Grand Prairie, Oregon, United States",
+]
+
+
 def user(number):
+    """As varied as those of the API, which decides what messages pack into and what random keys cost."""
+    dice = random.Random(number)
+    first, last, folder = dice.choice(NAMES), dice.choice(NAMES), dice.choice(["women", "men"])
+    year, day, minute = dice.randrange(2002, 2023), dice.randrange(10, 28), dice.randrange(10, 59)
     return {
-        "id": f"{number:08x}-0000-4000-8000-{number:012x}",
-        "first_name": f"First{number}",
-        "last_name": f"Last{number}",
-        "gender": "female",
-        "address": "9999 Main Street, Springfield, Oregon, United States",
-        "post_code": "12345",
-        "email": f"first.last{number}@example.com",
-        "username": f"user{number}",
-        "registered_date": "2012-06-01T10:00:00.000Z",
-        "phone": "(555) 010-0000",
-        "picture": f"https://randomuser.me/m/{number % 99}.jpg",
+        "id": str(uuid.UUID(int=dice.getrandbits(128), version=4)),
+        "first_name": first,
+        "last_name": last,
+        "gender": {"women": "female", "men": "male"}[folder],
+        "address": f"{dice.randrange(9999)} {dice.choice(STREETS)}, {dice.choice(CITIES)}",
+        "post_code": str(dice.randrange(10_000, 99_999)),
+        "email": f"{first}.{last}@example.com".lower(),
+        "username": f"{dice.choice(NAMES)}{dice.randrange(1000)}",
+        "registered_date": f"{year}-06-{day}T10:{minute}:00.000Z",
+        "phone": f"({dice.randrange(100, 999)}) {dice.randrange(100, 999)}-{dice.randrange(1000, 9999)}",
+        "picture": f"https://randomuser.me/api/portraits/med/{folder}/{dice.randrange(99)}.jpg",
     }
 
 
@@ -92,7 +109,7 @@ class Bench:
 
     def fill(self, topic, records):
         with open(self.folder / "users.jsonl", "w", encoding="utf-8") as file:
-            file.writelines(json.dumps(user(number)) + "\n" for number in range(records))
+            file.writelines(json.dumps(user(number), ensure_ascii=False) + "\n" for number in range(records))
         words = [MILLSTREAM, "run", "bench.yaml", "--flow", "fetch"]
         environment = self.environment(topic, "filled")
         subprocess.run(words, cwd=self.folder, env=environment, check=True, capture_output=True)

@@ -21,8 +21,8 @@ pub trait Source: Send {
     /// May be cancelled at any await without losing a record.
     async fn next(&mut self) -> Result<Option<Records>>;
 
-    /// When what `next` gave last should be committed. One that says later gives more at once, and is
-    /// asked for a commit again before it waits.
+    /// When what `next` gave last should be committed. One that says later has more ready: `next` gives
+    /// something before it waits, be it no records, so that another commit follows.
     fn next_commit(&self) -> Commit {
         Commit::Now
     }
