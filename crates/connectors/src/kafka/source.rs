@@ -44,6 +44,7 @@ const CHOICES: &[(&str, &str)] = &[
     // When that is full, look again soon and not after a second.
     ("fetch.queue.backoff.ms", "2"),
 ];
+
 /// Batches that wait for the engine.
 const BATCHES_WAITING_MAX: usize = 1;
 /// A commit is an answer to wait for: while the next batch is ready there is one only so often. What is
