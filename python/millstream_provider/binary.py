@@ -29,7 +29,7 @@ def find() -> str:
     if found is None:
         raise FileNotFoundError(
             f"there is no binary {NAME}, neither at {own} nor on PATH: "
-            "install airflow-provider-millstream on every machine that runs tasks"
+            "install this package's wheel for this platform on every machine that runs tasks"
         )
     return found
 
