@@ -12,7 +12,7 @@ use millstream_connectors::kafka::{Connection, KafkaCursors, TopicKind};
 use millstream_connectors::stdout::StdoutKind;
 use millstream_core::{Error, RemoteFlow, Result, TableConnection, settings};
 use millstream_embedded::{Broker, TableStore};
-use millstream_engine::{Backends, Component, Flow, Pipeline, Registry, Runner};
+use millstream_engine::{Backends, Component, Flow, Pipeline, Registry, Runner, Service};
 use millstream_spark::{Reached, Spark};
 use schemars::schema_for;
 use serde_json::{Map, Value, json};
@@ -29,14 +29,31 @@ pub(crate) fn registry(tables: &TableStore) -> Registry {
     Registry {
         sources: vec![Arc::new(HttpKind), Arc::new(TopicKind), Arc::new(FileKind)],
         sinks: vec![Arc::new(TopicKind), Arc::new(TableSinks::new(tables)), Arc::new(StdoutKind)],
-        services: vec![
-            ("kafka", schema_for!(Connection)),
-            ("cassandra", schema_for!(TableConnection)),
-            ("spark", schema_for!(millstream_spark::Connection)),
-        ],
+        services: services(),
         spark: Some(Arc::new(Spark::new(Arc::new(reach_from_spark)))),
         cursors: Some(Arc::new(KafkaCursors::default())),
     }
+}
+
+fn services() -> Vec<Service> {
+    let kafka = Service { name: "kafka", settings: schema_for!(Connection), check: check_broker };
+    let cassandra = Service {
+        name: "cassandra",
+        settings: schema_for!(TableConnection),
+        check: |settings| settings::read::<TableConnection>(settings)?.check(),
+    };
+    let spark = Service {
+        name: "spark",
+        settings: schema_for!(millstream_spark::Connection),
+        check: |settings| settings::read::<millstream_spark::Connection>(settings).map(drop),
+    };
+    vec![kafka, cassandra, spark]
+}
+
+fn check_broker(settings: &Value) -> Result<()> {
+    let connection: Connection = settings::read(settings)?;
+    embedded_port(&connection)?;
+    connection.check()
 }
 
 /// How Spark's own client reaches the topic of a flow, and which topic it is.
@@ -90,7 +107,10 @@ pub(crate) fn embedded_at(pipeline: &Pipeline, address: &str) -> Result<Connecti
 
 /// Whether a pipeline keeps topics in this process.
 pub(crate) fn broker_port(pipeline: &Pipeline) -> Result<Option<u16>> {
-    let connection = broker_of(pipeline)?;
+    embedded_port(&broker_of(pipeline)?)
+}
+
+fn embedded_port(connection: &Connection) -> Result<Option<u16>> {
     match connection.brokers.strip_prefix(EMBEDDED) {
         None => Ok(None),
         Some("") => Ok(Some(BROKER_PORT)),
@@ -98,6 +118,7 @@ pub(crate) fn broker_port(pipeline: &Pipeline) -> Result<Option<u16>> {
             Some(port) => Ok(Some(port)),
             None => Err(Error::user(format!("`{}` is no broker", connection.brokers))
                 .help("write embedded, embedded:PORT, or host:port")
+                .at("brokers")
                 .at("kafka")),
         },
     }

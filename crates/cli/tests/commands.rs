@@ -125,6 +125,8 @@ flows:
   e:
     from: { topic: nobody }
     sql: SELECT 1
+kafka: { brokers: "embedded:0", client: { linger.ms: "2", acks: "1" } }
+cassandra: { hosts: here, tls: { key: a.pem } }
 "#;
     let folder = folder_with("bad.yaml", text);
     let check = output(millstream(folder.path()).args(["check", "bad.yaml"]));
@@ -143,6 +145,8 @@ flows:
         ("bad.yaml:15:5", "`key` is missing"),
         ("bad.yaml:19:31", "expected `(`, found the end"),
         ("bad.yaml:20:3", "`to` is missing"),
+        ("bad.yaml:23:59", "`kafka.client` cannot set `acks`: no message is to be lost"),
+        ("bad.yaml:24:34", "a key is of no use without its `certificate`"),
     ];
     for (line, said) in expected {
         assert!(words.contains(line) && words.contains(said), "{line} {said}\n{words}");

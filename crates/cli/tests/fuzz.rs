@@ -7,9 +7,9 @@ use millstream_connectors::file::FileKind;
 use millstream_connectors::http::HttpKind;
 use millstream_connectors::kafka::{Connection, TopicKind};
 use millstream_connectors::stdout::StdoutKind;
-use millstream_core::TableConnection;
+use millstream_core::{TableConnection, settings};
 use millstream_embedded::{TableKind, TableStore};
-use millstream_engine::{Plan, Registry, Values};
+use millstream_engine::{Plan, Registry, Service, Values};
 use millstream_sql::{FlowQuery, TableQuery, parse_schema};
 use proptest::prelude::*;
 use schemars::schema_for;
@@ -23,7 +23,18 @@ fn registry() -> Registry {
     Registry {
         sources: vec![Arc::new(HttpKind), Arc::new(TopicKind), Arc::new(FileKind)],
         sinks: vec![Arc::new(TopicKind), Arc::new(TableKind::new(tables)), Arc::new(StdoutKind)],
-        services: vec![("kafka", schema_for!(Connection)), ("cassandra", schema_for!(TableConnection))],
+        services: vec![
+            Service {
+                name: "kafka",
+                settings: schema_for!(Connection),
+                check: |settings| settings::read::<Connection>(settings)?.check(),
+            },
+            Service {
+                name: "cassandra",
+                settings: schema_for!(TableConnection),
+                check: |settings| settings::read::<TableConnection>(settings)?.check(),
+            },
+        ],
         spark: None,
         cursors: None,
     }

@@ -33,6 +33,19 @@ pub struct Tls {
     pub key: Option<PathBuf>,
 }
 
+impl Tls {
+    /// Refuses half of a certificate and its key.
+    pub fn check(&self) -> Result<()> {
+        match (&self.certificate, &self.key) {
+            (Some(_), None) => {
+                Err(Error::user("a certificate is of no use without its `key`").at("certificate"))
+            }
+            (None, Some(_)) => Err(Error::user("a key is of no use without its `certificate`").at("key")),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// A length of time: a whole number and its unit, `500ms`, `30s`, `5m`, `1h` or `7d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Period(pub Duration);

@@ -143,6 +143,12 @@ pub struct KeyspaceSettings {
 }
 
 impl TableConnection {
+    /// Refuses what nobody can connect with. An error's place is the setting's path in the file.
+    pub fn check(&self) -> Result<()> {
+        let checked = self.tls.as_ref().map_or(Ok(()), Tls::check);
+        checked.map_err(|error| error.at("tls").at("cassandra"))
+    }
+
     /// A table store in this process.
     pub fn embedded() -> Self {
         Self {

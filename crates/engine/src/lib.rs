@@ -37,7 +37,7 @@ pub use infer::{Inferred, InferredColumn, guess_records, infer};
 pub use latency::{BOUNDS_MS, Latency};
 pub use pipeline::{Component, Flow, Pipeline, Runner, Test};
 pub use plan::{Origin, Plan, PlannedFlow, Target};
-pub use registry::Registry;
+pub use registry::{Registry, Service};
 pub use replay::replay;
 pub use run::{Backends, FlowSummary, Observer, RunOptions, Status, Summary, Until, run};
 pub use schedule::Schedule;

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use crate::diagnostic::Diagnostic;
 use crate::document::{Document, Kind, Node};
-use crate::registry::Registry;
+use crate::registry::{Registry, Service};
 use crate::scheduler::RunSettings;
 use crate::shape;
 use crate::values::{Secrets, Values};
@@ -182,6 +182,9 @@ impl Pipeline {
         {
             mistakes.push(Diagnostic::error(error.to_string(), 0..0));
         }
+        for service in &registry.services {
+            check_service(service, &json, &document, &mut mistakes);
+        }
         let mut flows = Vec::new();
         for (name, flow) in json["flows"].as_object().into_iter().flatten() {
             match serde_json::from_value::<Flow>(flow.clone()) {
@@ -226,6 +229,19 @@ impl Pipeline {
             cursors,
             gauges: Arc::new(Gauges::default()),
         }
+    }
+}
+
+/// What is wrong with a service beyond the shape of its settings.
+fn check_service(service: &Service, json: &Value, document: &Document, mistakes: &mut Vec<Diagnostic>) {
+    let Some(node) = document.root.get(service.name) else { return };
+    let is_in =
+        |mistake: &Diagnostic| node.span.start <= mistake.span.start && mistake.span.end <= node.span.end;
+    let is_told = mistakes.iter().any(is_in);
+    if let (false, Err(error)) = (is_told, (service.check)(&json[service.name])) {
+        let place: Vec<_> = error.place.iter().map(String::as_str).collect();
+        let mistake = Diagnostic::error(error.message, document.name_span(&place));
+        mistakes.push(Diagnostic { help: error.help, ..mistake });
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use millstream_core::{Cursors, FlowRunner, SinkKind, SourceKind};
+use millstream_core::{Cursors, FlowRunner, Result, SinkKind, SourceKind};
 use schemars::{Schema, schema_for};
 use serde_json::{Map, Value, json};
 
@@ -16,12 +16,23 @@ pub struct Registry {
     pub sources: Vec<Arc<dyn SourceKind>>,
     /// Kinds of sinks.
     pub sinks: Vec<Arc<dyn SinkKind>>,
-    /// Services by the name under which a file sets them up, with the schema of their settings.
-    pub services: Vec<(&'static str, Schema)>,
+    /// What a file sets up for all its flows.
+    pub services: Vec<Service>,
     /// What runs the flows with `runner: spark`.
     pub spark: Option<Arc<dyn FlowRunner>>,
     /// Where incremental sources keep how far they have come.
     pub cursors: Option<Arc<dyn Cursors>>,
+}
+
+/// What a file sets up for all its flows: a broker, a database.
+#[derive(Clone)]
+pub struct Service {
+    /// Where a file does it.
+    pub name: &'static str,
+    /// What can be set.
+    pub settings: Schema,
+    /// Refuses settings of the right shape that cannot be meant; an error's place is the setting's path in the file.
+    pub check: fn(&Value) -> Result<()>,
 }
 
 impl Registry {
@@ -47,10 +58,10 @@ impl Registry {
         definitions.insert("Source".into(), source);
         definitions.insert("Sink".into(), sink);
         definitions.extend(all);
-        for (name, schema) in &self.services {
-            let mut service = schema.clone().to_value();
-            take_definitions(&mut service, &mut definitions);
-            root["properties"][*name] = service;
+        for service in &self.services {
+            let mut settings = service.settings.clone().to_value();
+            take_definitions(&mut settings, &mut definitions);
+            root["properties"][service.name] = settings;
         }
         root["$defs"] = Value::Object(definitions);
         let flow = &mut root["$defs"]["Flow"]["properties"];

@@ -75,7 +75,8 @@ fn named(consistency: Consistency) -> statement::Consistency {
 }
 
 fn encrypted(tls: &Tls) -> Result<ClientConfig> {
-    let failed = |e: rustls::Error| Error::user(format!("no TLS for cassandra: {e}")).at("cassandra.tls");
+    let failed =
+        |e: rustls::Error| Error::user(format!("no TLS for cassandra: {e}")).at("tls").at("cassandra");
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -96,7 +97,7 @@ fn encrypted(tls: &Tls) -> Result<ClientConfig> {
             let key_of = PrivateKeyDer::from_pem_file(key).map_err(|e| unreadable(key, &e))?;
             builder.with_client_auth_cert(certificates(certificate)?, key_of).map_err(failed)
         }
-        _ => Err(Error::user("a certificate and its key go together").at("cassandra.tls")),
+        _ => Err(Error::user("a certificate and its key go together").at("tls").at("cassandra")),
     }
 }
 

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use millstream_core::{Error, Result};
 use rdkafka::ClientConfig;
-use serde::de::{Deserialize, Deserializer, Error};
+use rdkafka::error::KafkaError;
 
 /// Names that stand for another one (librdkafka's CONFIGURATION.md, "Alias for").
 const ALIASES: &[(&str, &str)] = &[
@@ -50,20 +51,36 @@ const OURS: &[(&str, &str)] = &[
     ("transactional.id", "messages are not written in transactions"),
 ];
 
-/// Settings by their first names, none of them ours.
-pub(super) fn read<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, String>, D::Error> {
+/// What `kafka.client:` sets, by its first names, none of it ours.
+pub(super) fn chosen(written: &BTreeMap<String, String>) -> Result<BTreeMap<&str, &str>> {
     let mut settings = BTreeMap::new();
-    for (written, value) in BTreeMap::<String, String>::deserialize(from)? {
-        let alias = ALIASES.iter().find(|(alias, _)| *alias == written);
+    for (written, value) in written {
+        let refused = |why: String| Error::user(why).at(written).at("client").at("kafka");
+        let alias = ALIASES.iter().find(|(alias, _)| alias == written);
         let name = alias.map_or(written.as_str(), |(_, name)| name);
         if let Some((_, why)) = OURS.iter().find(|(ours, _)| *ours == name) {
-            return Err(D::Error::custom(format!("`kafka.client` cannot set `{written}`: {why}")));
+            return Err(refused(format!("`kafka.client` cannot set `{written}`: {why}")));
         }
-        if settings.insert(name.to_owned(), value).is_some() {
-            return Err(D::Error::custom(format!("`kafka.client` sets `{name}` twice, as `{written}` too")));
+        if settings.insert(name, value.as_str()).is_some() {
+            return Err(refused(format!("`kafka.client` sets `{name}` twice, as `{written}` too")));
         }
     }
     Ok(settings)
+}
+
+/// Refuses what librdkafka does not know, and values that it does not take.
+pub(super) fn check(config: &ClientConfig) -> Result<()> {
+    match config.create_native_config() {
+        Err(KafkaError::ClientConfig(_, why, name, _)) => {
+            Err(Error::user(format!("librdkafka refuses `{name}`: {why}"))
+                .help("its CONFIGURATION.md has the settings and what they take")
+                .at(name)
+                .at("client")
+                .at("kafka"))
+        }
+        Err(error) => Err(Error::user(error.to_string()).at("client").at("kafka")),
+        Ok(_) => Ok(()),
+    }
 }
 
 /// What we would choose, where the pipeline chooses nothing else.
@@ -82,14 +99,13 @@ mod tests {
     use super::*;
     use crate::kafka::Connection;
 
-    fn connection(client: serde_json::Value) -> Result<Connection, String> {
-        serde_json::from_value(json!({ "brokers": "a:1", "client": client })).map_err(|e| e.to_string())
+    fn connection(client: serde_json::Value) -> Connection {
+        serde_json::from_value(json!({ "brokers": "a:1", "client": client })).expect("settings")
     }
 
     #[test]
     fn the_pipeline_chooses_before_we_do_by_whatever_name() {
-        let chosen = json!({ "queue.buffering.max.ms": "50", "client.id": "mine" });
-        let connection = connection(chosen).expect("settings");
+        let connection = connection(json!({ "queue.buffering.max.ms": "50", "client.id": "mine" }));
         let mut config = connection.client("millstream").expect("a client");
         prefer(&mut config, &[("linger.ms", "2"), ("compression.type", "zstd")]);
         let got = |name| config.get(name);
@@ -98,16 +114,27 @@ mod tests {
     }
 
     #[test]
-    fn what_the_promises_rest_on_is_refused_with_the_reason() {
+    fn what_the_promises_rest_on_is_refused_with_the_reason_and_its_place() {
         for (name, why) in [
             ("enable.auto.commit", AFTER_THE_ROWS),
             ("request.required.acks", ONCE),
             ("sasl.mechanisms", SASL),
         ] {
-            let refused = connection(json!({ name: "0" })).expect_err(name);
-            assert_eq!(refused, format!("`kafka.client` cannot set `{name}`: {why}"));
+            let refused = connection(json!({ name: "0" })).check().expect_err(name);
+            assert_eq!(refused.message, format!("`kafka.client` cannot set `{name}`: {why}"));
+            assert_eq!(refused.place, ["kafka", "client", name]);
         }
         let twice = connection(json!({ "linger.ms": "1", "queue.buffering.max.ms": "2" }));
-        assert!(twice.expect_err("twice").contains("twice"), "two names of one setting");
+        assert!(twice.check().expect_err("twice").message.contains("twice"), "two names of one setting");
+    }
+
+    #[test]
+    fn what_the_library_does_not_take_is_refused_before_anything_starts() {
+        for (name, value) in [("socket.keepalive", "true"), ("socket.keepalive.enable", "perhaps")] {
+            let refused = connection(json!({ name: value })).check().expect_err(name);
+            assert!(refused.message.starts_with(&format!("librdkafka refuses `{name}`: ")), "{refused}");
+            assert_eq!(refused.place, ["kafka", "client", name]);
+        }
+        connection(json!({ "socket.keepalive.enable": "true" })).check().expect("a setting");
     }
 }

@@ -40,7 +40,7 @@ pub struct Connection {
     /// Settings of the client library, librdkafka, that have no name here, like
     /// `socket.keepalive.enable: "true"`. They win over what Millstream would choose, like
     /// `compression.type`; what its promises rest on, like `enable.auto.commit`, is refused.
-    #[serde(default, deserialize_with = "client::read", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub client: BTreeMap<String, String>,
 }
 
@@ -118,9 +118,20 @@ impl Connection {
         settings::read(settings.ok_or_else(|| Error::ours("a topic is opened without `kafka:`"))?)
     }
 
+    /// Refuses what no client can be made of, wherever the broker and the files of certificates are. An error's place
+    /// is the setting's path in the file.
+    pub fn check(&self) -> Result<()> {
+        let checked = self.tls.as_ref().map_or(Ok(()), Tls::check);
+        checked.map_err(|error| error.at("tls").at("kafka"))?;
+        let without_files = Self { tls: None, ..self.clone() };
+        client::check(&without_files.client("millstream")?)
+    }
+
     pub(super) fn client(&self, name: &str) -> Result<ClientConfig> {
         let mut config = ClientConfig::new();
-        config.extend(self.client.clone());
+        config.extend(
+            client::chosen(&self.client)?.into_iter().map(|(name, value)| (name.into(), value.into())),
+        );
         config.set("bootstrap.servers", &self.brokers);
         let choices = [
             ("client.id", name),
@@ -208,13 +219,13 @@ fn encrypt(config: &mut ClientConfig, tls: &Tls) -> Result<()> {
 fn check_readable(path: &Path) -> Result<()> {
     match std::fs::File::open(path) {
         Ok(_) => Ok(()),
-        Err(e) => Err(Error::user(format!("cannot read {}: {e}", path.display())).at("kafka.tls")),
+        Err(e) => Err(Error::user(format!("cannot read {}: {e}", path.display())).at("tls").at("kafka")),
     }
 }
 
 fn authenticate(config: &mut ClientConfig, sasl: &Sasl) -> Result<()> {
     let missing =
-        |what: &str| Error::user(format!("{} needs {what}", sasl.mechanism.name())).at("kafka.sasl");
+        |what: &str| Error::user(format!("{} needs {what}", sasl.mechanism.name())).at("sasl").at("kafka");
     config.set("sasl.mechanism", sasl.mechanism.name());
     if sasl.mechanism == Mechanism::Oauthbearer {
         let oauth2 = sasl.oauth2.as_ref().ok_or_else(|| missing("`oauth2`"))?;
