@@ -133,3 +133,19 @@ fn check_format(dir: &Path) -> Result<()> {
         Err(e) => Err(failed(e)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_version_wrote_is_refused_with_the_ways_out() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (format, said) in [("999", "newer Millstream (format 999)"), ("cheese", "no format")] {
+            std::fs::write(folder.path().join("format"), format).expect("writes");
+            let refused = check_format(folder.path()).expect_err(format);
+            assert!(refused.message.contains(said), "{refused}");
+            assert!(refused.help.as_ref().is_some_and(|help| help.contains("--state")), "{refused}");
+        }
+    }
+}

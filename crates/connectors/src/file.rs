@@ -10,7 +10,8 @@ use async_trait::async_trait;
 use flate2::bufread::MultiGzDecoder;
 use millstream_core::settings::{self, WhenEmpty};
 use millstream_core::{
-    Checkpoint, Commit, Counts, Error, Origin, Record, Records, Result, Scope, Source, SourceKind, SourcePlan,
+    Arrivals, Checkpoint, Commit, Counts, Error, Origin, Record, Records, Result, Scope, Source, SourceKind,
+    SourcePlan, now_ms,
 };
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::{Deserialize, Serialize};
@@ -123,9 +124,10 @@ impl Source for FileSource {
 
 /// Sends the records of all files; ends early when nobody takes them.
 fn read_files(files: &[PathBuf], sender: &mpsc::Sender<Result<Records>>) {
+    let mut arrivals = Arrivals::default();
     for path in files {
         let mut lines = 0;
-        let read = open(path).and_then(|reader| read_lines(reader, path, &mut lines, sender));
+        let read = open(path).and_then(|reader| read_lines(reader, path, &mut lines, &mut arrivals, sender));
         match read {
             Ok(true) => {}
             Ok(false) => return,
@@ -158,16 +160,18 @@ fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
     }
 }
 
-/// Sends the lines of one file, `lines` counting them; false when nobody takes them any more.
+/// Sends the lines of one file, `lines` counting them and `arrivals` dating them; false when nobody takes them any more.
 fn read_lines(
     mut reader: impl BufRead,
     path: &Path,
     lines: &mut i64,
+    arrivals: &mut Arrivals,
     sender: &mpsc::Sender<Result<Records>>,
 ) -> io::Result<bool> {
     let origin = Arc::new(Origin { address: path.display().to_string(), run_ms: None });
     let empty = || Records::from_origin(origin.clone());
     let mut records = empty();
+    let mut came_ms = now_ms();
     let mut line = Vec::new();
     loop {
         line.clear();
@@ -186,14 +190,15 @@ fn read_lines(
                 value = value.strip_prefix(b"\xef\xbb\xbf").unwrap_or(value);
             }
             if !value.trim_ascii().is_empty() {
-                records.push(Record::of_value(value, *lines));
+                records.push(Record::of_value(value, *lines).at(arrivals.timestamp(*lines, came_ms)));
             }
         }
         let is_full = records.len() >= BATCH_RECORDS_MAX || records.size_bytes() >= BATCH_BYTES_MAX;
-        if (is_full || !read && !records.is_empty())
-            && sender.blocking_send(Ok(std::mem::replace(&mut records, empty()))).is_err()
-        {
-            return Ok(false);
+        if is_full || !read && !records.is_empty() {
+            if sender.blocking_send(Ok(std::mem::replace(&mut records, empty()))).is_err() {
+                return Ok(false);
+            }
+            came_ms = now_ms();
         }
         if !read {
             return Ok(true);

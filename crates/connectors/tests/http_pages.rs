@@ -283,6 +283,10 @@ fn settings_that_do_not_fit_together_are_refused() {
         (json!({"query": {"p": 1}, "paging": {"page": 1, "param": "p"}}), "`p` is set by `paging`"),
         (json!({"paging": {"cursor": "next"}}), "is no JSONPath"),
         (
+            json!({"records": "$.x[?@.a == 1]", "paging": {"page": 1, "param": "p"}}),
+            "of which the filter leaves nothing",
+        ),
+        (
             json!({"headers": {"Authorization": "x"}, "auth": {"bearer": "t"}}),
             "`Authorization` is set by `auth`",
         ),

@@ -6,6 +6,9 @@ use async_trait::async_trait;
 
 use crate::{Result, Scope};
 
+/// The topic with the cursors, beside those that they belong to.
+pub const STATE_TOPIC: &str = "millstream.state";
+
 /// The cursor of each flow, kept beside its topics.
 #[async_trait]
 pub trait Cursors: Send + Sync + fmt::Debug {

@@ -82,6 +82,8 @@ pub struct Cut {
 }
 
 impl DeadLetter {
+    /// What the name of a topic of dead letters ends with, where the file gives it no other one.
+    pub const TOPIC_ENDING: &str = ".dead-letters";
     /// The header with the flow's name.
     pub const FLOW: &str = "millstream.flow";
     /// The header with the topic's name.

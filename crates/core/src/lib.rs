@@ -23,7 +23,7 @@ mod write_time;
 
 pub use checkpoint::{Checkpoint, Counts, Progress};
 pub use connector::{RunValues, Scope, SinkKind, SinkPlan, SourceKind, SourcePlan};
-pub use cursors::Cursors;
+pub use cursors::{Cursors, STATE_TOPIC};
 pub use dead_letter::{Cut, DeadLetter, Marker, Reason, Settled};
 pub use error::{Error, Fault, Result};
 pub use finding::{Finding, Level};
@@ -34,4 +34,4 @@ pub use runner::{FlowRunner, RemoteFlow, RemoteRun, RemoteUntil};
 pub use sink::{MessageSink, RowSink, Rows, Sink, Written};
 pub use source::{Commit, Source};
 pub use table::{Consistency, KeyspaceSettings, Nulls, TableConnection, TableSettings};
-pub use write_time::{EachKeyLater, write_time};
+pub use write_time::{Arrivals, EachKeyLater, now_ms, write_time};

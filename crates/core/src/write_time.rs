@@ -2,6 +2,7 @@
 //! How a table stores write times is the table's affair.
 
 use std::collections::HashMap;
+use std::time::SystemTime;
 
 /// The write time of a message's row in microseconds: the same on every engine, so that the
 /// order of writes, and how often they are repeated, makes no difference.
@@ -9,6 +10,36 @@ use std::collections::HashMap;
 /// `timestamp_ms` is the message's Kafka timestamp (−1 for none), `offset` its offset.
 pub fn write_time(timestamp_ms: i64, offset: i64) -> i64 {
     timestamp_ms.saturating_mul(1000).saturating_add(offset % 1000)
+}
+
+/// Now, in milliseconds since 1970.
+pub fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    since.as_millis() as i64
+}
+
+/// Dates records of a source that has no times of its own, so that [`write_time`] orders them as they came, and after
+/// those of any run before.
+#[derive(Debug, Default)]
+pub struct Arrivals {
+    now: i64,
+    /// The offset of the last one, as far as it is part of a write time.
+    last: Option<i64>,
+}
+
+impl Arrivals {
+    /// The timestamp of the record at `offset`, which came at `now_ms`. Within a millisecond a thousand offsets find
+    /// room; where they begin anew, so does the millisecond. A clock that steps back is held where it was.
+    pub fn timestamp(&mut self, offset: i64, now_ms: i64) -> i64 {
+        let place = offset % 1000;
+        if now_ms > self.now {
+            self.now = now_ms;
+        } else if self.last.is_some_and(|last| place <= last) {
+            self.now += 1;
+        }
+        self.last = Some(place);
+        self.now
+    }
 }
 
 /// Gives each key strictly later milliseconds, so that [`write_time`] orders our own messages
@@ -64,6 +95,20 @@ mod tests {
             assert!(time > before, "offset {offset}");
             before = time;
         }
+    }
+
+    #[test]
+    fn what_came_later_wins_whatever_the_offsets_are() {
+        let mut arrivals = Arrivals::default();
+        let mut before = i64::MIN;
+        // Two files, the second within the same millisecond; then a clock that steps back.
+        let files = (1..=2_500).chain(1..=3).map(|line| (line, 7));
+        for (offset, now) in files.chain([(999, 8), (1000, 8), (1001, 3), (1002, 90)]) {
+            let time = write_time(arrivals.timestamp(offset, now), offset);
+            assert!(time > before, "offset {offset}");
+            before = time;
+        }
+        assert_eq!(before, 90_002);
     }
 
     #[test]

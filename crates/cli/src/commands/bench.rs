@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use millstream_connectors::kafka::{Connection, TopicKind, read_all};
 use millstream_core::{
-    Error, Record, Records, RowSink, Rows, RunValues, Scope, Sink, SinkKind, SinkPlan, Written,
+    Error, Record, Records, RowSink, Rows, RunValues, Scope, Sink, SinkKind, SinkPlan, Written, now_ms,
 };
 use millstream_embedded::{Broker, TableKind, TableStore};
 use millstream_engine::{Observer, Plan, RunOptions, Until, Values};
@@ -21,7 +21,6 @@ use schemars::{Schema, json_schema};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::run::now_ms;
 use crate::args::BenchKind;
 use crate::load::{EXAMPLE, load_demo};
 use crate::output::sayln;

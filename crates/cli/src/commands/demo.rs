@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use millstream_connectors::random_user::{Options, Server};
 use millstream_core::RunValues;
-use millstream_core::{Error, cql};
+use millstream_core::{Error, cql, now_ms};
 use millstream_embedded::TableStore;
 use millstream_engine::{Observer, RunOptions, Supervisor, Until};
 use millstream_server::{Access, House, Server as Page};
 use millstream_sql::TableQuery;
 use serde_json::json;
 
-use super::run::{now_ms, report, start};
+use super::run::{report, start};
 use super::up::{LISTEN, Running, shown as shown_address};
 use crate::args::RowFormat;
 use crate::load::{Loaded, load_demo};

@@ -7,7 +7,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::DataType;
 use async_trait::async_trait;
 use millstream_connectors::kafka::{Connection, newest};
-use millstream_core::{Error, Result, RunValues, Settled, cql};
+use millstream_core::{Error, Result, RunValues, Settled, cql, now_ms};
 use millstream_embedded::TableStore;
 use millstream_engine::{Plan, RunOptions, Supervisor, Until};
 use millstream_server::{Desk, FoundLetter, FoundRecord, LetterFilter, ROWS_SEARCHED_MAX, Replayed, Rows};
@@ -17,7 +17,6 @@ use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
 use super::dead_letters::{Book, Found, replay, settle, topics, wanted};
-use super::run::now_ms;
 use crate::{args, bind};
 
 /// How long a service may not answer somebody who waits in front of a page.

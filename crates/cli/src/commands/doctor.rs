@@ -2,11 +2,10 @@
 
 use millstream_connectors::cassandra;
 use millstream_connectors::kafka::{self, Connection, TopicSourceSettings};
-use millstream_core::{Finding, Level, Result, RunValues, SinkPlan, cql, settings};
+use millstream_core::{Finding, Level, Result, RunValues, SinkPlan, cql, now_ms, settings};
 use millstream_engine::{PlannedFlow, preview};
 use tokio::task::block_in_place;
 
-use super::run::now_ms;
 use crate::args::FileArgs;
 use crate::load::{Loaded, load};
 use crate::output::sayln;

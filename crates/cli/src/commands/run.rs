@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use millstream_core::{Error, RunValues, SinkPlan};
+use millstream_core::{Error, RunValues, SinkPlan, now_ms};
 use millstream_engine::{
     Backends, FlowSummary, Observer, PipelineView, Plan, RunOptions, Status, Summary, Until,
 };
@@ -237,11 +237,6 @@ fn show_progress(observer: &Observer) -> tokio::task::JoinHandle<()> {
             }
         }
     })
-}
-
-/// Now, in milliseconds since 1970.
-pub(super) fn now_ms() -> i64 {
-    Utc::now().timestamp_millis()
 }
 
 /// A worker's flow as its metrics show it.

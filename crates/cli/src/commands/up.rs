@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use millstream_connectors::kafka::Connection;
-use millstream_core::{Error, settings};
+use millstream_core::{Error, now_ms, settings};
 use millstream_embedded::History;
 use millstream_engine::Supervisor;
 use millstream_server::{Access, Broken, House, Room, Server};
 
 use super::desk::PipelineDesk;
-use super::run::{now_ms, worker};
+use super::run::worker;
 use crate::args::UpArgs;
 use crate::bind::{self, Services};
 use crate::load::{Loaded, load_beside};

@@ -102,11 +102,19 @@ impl Authenticator {
         Self { auth, token: None }
     }
 
-    /// Adds the parameter that is a secret.
+    /// Adds the parameter that is a secret, in the place of one of its name: an API may repeat it in the address of its
+    /// next page.
     pub(super) fn sign_url(&self, url: &mut Url) {
-        if let Some(Auth::Query(secret)) = &self.auth {
-            url.query_pairs_mut().append_pair(&secret.name, &secret.value);
+        let Some(Auth::Query(secret)) = &self.auth else { return };
+        if url.query_pairs().any(|(name, _)| name == secret.name) {
+            let others: Vec<_> = url
+                .query_pairs()
+                .filter(|(name, _)| *name != secret.name)
+                .map(|(n, v)| (n.into_owned(), v.into_owned()))
+                .collect();
+            url.query_pairs_mut().clear().extend_pairs(others);
         }
+        url.query_pairs_mut().append_pair(&secret.name, &secret.value);
     }
 
     /// Adds the header that is a secret.

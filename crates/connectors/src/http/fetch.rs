@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, SystemTime};
 
 use futures::StreamExt;
-use millstream_core::{Error, Record, Records, Result};
+use millstream_core::{Arrivals, Error, Record, Records, Result, now_ms};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, LINK, LOCATION, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, Url};
@@ -77,6 +77,7 @@ pub(super) struct Fetcher {
     records: Path,
     /// Where an answer says what the next page is.
     cursor: Option<Path>,
+    arrivals: Arrivals,
     settings: HttpSettings,
 }
 
@@ -103,6 +104,7 @@ impl Fetcher {
             limiter: Limiter::new(settings.rate),
             records: Path::parse(&settings.records, "records")?,
             cursor,
+            arrivals: Arrivals::default(),
             settings,
         })
     }
@@ -189,10 +191,11 @@ impl Fetcher {
         let found = self.records.select(&text).map_err(Failure::passing)?;
         let mut records = Records::default();
         let mut digest = DefaultHasher::new();
-        let now_ms = now_ms();
-        for (index, record) in found.iter().enumerate() {
+        let came_ms = now_ms();
+        for (offset, record) in (offset..).zip(&found) {
             record.hash(&mut digest);
-            records.push(Record::of_value(record.as_bytes(), offset + index as i64).at(now_ms));
+            let timestamp = self.arrivals.timestamp(offset, came_ms);
+            records.push(Record::of_value(record.as_bytes(), offset).at(timestamp));
         }
         let cursor = self.cursor.as_ref().and_then(|path| path.first(&text)).and_then(single);
         Ok(Answer { held: Held { records: records.len(), digest: digest.finish(), cursor, links }, records })
@@ -287,12 +290,6 @@ fn single(json: &str) -> Option<String> {
         serde_json::Value::Number(_) => Some(json.to_owned()),
         _ => None,
     }
-}
-
-/// Now, in milliseconds since 1970.
-pub(super) fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    since.as_millis() as i64
 }
 
 /// The innermost cause, which says what really happened, without the address.

@@ -175,7 +175,14 @@ impl SourceKind for HttpKind {
 impl HttpSettings {
     /// Everything that the types alone do not say.
     fn check(&self) -> Result<()> {
-        records::Path::parse(&self.records, "records")?;
+        let records = records::Path::parse(&self.records, "records")?;
+        if let (true, Some(Paging::Page(_) | Paging::Offset(_))) = (records.filters(), &self.paging) {
+            return Err(Error::user(
+                "a page of which the filter leaves nothing would look like the one behind the last",
+            )
+            .help("take the whole array here, and filter with WHERE in `sql`")
+            .at("records"));
+        }
         let alone = [("for", self.duration.is_some()), ("times", self.times.is_some())];
         if let Some((name, _)) = alone.into_iter().find(|(_, set)| *set && self.every.is_none()) {
             return Err(Error::user(format!("`{name}` bounds the requests of `every`, which is missing"))

@@ -28,6 +28,11 @@ impl Path {
         Ok(Self { written: written.to_owned(), parsed, names: plain_names(written) })
     }
 
+    /// Whether an answer that has records may still have none there, because a filter leaves them out.
+    pub(super) fn filters(&self) -> bool {
+        self.names.is_none() && self.written.contains('?')
+    }
+
     /// The records' texts in `body`, or why it has none.
     pub(super) fn select<'b>(&self, body: &'b str) -> Result<Vec<&'b str>, String> {
         let nothing = || format!("the answer has nothing at {}", self.written);

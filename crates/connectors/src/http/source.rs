@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use millstream_core::{Checkpoint, Commit, Counts, Error, Origin, Records, Result, Scope, Source};
+use millstream_core::{Checkpoint, Commit, Counts, Error, Origin, Records, Result, Scope, Source, now_ms};
 use tokio::time::Instant;
 
 use super::HttpSettings;
-use super::fetch::{Fetcher, now_ms, shown};
+use super::fetch::{Fetcher, shown};
 use super::incremental::Watermark;
 use super::paging::{Next, Page, Pager};
 use super::placeholders::Values;

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use arrow::array::{ArrayRef, StringArray};
 use millstream_connectors::kafka::{Connection, TopicKind};
-use millstream_core::{Error, Record, Records, Result, Scope, Sink, SinkKind, SinkPlan, cql, settings};
+use millstream_core::{
+    Error, Record, Records, Result, Scope, Sink, SinkKind, SinkPlan, cql, now_ms, settings,
+};
 use millstream_embedded::TableStore;
 use millstream_engine::{Observer, Plan, RunOptions, Until, Values};
 use scylla::client::session::Session;
@@ -20,7 +22,6 @@ use tokio::time::MissedTickBehavior;
 
 use super::made::Made;
 use super::{clear, message, store_once};
-use crate::commands::run::now_ms;
 use crate::load::{EXAMPLE, load_demo};
 use crate::{Outcome, bind, output};
 

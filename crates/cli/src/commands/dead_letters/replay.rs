@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_connectors::kafka::Connection;
-use millstream_core::{Records, Result, RunValues, Settled};
+use millstream_core::{Records, Result, RunValues, Settled, now_ms};
 use millstream_engine::{Plan, Registry, RunOptions, Until};
 
 use super::book::{Book, Found, settle};
 use super::{topics, wanted};
 use crate::args::{FileArgs, LetterFilter};
 use crate::commands::attached::Attached;
-use crate::commands::run::now_ms;
 use crate::load::load;
 use crate::output::sayln;
 use crate::stop::Stop;
