@@ -182,3 +182,21 @@ fn of_a_dead_letter_larger_than_its_topic_takes_the_beginning_is_kept() {
     let (_, said) = done(folder.path(), &["dead-letters", "replay", "p.yaml"]);
     assert!(said.contains("1 cannot be replayed"), "{said}");
 }
+
+#[test]
+fn what_the_client_itself_finds_too_large_is_a_dead_letter_too() {
+    const LENGTH: usize = 200_000;
+    let long = "x".repeat(LENGTH);
+    let api = Api::start(move |_| format!(r#"[{{"k":"a","v":"{long}"}},{{"k":"b","v":"short"}}]"#));
+    let text = format!(
+        "name: large\nkafka: {{ brokers: \"embedded:0\", client: {{ message.max.bytes: \"100000\" }} }}\nflows:\n  \
+         fetch:\n    from: {{ http: \"{}\", schema: \"k STRING, v STRING\" }}\n    sql: SELECT k, v FROM input\n    \
+         to: {{ topic: t, key: k }}\n",
+        api.url
+    );
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "p.yaml", &text);
+    let run = output(millstream(folder.path()).args(["run", "p.yaml"]));
+    let fetch = &summary(&run)["flows"]["fetch"];
+    assert_eq!((&fetch["dead"], &fetch["written"]), (&1.into(), &1.into()), "{}", stderr(&run));
+}

@@ -96,6 +96,12 @@ pub(super) fn find_partition_count<C: ClientContext>(client: &Client<C>, topic: 
     let metadata =
         client.fetch_metadata(Some(topic), ANSWER_TIMEOUT).map_err(|e| explain(&what, &e, None, None))?;
     let found = metadata.topics().iter().find(|known| known.name() == topic);
+    // To whom may not see a topic, a broker says so where it says that there is none to others.
+    let refused = found.and_then(|known| known.error()).map(RDKafkaErrorCode::from);
+    if refused == Some(RDKafkaErrorCode::TopicAuthorizationFailed) {
+        let error = KafkaError::MetadataFetch(RDKafkaErrorCode::TopicAuthorizationFailed);
+        return Err(explain(&what, &error, None, None));
+    }
     Ok(found.map(|known| known.partitions().len() as i32).filter(|count| *count > 0))
 }
 

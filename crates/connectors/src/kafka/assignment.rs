@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use millstream_core::Gauges;
 use parking_lot::Mutex;
@@ -11,13 +12,16 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::KafkaError;
 use rdkafka::statistics::Statistics;
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 use rdkafka::types::RDKafkaRespErr;
 
 use super::admin::ANSWER_TIMEOUT;
 use super::connection::Complaints;
 use super::statistics::consuming;
 use super::totals::Totals;
+
+/// How long a broker is left alone that did not say what is committed.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 /// A partition that is ours for now.
 #[derive(Debug, Clone)]
@@ -32,12 +36,24 @@ pub(super) struct Assigned {
 #[derive(Default)]
 pub(super) struct Shared {
     pub(super) assigned: Mutex<HashMap<i32, Assigned>>,
-    pub(super) epoch: Mutex<u64>,
+    /// How often that has changed.
+    pub(super) epoch: AtomicU64,
     pub(super) stopping: AtomicBool,
     /// The topic as it was when it was opened.
     pub(super) topic_id: Option<String>,
     /// It has been found to be another one since.
     pub(super) is_another: AtomicBool,
+}
+
+impl Shared {
+    /// Which partitions are ours, and which of our assignments that is.
+    pub(super) fn epochs(&self) -> HashMap<i32, u64> {
+        self.assigned.lock().iter().map(|(partition, now)| (*partition, now.epoch)).collect()
+    }
+
+    fn next_epoch(&self) -> u64 {
+        self.epoch.fetch_add(1, Ordering::Relaxed) + 1
+    }
 }
 
 pub(super) struct Context {
@@ -81,17 +97,8 @@ impl ConsumerContext for Context {
 
 impl Context {
     fn take(&self, consumer: &BaseConsumer<Self>, list: &mut TopicPartitionList) {
-        let committed = consumer.committed_offsets(list.clone(), ANSWER_TIMEOUT);
-        let committed = match committed {
-            Ok(committed) => committed,
-            Err(error) => {
-                // librdkafka asks again by itself; only the totals start from what is known then.
-                tracing::warn!("topic {}: cannot ask for committed offsets: {error}", self.topic);
-                list.clone()
-            }
-        };
-        let mut epoch = self.shared.epoch.lock();
-        *epoch += 1;
+        let Some(committed) = self.committed(consumer, list) else { return };
+        let epoch = self.shared.next_epoch();
         let mut assigned = self.shared.assigned.lock();
         for element in committed.elements() {
             let mut totals = Totals::read(element.metadata());
@@ -99,7 +106,7 @@ impl Context {
                 self.shared.is_another.store(true, Ordering::Relaxed);
             }
             totals.topic_id.clone_from(&self.shared.topic_id);
-            assigned.insert(element.partition(), Assigned { epoch: *epoch, totals });
+            assigned.insert(element.partition(), Assigned { epoch, totals });
             let start = match element.offset() {
                 Offset::Offset(next) => Offset::Offset(next),
                 _ => Offset::Beginning,
@@ -112,7 +119,32 @@ impl Context {
         }
     }
 
+    /// What the group has committed, asked for until the broker says it: only an answer without an offset means that
+    /// there is none. `None` where we are to stop.
+    fn committed(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        list: &TopicPartitionList,
+    ) -> Option<TopicPartitionList> {
+        while !self.shared.stopping.load(Ordering::Relaxed) {
+            let answer = consumer.committed_offsets(list.clone(), ANSWER_TIMEOUT);
+            let whole = answer.and_then(|list| {
+                list.elements().iter().try_for_each(TopicPartitionListElem::error)?;
+                Ok(list)
+            });
+            match whole {
+                Ok(committed) => return Some(committed),
+                Err(error) => {
+                    tracing::warn!("topic {}: cannot ask for committed offsets: {error}", self.topic)
+                }
+            }
+            std::thread::sleep(ASK_AGAIN_AFTER);
+        }
+        None
+    }
+
     fn give_up(&self, list: &TopicPartitionList) {
+        self.shared.next_epoch();
         let mut assigned = self.shared.assigned.lock();
         for element in list.elements() {
             assigned.remove(&element.partition());

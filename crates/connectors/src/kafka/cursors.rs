@@ -1,10 +1,10 @@
 //! The cursors of incremental sources, in the compacted topic `millstream.state` beside the
-//! topics they belong to.
+//! topics they belong to; the key is `PIPELINE/FLOW`.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
-use millstream_core::{Cursors, Result, Scope};
+use millstream_core::{Cursors, Result, STATE_TOPIC, Scope};
 use parking_lot::Mutex;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde::{Deserialize, Serialize};
@@ -14,9 +14,6 @@ use super::admin::ensure_topic;
 use super::client::prefer;
 use super::errors::{explain, has_failed_for_good};
 use super::{Connection, TopicSinkSettings, read_all};
-
-/// The topic with the cursors; the key is `PIPELINE/FLOW`.
-pub const STATE_TOPIC: &str = "millstream.state";
 
 /// How long a cursor may wait for room before it counts as not written.
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);

@@ -4,7 +4,7 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use millstream_core::settings;
-use millstream_core::{Finding, Records, Result};
+use millstream_core::{Finding, Records, Result, STATE_TOPIC};
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::Consumer;
@@ -30,11 +30,11 @@ fn reach<'a>(connection: &'a Connection, group: &str, topic: &str) -> Result<Rea
 
 /// Whether the broker answers, and whether it is where it says that it is.
 pub fn examine_broker(connection: &Connection) -> Vec<Finding> {
-    let reached = match reach(connection, "millstream-doctor", "millstream.state") {
+    let reached = match reach(connection, "millstream-doctor", STATE_TOPIC) {
         Ok(reached) => reached,
         Err(error) => return vec![error.into()],
     };
-    let metadata = match reached.consumer.fetch_metadata(Some("millstream.state"), ANSWER_TIMEOUT) {
+    let metadata = match reached.consumer.fetch_metadata(Some(STATE_TOPIC), ANSWER_TIMEOUT) {
         Ok(metadata) => metadata,
         Err(error) => return vec![reached.failed(&error).into()],
     };

@@ -2,6 +2,7 @@
 //! and by whoever waits until others have drained it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use millstream_core::{Counts, Error, Result};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
@@ -15,15 +16,19 @@ use super::tail::is_empty;
 use super::topic_id::topic_id;
 use super::totals::Totals;
 
-/// Offsets before a topic's end that are looked at one by one, whether they are messages.
+/// So few offsets before a topic's end are looked at at once, whether they are messages; …
 const MARKS_MAX: i64 = 1_000;
+/// … more of them where nothing has been committed for so long.
+const STANDSTILL: Duration = Duration::from_secs(2);
 
 /// Where each partition of a topic ended when it was asked, as far as transactions were decided.
 pub(super) struct Ends {
     topic: String,
     by_partition: BTreeMap<i32, i64>,
-    /// Partitions in which nothing but the marks of transactions is left before the end.
+    /// Partitions in which nothing but what transactions leave behind is before the end.
     marks_only: BTreeSet<i32>,
+    /// What was committed in a partition when it was looked at, and since when it has been that.
+    standing: BTreeMap<i32, (i64, Instant)>,
 }
 
 impl Ends {
@@ -39,7 +44,8 @@ impl Ends {
             // Nothing to read is nothing to commit.
             by_partition.insert(partition, if start == end { 0 } else { end });
         }
-        Ok(Self { topic: topic.to_owned(), by_partition, marks_only: BTreeSet::new() })
+        let topic = topic.to_owned();
+        Ok(Self { topic, by_partition, marks_only: BTreeSet::new(), standing: BTreeMap::new() })
     }
 
     /// What the consumer's group has committed in these partitions. Blocks.
@@ -67,15 +73,26 @@ impl Ends {
             if next >= end || self.marks_only.contains(&partition) {
                 continue;
             }
-            // A transaction leaves marks behind that are no messages, so that nobody commits them.
-            let nearly = end - next <= MARKS_MAX;
-            if nearly && is_empty(connection, &self.topic, partition, next, end)? {
+            // A transaction leaves marks behind that are no messages, so that nobody commits them; one that was aborted
+            // leaves all of it.
+            let is_due = end - next <= MARKS_MAX || self.stands_still(partition, next);
+            if is_due && is_empty(connection, &self.topic, partition, next, end)? {
                 self.marks_only.insert(partition);
                 continue;
             }
             behind += end - next;
         }
         Ok(behind)
+    }
+
+    /// Whether nothing more of a partition has been committed for a while.
+    fn stands_still(&mut self, partition: i32, next: i64) -> bool {
+        let (before, since) = self.standing.entry(partition).or_insert((next, Instant::now()));
+        let is_over = *before == next && since.elapsed() >= STANDSTILL;
+        if *before != next || is_over {
+            (*before, *since) = (next, Instant::now());
+        }
+        is_over
     }
 }
 

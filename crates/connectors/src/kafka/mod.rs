@@ -8,6 +8,7 @@ mod cursors;
 mod doctor;
 mod drain;
 mod errors;
+mod headers;
 mod java;
 mod poller;
 mod reset;
@@ -27,7 +28,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 pub use connection::{Connection, Mechanism, Sasl, TokenSettings};
-pub use cursors::{KafkaCursors, STATE_TOPIC};
+pub use cursors::KafkaCursors;
 pub use doctor::{examine_broker, examine_group, examine_topic, sample};
 pub use drain::{Awaited, Standing};
 pub use java::KnownTopic;
@@ -79,7 +80,8 @@ pub struct TopicSinkSettings {
     pub topic: String,
     /// The column, or columns, of the message key: messages of one key stay in order.
     pub key: Names,
-    /// The column that says when a row was true; without it that is the time of sending.
+    /// The column that says when a row was true; without it that is the time of sending. Kafka deletes messages by it:
+    /// where they may be older than the topic keeps them, set `retention.ms` in `config`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<String>,
     /// How many partitions a new topic gets; by default the broker decides.

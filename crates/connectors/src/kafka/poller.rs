@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use millstream_core::{Header, Record, Records, Result};
+use millstream_core::{Error, Record, Records, Result};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Headers, Message, Timestamp};
+use rdkafka::message::{BorrowedMessage, Message, Timestamp};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use super::Connection;
 use super::assignment::{Context, Shared};
 use super::connection::Complaints;
+use super::headers::headers_of;
 
 /// A batch is handed over when it has so many records or bytes, …
 const BATCH_RECORDS_MAX: usize = 2_048;
@@ -24,6 +25,8 @@ const BATCH_BYTES_MAX: usize = 2 << 20;
 const LINGER: Duration = Duration::from_millis(2);
 /// How long the engine may take with its batch before partitions are paused.
 const BEFORE_PAUSE: Duration = Duration::from_secs(2);
+/// How long it looks for messages, and waits for the engine, while partitions are paused.
+const WHILE_PAUSED: Duration = Duration::from_millis(10);
 /// How often it looks up while nothing comes.
 pub(super) const IDLE_POLL: Duration = Duration::from_millis(100);
 
@@ -35,6 +38,7 @@ pub(super) struct Batch {
 
 /// The thread that polls.
 pub(super) struct Poller {
+    pub(super) topic: String,
     pub(super) what: String,
     pub(super) connection: Connection,
     pub(super) complaints: Complaints,
@@ -44,29 +48,75 @@ pub(super) struct Poller {
     pub(super) runtime: Handle,
 }
 
+/// Records that are not handed over yet.
+#[derive(Default)]
+struct Gathered {
+    records: Records,
+    /// The assignments under which they were read, …
+    epochs: HashMap<i32, u64>,
+    /// … and which change of assignments was the last then.
+    epoch: u64,
+}
+
+impl Gathered {
+    fn is_full(&self) -> bool {
+        self.records.len() >= BATCH_RECORDS_MAX || self.records.size_bytes() >= BATCH_BYTES_MAX
+    }
+
+    fn take(&mut self) -> Batch {
+        Batch { records: std::mem::take(&mut self.records), epochs: self.epochs.clone() }
+    }
+
+    /// Leaves out what was read under an assignment that is over: whoever has the partition now reads it again.
+    fn keep_ours(&mut self, shared: &Shared) {
+        let epoch = shared.epoch.load(Ordering::Relaxed);
+        if self.epoch == epoch {
+            return;
+        }
+        let now = shared.epochs();
+        let is_ours =
+            |partition| now.contains_key(&partition) && now.get(&partition) == self.epochs.get(&partition);
+        if self.records.iter().any(|record| !is_ours(record.partition)) {
+            let mut kept = Records::default();
+            self.records
+                .iter()
+                .filter(|record| is_ours(record.partition))
+                .for_each(|record| kept.push(record));
+            self.records = kept;
+        }
+        self.epochs = now;
+        self.epoch = epoch;
+    }
+}
+
 impl Poller {
     pub(super) fn run(self) {
-        let mut records = Records::default();
+        let mut gathered = Gathered::default();
         while !self.shared.stopping.load(Ordering::Relaxed) {
-            let wait = if records.is_empty() { IDLE_POLL } else { LINGER };
-            let full = match self.consumer.poll(wait) {
+            let wait = if gathered.records.is_empty() { IDLE_POLL } else { LINGER };
+            let polled = self.consumer.poll(wait);
+            gathered.keep_ours(&self.shared);
+            let is_due = match polled {
                 Some(Ok(message)) => {
-                    push(&mut records, &message);
-                    records.len() >= BATCH_RECORDS_MAX || records.size_bytes() >= BATCH_BYTES_MAX
+                    push(&mut gathered.records, &message);
+                    gathered.is_full()
                 }
                 Some(Err(error)) if is_transient(&error) => continue,
                 Some(Err(error)) => {
                     // The source has ended if nobody takes it.
-                    let error = self.complaints.explain(&self.connection, &self.what, &error);
-                    let _ = self.sender.blocking_send(Err(error));
+                    let _ = self.sender.blocking_send(Err(self.explained(&error)));
                     continue;
                 }
-                None => !records.is_empty(),
+                None => !gathered.records.is_empty(),
             };
-            if full && !self.hand_over(&mut records) {
+            if is_due && !self.hand_over(&mut gathered) {
                 return;
             }
         }
+    }
+
+    fn explained(&self, error: &KafkaError) -> Error {
+        self.complaints.explain(&self.connection, &self.what, error)
     }
 
     /// Waits until the engine takes the batch; false when nobody will take it.
@@ -74,35 +124,68 @@ impl Poller {
     /// A wait that gets long is a service that does not answer: then partitions are paused and
     /// polling goes on, so that the group can share them anew. Not before: pausing throws away
     /// what librdkafka has fetched ahead.
-    fn hand_over(&self, records: &mut Records) -> bool {
-        let assigned = self.shared.assigned.lock();
-        let epochs = assigned.iter().map(|(partition, now)| (*partition, now.epoch)).collect();
-        drop(assigned);
-        let batch = Batch { records: std::mem::take(records), epochs };
-        let mut paused: Option<TopicPartitionList> = None;
+    fn hand_over(&self, gathered: &mut Gathered) -> bool {
+        let batch = gathered.take();
+        let mut paused = HashMap::new();
+        let mut failure = None;
+        let mut wait = BEFORE_PAUSE;
         let place = loop {
-            let wait = if paused.is_none() { BEFORE_PAUSE } else { Duration::from_millis(10) };
             match self.runtime.block_on(async { tokio::time::timeout(wait, self.sender.reserve()).await }) {
                 Ok(place) => break place,
                 Err(_) if self.shared.stopping.load(Ordering::Relaxed) => return false,
-                Err(_) => {}
+                Err(_) => wait = WHILE_PAUSED,
             }
-            if paused.is_none()
-                && let Ok(assignment) = self.consumer.assignment()
-                && self.consumer.pause(&assignment).is_ok()
-            {
-                paused = Some(assignment);
-            }
-            if let Some(Ok(message)) = self.consumer.poll(Duration::from_millis(10)) {
-                push(records, &message);
+            // Also what the group has given us since.
+            self.pause(&mut paused);
+            let polled = self.consumer.poll(WHILE_PAUSED);
+            gathered.keep_ours(&self.shared);
+            match polled {
+                Some(Ok(message)) => push(&mut gathered.records, &message),
+                // It is said once only, and its partition is not read any more.
+                Some(Err(error)) if !is_transient(&error) => {
+                    failure.get_or_insert_with(|| self.explained(&error));
+                }
+                Some(Err(_)) | None => {}
             }
         };
-        if let Some(paused) = paused
-            && let Err(error) = self.consumer.resume(&paused)
+        self.resume(&paused);
+        let is_taken = place.map(|place| place.send(Ok(batch))).is_ok();
+        match failure {
+            Some(error) if is_taken => self.sender.blocking_send(Err(error)).is_ok(),
+            _ => is_taken,
+        }
+    }
+
+    /// Pauses the partitions that are ours and not in `paused`, by their assignment: one that was given away and comes
+    /// back is not paused any more.
+    fn pause(&self, paused: &mut HashMap<i32, u64>) {
+        let mut fresh = self.shared.epochs();
+        fresh.retain(|partition, epoch| paused.get(partition) != Some(epoch));
+        if fresh.is_empty() {
+            return;
+        }
+        match self.consumer.pause(&self.list(fresh.keys())) {
+            Ok(()) => paused.extend(fresh),
+            Err(error) => tracing::debug!("{}: cannot pause: {error}", self.what),
+        }
+    }
+
+    fn resume(&self, paused: &HashMap<i32, u64>) {
+        let mut ours = self.shared.epochs();
+        ours.retain(|partition, epoch| paused.get(partition) == Some(epoch));
+        if !ours.is_empty()
+            && let Err(error) = self.consumer.resume(&self.list(ours.keys()))
         {
             tracing::debug!("{}: cannot resume: {error}", self.what);
         }
-        place.map(|place| place.send(Ok(batch))).is_ok()
+    }
+
+    fn list<'a>(&self, partitions: impl Iterator<Item = &'a i32>) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        for partition in partitions {
+            list.add_partition(&self.topic, *partition);
+        }
+        list
     }
 }
 
@@ -123,13 +206,7 @@ pub(super) fn is_transient(error: &KafkaError) -> bool {
 }
 
 pub(super) fn push(records: &mut Records, message: &BorrowedMessage<'_>) {
-    let headers: Vec<Header> = match message.headers() {
-        None => Vec::new(),
-        Some(headers) => headers
-            .iter()
-            .map(|header| (header.key.to_owned(), header.value.unwrap_or_default().to_vec()))
-            .collect(),
-    };
+    let headers = headers_of(message);
     records.push(Record {
         key: message.key(),
         value: message.payload(),

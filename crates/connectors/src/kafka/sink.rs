@@ -46,7 +46,7 @@ impl TopicSink {
     }
 
     fn producer(&mut self) -> Result<FutureProducer<Producing>> {
-        if let Some(producer) = &self.producer {
+        if let Some(producer) = self.producer.as_ref().filter(|producer| !has_failed_for_good(producer)) {
             return Ok(producer.clone());
         }
         let mut config = self.connection.client("millstream")?;
@@ -87,23 +87,34 @@ impl MessageSink for TopicSink {
         };
         for (index, message) in messages.iter().enumerate() {
             let index = index as u32;
-            let delivery = loop {
+            let sent = loop {
                 match producer.send_result(record(&self.settings.topic, &message)) {
-                    Ok(delivery) => break Some(delivery),
                     Err((error, _)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) => {
                         // Room is made by what is delivered.
                         match under_way.next().await {
                             Some((index, result)) => settle(index, result),
                             // What does not fit into an empty queue never will.
-                            None => break None,
+                            None => {
+                                let code = RDKafkaErrorCode::MessageSizeTooLarge;
+                                break Err(KafkaError::MessageProduction(code));
+                            }
                         }
                     }
-                    Err((error, _)) => return Err(explain(&error)),
+                    sent => break sent.map_err(|(error, _)| error),
                 }
             };
-            let Some(delivery) = delivery else {
-                settle(index, Err(KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge)));
-                continue;
+            let delivery = match sent {
+                Ok(delivery) => delivery,
+                Err(error) => {
+                    let is_refused =
+                        error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge);
+                    settle(index, Err(error));
+                    if is_refused {
+                        continue;
+                    }
+                    // None behind it may come before it. What is under way is waited for.
+                    break;
+                }
             };
             under_way.push(async move {
                 let delivered = delivery.await.unwrap_or(Err((
@@ -123,9 +134,6 @@ impl MessageSink for TopicSink {
         }
         while let Some((index, result)) = under_way.next().await {
             settle(index, result);
-        }
-        if has_failed_for_good(&producer) {
-            self.producer = None;
         }
         match failure {
             Some(error) => Err(error),

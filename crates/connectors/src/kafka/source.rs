@@ -138,6 +138,7 @@ impl TopicSource {
         let consumer = Arc::new(consumer);
         let (sender, batches) = mpsc::channel(BATCHES_WAITING_MAX);
         let poller = Poller {
+            topic: topic.to_owned(),
             what: what.clone(),
             connection: connection.clone(),
             complaints: complaints.clone(),
@@ -335,6 +336,10 @@ impl Drop for TopicSource {
 
 #[cfg(test)]
 mod tests {
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::{DefaultProducerContext, FutureProducer, FutureRecord};
+    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+
     use super::*;
 
     fn step(partition: i32, next_offset: i64, read: u64) -> Checkpoint {
@@ -355,5 +360,51 @@ mod tests {
         assert_eq!((read(&due, 0), read(&due, 1)), (Some((2, 12, 12)), Some((1, 3, 3))));
         // One that is not ours any more is nobody's business here.
         assert_eq!(due.with(&step(2, 9, 9), &HashMap::from([(0, 2)])), due);
+    }
+
+    /// A broker that answers what it is told to.
+    fn broker() -> (MockCluster<'static, DefaultProducerContext>, Connection) {
+        let cluster = MockCluster::new(1).expect("a broker");
+        cluster.create_topic("t", 1, 1).expect("a topic");
+        let connection = Connection::to(cluster.bootstrap_servers());
+        (cluster, connection)
+    }
+
+    async fn send(connection: &Connection, values: std::ops::Range<u8>) {
+        let producer: FutureProducer =
+            connection.client("test").expect("settings").create().expect("a producer");
+        for value in values {
+            let record = FutureRecord::<(), _>::to("t").payload(std::slice::from_ref(&value));
+            producer.send(record, Duration::from_secs(20)).await.expect("is sent");
+        }
+    }
+
+    fn open(connection: &Connection) -> TopicSource {
+        TopicSource::open(connection, "t", "g", Arc::default()).expect("opens")
+    }
+
+    /// The offsets of the next records.
+    async fn offsets(source: &mut TopicSource) -> Vec<i64> {
+        let records = source.next().await.expect("reads").expect("there are more");
+        records.iter().map(|record| record.offset).collect()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_broker_that_does_not_say_what_is_committed_is_asked_again() {
+        let (cluster, connection) = broker();
+        send(&connection, 0..3).await;
+        let mut source = open(&connection);
+        let mut read = Vec::new();
+        while read.len() < 3 {
+            read.extend(offsets(&mut source).await);
+        }
+        assert_eq!(read, [0, 1, 2]);
+        let counted = source.commit(&step(0, 3, 3), Commit::Now).await.expect("commits");
+        assert_eq!(counted.read, 3);
+        drop(source);
+        send(&connection, 3..4).await;
+        let refused = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED; 2];
+        cluster.request_errors(RDKafkaApiKey::OffsetFetch, &refused);
+        assert_eq!(offsets(&mut open(&connection)).await, [3]);
     }
 }

@@ -12,7 +12,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::Connection;
-use super::admin::ANSWER_TIMEOUT;
+use super::admin::{ANSWER_TIMEOUT, find_partition_count};
 use super::client::prefer;
 use super::connection::{Complaints, Reached};
 use super::poller::{is_transient, push};
@@ -52,9 +52,7 @@ impl<'a> Look<'a> {
     /// Where each partition begins and ends, as far as transactions have been decided; `None` where
     /// there is no such topic.
     fn ranges(&self) -> Result<Option<Vec<(i64, i64)>>> {
-        let metadata = self.consumer().fetch_metadata(Some(self.topic), ANSWER_TIMEOUT);
-        let metadata = metadata.map_err(|e| self.failed(&e))?;
-        let partitions = metadata.topics().first().map_or(0, |topic| topic.partitions().len() as i32);
+        let partitions = find_partition_count(self.consumer().client(), self.topic)?.unwrap_or(0);
         let range = |partition| self.consumer().fetch_watermarks(self.topic, partition, ANSWER_TIMEOUT);
         let ranges: KafkaResult<Vec<_>> = (0..partitions).map(range).collect();
         let ranges = ranges.map_err(|e| self.failed(&e))?;
