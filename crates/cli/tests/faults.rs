@@ -146,6 +146,72 @@ fn no_moment_of_a_run_is_bad_for_a_power_loss() {
     assert!(moments > 10, "{}", stderr(&ended));
 }
 
+/// A cursor says that what comes before it has been asked for: on the disk without it, it would be asked for never again.
+#[test]
+fn a_power_loss_leaves_no_cursor_before_what_it_covers() {
+    const ITEMS: usize = 30;
+    let answer =
+        |since: usize| json!((since..=ITEMS).map(|n| json!({"n": n})).collect::<Vec<_>>()).to_string();
+    // The cursor is what the API calls a page; it counts them from 1.
+    let api = Api::start(move |since| answer(since + 1));
+    let folder = tempfile::tempdir().expect("a folder");
+    let library = disk(folder.path());
+    let file = format!(
+        r#"
+name: items
+kafka: {{ brokers: "embedded:0" }}
+flows:
+  fetch:
+    from: {{ http: "{}", query: {{ page: "{{since}}" }}, incremental: {{ field: $.n, initial: 1 }}, schema: "n INT" }}
+    sql: SELECT n FROM input
+    to: {{ topic: zeroes, key: n }}
+  direct:
+    from: {{ http: "{}", query: {{ page: "{{since}}" }}, incremental: {{ field: $.n, initial: 1 }}, schema: "n INT" }}
+    sql: SELECT n FROM input
+    to: {{ table: k.direct, create: "CREATE TABLE k.direct (n INT PRIMARY KEY)" }}
+  store:
+    from: {{ topic: zeroes }}
+    sql: SELECT n FROM input
+    to: {{ table: k.zeroes, create: "CREATE TABLE k.zeroes (n INT PRIMARY KEY)" }}
+"#,
+        api.url, api.url
+    );
+    let write = |folder: &Path| fs::write(folder.join("items.yaml"), &file).expect("writes");
+    // What makes topics and tables is not what this is about.
+    write(folder.path());
+    support::done(millstream(folder.path()).args(["run", "items.yaml", "--flow", "store"]));
+    let before = folder.path().join(".millstream");
+    let mut moments = 0;
+    loop {
+        moments += 1;
+        let run = folder.path().join(moments.to_string());
+        fs::create_dir(&run).expect("a folder");
+        write(&run);
+        let (state, shadow) = (run.join(".millstream"), run.join("shadow"));
+        copy(&before, &state);
+        copy(&before, &shadow);
+        let (nth, shadow_text) = (moments.to_string(), shadow.to_str().expect("UTF-8").to_owned());
+        let faults = [("FAULTS_SHADOW", shadow_text.as_str()), ("FAULTS_POWER", nth.as_str())];
+        let ended = output(&mut on_disk(&run, &library, &["run", "items.yaml"], &faults));
+        if ended.status.code() == Some(0) {
+            break;
+        }
+        assert_eq!(ended.status.code(), Some(137), "{moments}: {}", stderr(&ended));
+        fs::remove_dir_all(&state).expect("is removed");
+        copy(&shadow, &state);
+        support::done(millstream(&run).args(["run", "items.yaml"]));
+        for table in ["direct", "zeroes"] {
+            let sql = format!("SELECT count(*) AS n FROM {table}");
+            let (counted, _) =
+                support::done(millstream(&run).args(["query", "items.yaml", &sql, "--format", "csv"]));
+            assert_eq!(counted, format!("n\n{ITEMS}\n"), "{table}, moment {moments}");
+        }
+        fs::remove_dir_all(&run).expect("is removed");
+    }
+    println!("lost power at each of {} moments", moments - 1);
+    assert!(moments > 10);
+}
+
 #[test]
 fn a_write_that_was_torn_in_two_counts_for_nothing() {
     let mut random = seed();

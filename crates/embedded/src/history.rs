@@ -46,8 +46,10 @@ impl History {
         Ok(Self { connection: Mutex::new(connection) })
     }
 
+    /// It waits for the disk.
     fn with<T>(&self, work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>) -> Result<T> {
-        work(&mut self.connection.lock()).map_err(|e| {
+        let worked = tokio::task::block_in_place(|| work(&mut self.connection.lock()));
+        worked.map_err(|e| {
             let error = Error::passing(format!("the history of runs cannot be used: {e}"));
             match e.sqlite_error_code() {
                 Some(rusqlite::ErrorCode::DiskFull) => error.help("the disk is full; free some space"),

@@ -14,6 +14,14 @@ const LENGTH_OFFSET: usize = 12;
 /// Where the bytes begin that the checksum covers.
 const CHECKED_FROM: usize = 21;
 
+/// A record is no shorter: its length, attributes, the distance of its time and its offset from the batch's, and the
+/// lengths of key, value and headers, a byte each.
+const RECORD_BYTES_MIN: usize = 7;
+/// Records of a batch that is packed.
+const RECORDS_MAX: usize = 1 << 22;
+
+/// Which codec it is packed with; 0: none.
+const COMPRESSED: i16 = 0b111;
 const TRANSACTIONAL: i16 = 1 << 4;
 const CONTROL: i16 = 1 << 5;
 const LOG_APPEND_TIME: i16 = 1 << 3;
@@ -66,8 +74,14 @@ impl Header {
     /// Whether it is what a producer may send here: records, outside a transaction, with their
     /// own timestamps, their number being what the offsets say.
     pub(super) fn is_plain(&self) -> bool {
+        // Whoever reads the records makes room for as many.
+        let most = match self.attributes & COMPRESSED {
+            0 => (self.length - HEADER_BYTES) / RECORD_BYTES_MIN,
+            _ => RECORDS_MAX,
+        };
         self.attributes & (TRANSACTIONAL | CONTROL | LOG_APPEND_TIME) == 0
             && self.count == self.last_offset_delta.saturating_add(1)
+            && usize::try_from(self.count).is_ok_and(|count| count <= most)
     }
 
     /// The offset behind the last record.

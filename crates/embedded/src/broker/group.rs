@@ -379,11 +379,6 @@ impl Groups {
         self.by_name.get(name)
     }
 
-    /// As [`Groups::get`], to change it.
-    pub(super) fn get_mut(&mut self, name: &str) -> Option<&mut Group> {
-        self.by_name.get_mut(name)
-    }
-
     /// All groups by name.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&String, &Group)> {
         self.by_name.iter()

@@ -194,12 +194,16 @@ impl Log {
     }
 
     /// Deletes the oldest segments while the rest is still as large, or as new, as `config`
-    /// asks for. The one that is appended to stays.
+    /// asks for. The one that is appended to stays. A message is no older than its file: Kafka would delete messages
+    /// of long ago, as a back-fill writes them, before anybody has read them.
     pub(super) fn expire(&mut self, config: &Config, now_ms: i64) -> io::Result<()> {
         let mut size: u64 = self.segments.iter().map(|segment| segment.size_bytes).sum();
         while self.segments.len() > 1 {
             let oldest = &self.segments[0];
-            let too_old = config.retention_ms.is_some_and(|keep| oldest.timestamp_max < now_ms - keep);
+            let too_old = match config.retention_ms {
+                Some(keep) if oldest.timestamp_max < now_ms - keep => oldest.written_ms()? < now_ms - keep,
+                _ => false,
+            };
             let too_much = config.retention_bytes.is_some_and(|keep| size - oldest.size_bytes >= keep);
             if !too_old && !too_much {
                 break;
@@ -408,6 +412,13 @@ mod tests {
         let (mut log, _) = open(dir.path());
         for at in 0..20 {
             log.append(&batch(-1, -1, &[at * 10]), &small_segments()).expect("writes").expect("appends");
+        }
+        // All of them were true long ago, and are here since a moment ago.
+        let now = millstream_core::now_ms();
+        log.expire(&small_segments(), now).expect("expires");
+        assert_eq!(log.start, 0);
+        for segment in &log.segments {
+            segment.set_written_ms(segment.timestamp_max);
         }
         log.expire(&small_segments(), 250).expect("expires");
         assert!(log.start > 0 && log.start <= 15, "{}", log.start);

@@ -18,10 +18,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use millstream_core::{Error, Result};
-use parking_lot::Mutex;
+use millstream_core::{DeadLetter, Error, Result, STATE_TOPIC, now_ms};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
+use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -84,9 +85,11 @@ impl Broker {
         // What was killed has left things in the system's hands. Offsets are written anew below, and must not
         // reach the disk before what they cover.
         flush(&topics, tables.as_mut()).map_err(failed)?;
-        let has_rebooted = has_rebooted(dir).map_err(failed)?;
-        let (mut offsets, said) = Offsets::open(&dir.join("offsets"), has_rebooted).map_err(failed)?;
+        let boot = Boot::look(dir).map_err(failed)?;
+        let (mut offsets, said) = Offsets::open(&dir.join("offsets"), boot.is_another).map_err(failed)?;
         notices.extend(said);
+        // Only now: a start that is cut off before leaves it to the next one to look at offsets with suspicion.
+        boot.remember().map_err(failed)?;
         let put_back = offsets.put_back(|place| {
             let partition = usize::try_from(place.partition).ok()?;
             Some(topics.get(&place.topic)?.partitions.get(partition)?.lock().end)
@@ -125,7 +128,7 @@ impl Broker {
         self.state.stopping.cancel();
         self.tasks.close();
         self.tasks.wait().await;
-        let flushed = tokio::task::block_in_place(|| {
+        let flushed = block_in_place(|| {
             self.state.flush()?;
             self.state.tables.as_ref().map_or(Ok(()), |tables| tables.lock().close())
         });
@@ -134,22 +137,35 @@ impl Broker {
     }
 }
 
-/// First the messages, then the rows that they became.
+/// First the messages, then the rows that they became, then what is said of them: a dead letter or a cursor that is on
+/// the disk is never about what is not.
 fn flush(topics: &Topics, tables: Option<&mut Flusher>) -> io::Result<()> {
+    let says = |name: &str| name == STATE_TOPIC || name.ends_with(DeadLetter::TOPIC_ENDING);
+    let saying: Vec<_> = topics.all().into_iter().filter(|(name, _)| says(name)).collect();
+    // Held from the beginning: what is written meanwhile may be about more than was flushed.
+    let mut saying: Vec<_> =
+        saying.iter().flat_map(|(_, topic)| &topic.partitions).map(|log| log.lock()).collect();
+    let flush_messages = || topics.flush(|name| !says(name));
     match tables {
-        Some(tables) => tables.flush_after(|| topics.flush()),
-        None => topics.flush(),
+        Some(tables) => tables.flush_after(flush_messages)?,
+        None => flush_messages()?,
     }
+    saying.iter_mut().try_for_each(|log| log.flush())
 }
 
 impl State {
-    /// First the messages, then the rows that they became, then the offsets: on the disk a row is
+    /// First the messages, then what they became, then the offsets: on the disk a row is
     /// never without its message, and an offset never says that a row is there which is not.
     fn flush(&self) -> io::Result<()> {
         // Held from the beginning: what is committed meanwhile may cover more than was flushed.
         let mut offsets = self.offsets.lock();
         flush(&self.topics, self.tables.as_ref().map(Mutex::lock).as_deref_mut())?;
         offsets.flush()
+    }
+
+    /// The committed offsets. A flush holds them for as long as the disk takes.
+    fn offsets(&self) -> MutexGuard<'_, Offsets> {
+        block_in_place(|| self.offsets.lock())
     }
 
     /// Says that the disk fails, but not at every attempt.
@@ -234,7 +250,7 @@ async fn maintain_logs(state: Arc<State>) {
         if !tick.is_multiple_of(10) && !is_urgent() {
             continue;
         }
-        let done = tokio::task::block_in_place(|| {
+        let done = block_in_place(|| {
             if tick.is_multiple_of(100) {
                 state.topics.expire(now_ms())?;
             }
@@ -246,26 +262,30 @@ async fn maintain_logs(state: Arc<State>) {
     }
 }
 
-/// Milliseconds since 1970.
-fn now_ms() -> i64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    now.map_or(0, |since| since.as_millis() as i64)
+/// Which start of the machine this is.
+struct Boot {
+    path: PathBuf,
+    id: String,
+    /// The broker ran before this one last.
+    is_another: bool,
 }
 
-/// Whether the machine was started anew since the broker ran last; remembers this time.
-fn has_rebooted(dir: &Path) -> io::Result<bool> {
-    let path = dir.join("boot-id");
-    // Where a system has no such thing, only what was synced and what was not cannot be told apart.
-    let now = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let before = match std::fs::read_to_string(&path) {
-        Ok(before) => Some(before),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-        Err(e) => return Err(e),
-    };
-    if before.as_ref() != Some(&now) {
-        replace_file(&path, now.as_bytes())?;
+impl Boot {
+    fn look(dir: &Path) -> io::Result<Self> {
+        let path = dir.join("boot-id");
+        // Where a system has no such thing, only what was synced and what was not cannot be told apart.
+        let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let is_another = match std::fs::read_to_string(&path) {
+            Ok(before) => before != id,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => false,
+            Err(e) => return Err(e),
+        };
+        Ok(Self { path, id, is_another })
     }
-    Ok(before.is_some_and(|before| before != now))
+
+    fn remember(self) -> io::Result<()> {
+        replace_file(&self.path, self.id.as_bytes())
+    }
 }
 
 fn reserve_producer_ids(dir: &Path) -> io::Result<i64> {

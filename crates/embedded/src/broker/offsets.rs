@@ -45,32 +45,34 @@ struct Line {
 pub(super) struct Offsets {
     path: PathBuf,
     file: File,
+    /// Bytes of the file that count. What is behind them is a write that failed half way.
+    length: u64,
+    is_torn: bool,
     lines: usize,
     dirty: bool,
     by_place: BTreeMap<Place, Committed>,
 }
 
 impl Offsets {
-    /// Opens the file at `path`, with notices of what was not taken from it: a torn last line and,
-    /// where the machine `has_rebooted`, what stands behind the last mark.
+    /// Opens the file at `path`, with notices of what was not taken from it: lines that cannot be read, like a torn
+    /// last one, and, where the machine `has_rebooted`, what stands behind the last mark. An offset that is missing
+    /// is no harm: what it covers is read again.
     pub(super) fn open(path: &Path, has_rebooted: bool) -> io::Result<(Self, Vec<String>)> {
         let mut by_place = BTreeMap::new();
         let mut unmarked = Vec::new();
         let mut notices = Vec::new();
         match File::open(path) {
             Ok(file) => {
-                let mut lines = BufReader::new(file).lines().peekable();
-                while let Some(line) = lines.next() {
+                for (number, line) in (1..).zip(BufReader::new(file).split(b'\n')) {
                     let line = line?;
-                    match serde_json::from_str::<Line>(&line) {
+                    match serde_json::from_slice::<Line>(&line) {
                         Ok(line) => unmarked.push(line),
-                        Err(_) if line == MARK => {
+                        Err(_) if line == MARK.as_bytes() => {
                             unmarked.drain(..).for_each(|line| line.apply(&mut by_place))
                         }
-                        Err(_) if lines.peek().is_none() => {
-                            notices.push("committed offsets: cut off a torn last line".to_owned());
-                        }
-                        Err(error) => return Err(error.into()),
+                        Err(_) => notices.push(format!(
+                            "committed offsets: line {number} was not written to its end; what it covers is read again"
+                        )),
                     }
                 }
             }
@@ -85,9 +87,10 @@ impl Offsets {
                 unmarked.len()
             ));
         }
-        let file = rewrite(path, &by_place)?;
+        let (file, length) = rewrite(path, &by_place)?;
         let lines = by_place.len();
-        Ok((Self { path: path.to_owned(), file, lines, dirty: false, by_place }, notices))
+        let path = path.to_owned();
+        Ok((Self { path, file, length, is_torn: false, lines, dirty: false, by_place }, notices))
     }
 
     /// Puts offsets that lie behind the end of their log, which was cut, back to it; says which.
@@ -146,7 +149,7 @@ impl Offsets {
             serde_json::to_writer(&mut text, &line)?;
             text.push(b'\n');
         }
-        self.file.write_all(&text)?;
+        self.append(&text)?;
         self.lines += count;
         self.dirty = true;
         for (place, committed) in changes {
@@ -158,16 +161,31 @@ impl Offsets {
         Ok(())
     }
 
+    /// Writes `text` behind what counts, all of it or nothing: a disk that is full takes a part.
+    fn append(&mut self, text: &[u8]) -> io::Result<()> {
+        if self.is_torn {
+            self.file.set_len(self.length)?;
+            self.is_torn = false;
+        }
+        if let Err(error) = self.file.write_all(text) {
+            self.is_torn = self.file.set_len(self.length).is_err();
+            return Err(error);
+        }
+        self.length += text.len() as u64;
+        Ok(())
+    }
+
     /// Brings what was committed to the disk, where everything that it covers is there by now.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         if !self.dirty {
             return Ok(());
         }
         if self.lines > self.by_place.len() + STALE_LINES_MAX {
-            self.file = rewrite(&self.path, &self.by_place)?;
+            (self.file, self.length) = rewrite(&self.path, &self.by_place)?;
+            self.is_torn = false;
             self.lines = self.by_place.len();
         } else {
-            writeln!(self.file, "{MARK}")?;
+            self.append(format!("{MARK}\n").as_bytes())?;
             self.file.sync_data()?;
         }
         self.dirty = false;
@@ -184,7 +202,8 @@ impl Line {
     }
 }
 
-fn rewrite(path: &Path, by_place: &BTreeMap<Place, Committed>) -> io::Result<File> {
+/// Writes the file anew; it and its length.
+fn rewrite(path: &Path, by_place: &BTreeMap<Place, Committed>) -> io::Result<(File, u64)> {
     let mut text = Vec::new();
     for (place, committed) in by_place {
         let line = Line { place: place.clone(), committed: Some(committed.clone()) };
@@ -194,7 +213,7 @@ fn rewrite(path: &Path, by_place: &BTreeMap<Place, Committed>) -> io::Result<Fil
     text.extend_from_slice(MARK.as_bytes());
     text.push(b'\n');
     super::replace_file(path, &text)?;
-    OpenOptions::new().append(true).open(path)
+    Ok((OpenOptions::new().append(true).open(path)?, text.len() as u64))
 }
 
 #[cfg(test)]
@@ -220,6 +239,35 @@ mod tests {
         offsets.forget(|place| place.group == "g").expect("forgets");
         drop(offsets);
         assert_eq!(open(false).0.groups(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_line_that_was_written_in_part_spoils_no_other() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("offsets");
+        let place = |partition| Place { group: "g".into(), topic: "t".into(), partition };
+        let committed = |offset| Committed { offset, metadata: String::new() };
+        let (mut offsets, _) = Offsets::open(&path, false).expect("opens");
+        offsets.commit(vec![(place(0), committed(1))]).expect("commits");
+        // As a disk leaves it that is full.
+        offsets.file.write_all(b"{\"group\":\"g\",\"to\xff").expect("tears");
+        offsets.is_torn = true;
+        offsets.commit(vec![(place(1), committed(2))]).expect("commits");
+        offsets.flush().expect("is synced");
+        drop(offsets);
+        let (mut offsets, notices) = Offsets::open(&path, false).expect("opens");
+        assert_eq!(notices, Vec::<String>::new());
+        assert_eq!(
+            (offsets.get(&place(0)), offsets.get(&place(1))),
+            (Some(&committed(1)), Some(&committed(2)))
+        );
+        // Where it was not cut, it costs itself only.
+        offsets.file.write_all(b"{\"group\":\"g\",\"to\xff\n").expect("tears");
+        offsets.commit(vec![(place(1), committed(3))]).expect("commits");
+        offsets.flush().expect("is synced");
+        drop(offsets);
+        let (offsets, notices) = Offsets::open(&path, true).expect("opens");
+        assert_eq!((offsets.get(&place(1)), notices.len()), (Some(&committed(3)), 1));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
 
@@ -143,6 +144,18 @@ impl Segment {
             position += header.length as u64;
         }
         Ok(None)
+    }
+
+    /// When it was written last, in milliseconds since 1970.
+    pub(super) fn written_ms(&self) -> io::Result<i64> {
+        let since = self.file.metadata()?.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Ok(since.as_millis() as i64)
+    }
+
+    #[cfg(test)]
+    pub(super) fn set_written_ms(&self, ms: i64) {
+        let at = UNIX_EPOCH + std::time::Duration::from_millis(ms as u64);
+        self.file.set_modified(at).expect("a file's time");
     }
 
     /// Brings what was appended to the disk.

@@ -255,9 +255,9 @@ impl Topics {
         Ok(())
     }
 
-    /// Brings everything to the disk.
-    pub(super) fn flush(&self) -> io::Result<()> {
-        for (_, topic) in self.all() {
+    /// Brings to the disk what is in the topics that are `chosen`.
+    pub(super) fn flush(&self, chosen: impl Fn(&str) -> bool) -> io::Result<()> {
+        for (_, topic) in self.all().into_iter().filter(|(name, _)| chosen(name)) {
             for log in &topic.partitions {
                 log.lock().flush()?;
             }

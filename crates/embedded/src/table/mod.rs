@@ -73,7 +73,10 @@ impl TableStore {
         let Some(connection) = self.open_to_read()? else { return Ok(None) };
         let Some(columns) = self.columns(&connection, table)? else { return Ok(None) };
         catalog::compare(table, &columns)?;
-        Ok(Some(Scan::new(connection, table, key, rows_max)))
+        let scan = Scan::new(connection, table, &columns, key, rows_max);
+        let refused = || Error::user(format!("table {table} has columns rowid, _rowid_ and oid"));
+        scan.map(Some)
+            .ok_or_else(|| refused().help("an embedded table with all three cannot be read: rename one"))
     }
 
     /// The columns of `table` as they are; `None` where it was never made.

@@ -149,6 +149,8 @@ pub(in crate::broker) fn leave_group(
 }
 
 pub(in crate::broker) fn list_groups(state: &State, request: ListGroupsRequest) -> ListGroupsResponse {
+    // Before the groups: those must never wait for the disk.
+    let committed = state.offsets().groups();
     let groups = state.groups.lock();
     let mut listed: Vec<ListedGroup> = groups
         .iter()
@@ -159,7 +161,7 @@ pub(in crate::broker) fn list_groups(state: &State, request: ListGroupsRequest) 
                 .with_group_state(text(group.phase.name()))
         })
         .collect();
-    for name in state.offsets.lock().groups().into_iter().filter(|name| groups.get(name).is_none()) {
+    for name in committed.into_iter().filter(|name| groups.get(name).is_none()) {
         listed.push(
             ListedGroup::default()
                 .with_group_id(GroupId(text(name)))
@@ -175,8 +177,8 @@ pub(in crate::broker) fn describe_groups(
     state: &State,
     request: DescribeGroupsRequest,
 ) -> DescribeGroupsResponse {
+    let known = state.offsets().groups();
     let groups = state.groups.lock();
-    let known = state.offsets.lock().groups();
     let described = request.groups.into_iter().map(|id| {
         let answer = DescribedGroup::default();
         let answer = match groups.get(&id) {
@@ -212,17 +214,17 @@ pub(in crate::broker) fn delete_groups(
 ) -> io::Result<DeleteGroupsResponse> {
     let mut results = Vec::new();
     for name in request.groups_names {
+        let has_committed = state.offsets().of_group(&name).next().is_some();
         let mut groups = state.groups.lock();
-        let deleted = match groups.get_mut(&name) {
+        let deleted = match groups.get(&name) {
             Some(group) if group.phase != Phase::Empty => Err(ResponseError::NonEmptyGroup),
-            found => {
-                let known = found.is_some() || state.offsets.lock().of_group(&name).next().is_some();
-                if known { Ok(()) } else { Err(ResponseError::GroupIdNotFound) }
-            }
+            None if !has_committed => Err(ResponseError::GroupIdNotFound),
+            _ => Ok(()),
         };
         if deleted.is_ok() {
             groups.remove(&name);
-            block_in_place(|| state.offsets.lock().forget(|place| place.group == name.as_str()))?;
+            drop(groups);
+            block_in_place(|| state.offsets().forget(|place| place.group == name.as_str()))?;
         }
         results.push(DeletableGroupResult::default().with_group_id(name).with_error_code(code(&deleted)));
     }

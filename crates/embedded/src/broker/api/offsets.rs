@@ -106,7 +106,7 @@ pub(in crate::broker) fn offset_commit(state: &State, request: OffsetCommitReque
         }
         topics.push(OffsetCommitResponseTopic::default().with_name(topic.name).with_partitions(partitions));
     }
-    if let Err(error) = block_in_place(|| state.offsets.lock().commit(commits)) {
+    if let Err(error) = block_in_place(|| state.offsets().commit(commits)) {
         state.say_disk_failed(&error);
         for partition in topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
             partition.error_code = ResponseError::KafkaStorageError.code();
@@ -117,7 +117,7 @@ pub(in crate::broker) fn offset_commit(state: &State, request: OffsetCommitReque
 
 pub(in crate::broker) fn offset_fetch(state: &State, request: OffsetFetchRequest) -> OffsetFetchResponse {
     let group = request.group_id.to_string();
-    let offsets = state.offsets.lock();
+    let offsets = state.offsets();
     let mut wanted: BTreeMap<String, Vec<i32>> = BTreeMap::new();
     match request.topics {
         Some(topics) => {
@@ -150,7 +150,7 @@ pub(in crate::broker) fn offset_delete(
 ) -> io::Result<OffsetDeleteResponse> {
     let group = request.group_id.to_string();
     let is_read = state.groups.lock().get(&group).is_some_and(|group| !group.members.is_empty());
-    if !is_read && state.offsets.lock().of_group(&group).next().is_none() {
+    if !is_read && state.offsets().of_group(&group).next().is_none() {
         return Ok(OffsetDeleteResponse::default().with_error_code(ResponseError::GroupIdNotFound.code()));
     }
     let mut topics = Vec::new();
@@ -161,7 +161,7 @@ pub(in crate::broker) fn offset_delete(
             if deleted.is_ok() {
                 let (topic, partition) = (topic.name.to_string(), wanted.partition_index);
                 let gone = Place { group: group.clone(), topic, partition };
-                block_in_place(|| state.offsets.lock().forget(|place| *place == gone))?;
+                block_in_place(|| state.offsets().forget(|place| *place == gone))?;
             }
             partitions.push(
                 OffsetDeleteResponsePartition::default()

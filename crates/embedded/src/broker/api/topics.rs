@@ -143,7 +143,7 @@ pub(in crate::broker) fn delete_topics(
     for name in request.topic_names {
         let deleted = block_in_place(|| {
             let deleted = state.topics.delete(&name)?;
-            state.offsets.lock().forget(|place| place.topic == name.as_str())?;
+            state.offsets().forget(|place| place.topic == name.as_str())?;
             io::Result::Ok(deleted)
         })?;
         let error_code = if deleted { 0 } else { ResponseError::UnknownTopicOrPartition.code() };
