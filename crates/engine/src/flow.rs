@@ -127,7 +127,10 @@ impl RunningFlow {
         loop {
             let records = tokio::select! {
                 biased;
-                () = stop.cancelled() => break,
+                () = stop.cancelled() => {
+                    self.commit_rest().await;
+                    break;
+                }
                 fired = &mut drain, if !draining => {
                     draining = true;
                     if fired.is_ok() {
@@ -183,6 +186,18 @@ impl RunningFlow {
         let counts = self.state.lock().counts;
         self.check_share(counts)?;
         Ok(counts)
+    }
+
+    /// Commits what was put off, once: what cannot be committed is read again.
+    async fn commit_rest(&mut self) {
+        let committed = match self.sink.flush().await {
+            Ok(()) => self.source.commit(&Checkpoint::default(), Commit::Now).await,
+            Err(error) => Err(error),
+        };
+        match committed {
+            Ok(counted) => self.state.lock().counts += counted,
+            Err(error) => tracing::debug!("flow {}: the last commit failed: {error}", self.planned.name),
+        }
     }
 
     fn check_share(&self, counts: Counts) -> Result<()> {
@@ -284,7 +299,8 @@ impl Worker {
                 None => {
                     let sent_ms = match self.dating {
                         Dating::Now => now_ms,
-                        Dating::Original => batch.records.get(origin as usize).timestamp,
+                        // A producer takes 0 for now.
+                        Dating::Original => batch.records.get(origin as usize).timestamp.max(1),
                     };
                     self.clock.timestamp(key.as_bytes(), sent_ms)
                 }

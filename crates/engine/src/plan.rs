@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use millstream_core::settings::Share;
-use millstream_core::{Error, SinkKind, SinkPlan, SourceKind, SourcePlan, cql};
+use millstream_core::{DeadLetter, Error, SinkKind, SinkPlan, SourceKind, SourcePlan, cql};
 use millstream_sql::{ErrorKind, FlowQuery, SqlError, parse_schema, simple_string};
 
 use crate::diagnostic::{Diagnostic, Report};
@@ -196,7 +196,7 @@ impl Planner<'_> {
         }
         let topic = origin.topic.clone().or_else(|| topic_of(to)).unwrap_or_else(|| name.to_owned());
         let dead_letter_topic =
-            flow.dead_letters.topic.clone().unwrap_or_else(|| format!("{topic}.dead-letters"));
+            flow.dead_letters.topic.clone().unwrap_or_else(|| format!("{topic}{}", DeadLetter::TOPIC_ENDING));
         let planned = PlannedFlow {
             name: name.to_owned(),
             origin: Origin { kind: source, component: from.clone(), plan: origin },

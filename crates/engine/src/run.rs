@@ -1,7 +1,7 @@
 //! Runs the flows of a plan at the same time: opens what they need, lets each topic be drained
 //! when its writers have ended, and says how it went.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::flow::{Dating, FlowState, RunningFlow};
@@ -122,7 +122,7 @@ pub async fn run(
         let sink = sink.map_err(|e| e.at(format!("flow {}", planned.name)))?;
         opened.push((*planned, sink, patience));
     }
-    let mut work = Work { tasks: JoinSet::new(), waiting: BTreeMap::new() };
+    let mut work = Work::default();
     for (planned, sink, patience) in opened {
         let failed = |e: Error| e.at(format!("flow {}", planned.name));
         let scope = scope(planned, &patience.state);
@@ -140,8 +140,8 @@ pub async fn run(
         if planned.runner == Runner::Spark {
             let watched = watch(plan, planned, registry, &scope, options, patience).await;
             let watched = watched.map_err(failed)?;
-            let (name, stop) = (planned.name.clone(), options.stop.clone());
-            work.tasks.spawn(async move { (name, watched.run(stop, drained).await) });
+            let stop = options.stop.clone();
+            work.spawn(&planned.name, async move { watched.run(stop, drained).await });
             continue;
         }
         let source = open_source(&scope, planned, &patience).await.map_err(failed)?;
@@ -156,18 +156,16 @@ pub async fn run(
             clock: options.clock,
             dating: Dating::Now,
         };
-        let (name, stop, until) = (planned.name.clone(), options.stop.clone(), options.until);
-        work.tasks.spawn(async move {
+        let (stop, until) = (options.stop.clone(), options.until);
+        work.spawn(&planned.name, async move {
             let fails_empty = flow.planned.origin.plan.empty_run_fails && until == Until::Drained;
-            let ended = flow.run(stop.clone(), drained).await;
-            let ended = match ended {
+            match flow.run(stop.clone(), drained).await {
                 Ok(counts) if counts.read == 0 && fails_empty && !stop.is_cancelled() => {
                     Err(Error::lasting("the source gave no record at all")
                         .help("`when_empty: ok` says that this is all right"))
                 }
                 ended => ended,
-            };
-            (name, ended)
+            }
         });
     }
     work.finish(observer).await;
@@ -219,13 +217,20 @@ async fn watch(
 }
 
 /// The flows at work, and those that wait for others to end before they drain.
+#[derive(Default)]
 struct Work {
-    tasks: JoinSet<(String, Result<Counts>)>,
+    tasks: JoinSet<Result<Counts>>,
+    names: HashMap<task::Id, String>,
     /// By flow: whom it waits for, and how it is told.
     waiting: BTreeMap<String, (Vec<String>, oneshot::Sender<()>)>,
 }
 
 impl Work {
+    fn spawn(&mut self, flow: &str, work: impl Future<Output = Result<Counts>> + Send + 'static) {
+        let id = self.tasks.spawn(work).id();
+        self.names.insert(id, flow.to_owned());
+    }
+
     fn wait(&mut self, flow: &str, upstream: Vec<String>, drain: oneshot::Sender<()>) {
         self.waiting.insert(flow.to_owned(), (upstream, drain));
         self.tell();
@@ -246,20 +251,15 @@ impl Work {
     }
 
     async fn finish(mut self, observer: &Observer) {
-        while let Some(ended) = self.tasks.join_next().await {
-            let (name, result) = match ended {
+        while let Some(ended) = self.tasks.join_next_with_id().await {
+            let (id, result) = match ended {
                 Ok(ended) => ended,
                 Err(panicked) => {
                     tracing::error!("a flow ended with a panic: {panicked}");
-                    observer.lock().values().for_each(|state| {
-                        let mut state = state.lock();
-                        if !state.done {
-                            state.failed = Some(Error::ours("it ended with a panic, which is a bug of ours"));
-                        }
-                    });
-                    continue;
+                    (panicked.id(), Err(Error::ours("it ended with a panic, which is a bug of ours")))
                 }
             };
+            let name = self.names.remove(&id).unwrap_or_default();
             if let Some(state) = observer.lock().get(&name) {
                 let mut state = state.lock();
                 state.done = true;
@@ -327,5 +327,28 @@ pub(crate) async fn open_dead_letters(
     match topics.open(&settings, &scope).await? {
         Sink::Messages(sink) => Ok(sink),
         Sink::Rows(_) => Err(Error::ours("a topic takes messages")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_flow_that_panics_holds_up_none_that_waits_for_it() {
+        let observer = Observer::default();
+        let state = |name: &str| observer.lock().entry(name.to_owned()).or_default().clone();
+        let (fetch, store) = (state("fetch"), state("store"));
+        let (drain, drained) = oneshot::channel();
+        let mut work = Work::default();
+        work.spawn("fetch", async { panic!("as if a value had been too odd") });
+        work.wait("store", vec!["fetch".to_owned()], drain);
+        work.spawn("store", async {
+            drained.await.map_err(|_| Error::ours("it is never told"))?;
+            Ok(Counts::default())
+        });
+        work.finish(&observer).await;
+        assert!(fetch.lock().failed.as_ref().is_some_and(|error| error.message.contains("panic")));
+        assert!(store.lock().done && store.lock().failed.is_none());
     }
 }
