@@ -15,6 +15,7 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use real::{Real, kafka_port, services, terminate, wait_for};
+use spark_connect_core::{ChannelBuilder, SparkConnectClient};
 use support::numbers::{PAGE, look_at_topic, numbers, write_pipeline_of};
 use support::{output, stderr, stdout, summary};
 
@@ -78,6 +79,32 @@ fn it_drains_and_goes_on_where_it_was() {
     let doctor = real.millstream(&[&["doctor", "kill.yaml"], &ON_SPARK[..]].concat()).output().expect("runs");
     assert!(stderr(&doctor).contains("answers: Spark 4.2"), "{}", stderr(&doctor));
     assert!(stderr(&doctor).contains("its Cassandra connector is loaded"), "{}", stderr(&doctor));
+}
+
+/// Ends the flow's session, as the server does when nobody has asked anything for an hour: its id is never taken again.
+fn end_session() {
+    let mut address =
+        ChannelBuilder::parse(&format!("sc://localhost:{}", real::spark_port())).expect("an address");
+    address.set("user_id", "millstream");
+    address.set("session_id", &millstream_spark::session_id("kill.store").to_string());
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let client = SparkConnectClient::connect(&address).await.expect("a server");
+        client.release_session().await.expect("ends the session");
+    });
+}
+
+#[test]
+fn a_session_that_the_server_has_ended_is_followed_by_another() {
+    let Some(real) = take("spark_ended") else { return };
+    let api = numbers();
+    write_pipeline_of(real.path(), &api.url, 1);
+    let sent = fetch(&real);
+    assert_eq!(drain(&real), sent);
+    end_session();
+    let sent = fetch(&real);
+    assert_eq!(drain(&real), sent);
+    caught_up(&real);
 }
 
 #[test]

@@ -34,6 +34,18 @@ pub(crate) fn of_query(message: &str) -> Error {
     of_message(&format!("the query on Spark has ended: {}", cause(message)), message)
 }
 
+/// Signs that Cassandra would say the same again.
+const REFUSED: [&str; 8] = [
+    "permission",
+    "nauthorized",
+    "nvalid",
+    "Expected",
+    "may not be empty",
+    "marshal",
+    "larger than",
+    "too large",
+];
+
 /// What a message of Spark means; `shown` is what people see of it.
 fn of_message(shown: &str, message: &str) -> Error {
     let says = |part: &str| message.contains(part);
@@ -62,6 +74,12 @@ fn of_message(shown: &str, message: &str) -> Error {
         return Error::passing("Spark's Cassandra connector does not know the table yet")
             .help("it looks again by itself; where it never does, is it the cluster of `cassandra.hosts`?");
     }
+    if let Some(reason) = write_failure(message)
+        && REFUSED.iter().any(|sign| reason.contains(sign))
+    {
+        return Error::lasting(shown.to_owned())
+            .help("it would be refused again: mend what it says; the flow then goes on where it was");
+    }
     let passing = [
         "TimeoutException",
         "Failed to open native connection to Cassandra",
@@ -89,8 +107,18 @@ fn of_message(shown: &str, message: &str) -> Error {
     Error::lasting(shown.to_owned()).help("Spark's log says more")
 }
 
+/// Why rows could not be written, out of the several lines that the Cassandra connector makes of it.
+fn write_failure(message: &str) -> Option<&str> {
+    let (_, said) = message.split_once("Failed to write statements")?;
+    let (_, reason) = said.split_once("latest exception was")?;
+    reason.lines().map(str::trim).find(|line| !line.is_empty())
+}
+
 /// The cause that stands innermost in a message, which is what went wrong; else its first line.
 fn cause(message: &str) -> String {
+    if let Some(reason) = write_failure(message) {
+        return format!("Cassandra does not take what is written: {}", first_line(reason));
+    }
     let innermost = message.lines().rev().find_map(|line| line.trim().strip_prefix("Caused by: "));
     innermost.map_or_else(|| first_line(message), first_line)
 }
@@ -107,6 +135,22 @@ fn first_line(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn why_rows_are_not_taken_is_shown_and_decides() {
+        let said = |reason: &str| {
+            format!(
+                "[STREAM_FAILED] Query [id = 1] terminated with exception: Writing job aborted\n\tat a.b\n\
+                 Caused by: java.io.IOException: Failed to write statements to k.t. The\nlatest exception was\n  {reason}\n\n\
+                 Please check the executor logs for more exceptions and information\n\tat c.d"
+            )
+        };
+        let refused =
+            of_query(&said("User bob has no MODIFY permission on <table k.t> or any of its parents"));
+        assert!(!refused.is_passing() && refused.message.contains("User bob has no MODIFY"), "{refused}");
+        let late = of_query(&said("Cassandra timeout during SIMPLE write query at consistency LOCAL_QUORUM"));
+        assert!(late.is_passing() && late.message.contains("Cassandra timeout"), "{late}");
+    }
 
     #[test]
     fn the_innermost_cause_is_shown_and_decides() {

@@ -29,6 +29,7 @@ use millstream_core::{FlowRunner, RemoteFlow, RemoteRun, RemoteUntil, Result};
 
 pub use connection::Connection;
 pub use doctor::examine;
+pub use session::id_of as session_id;
 
 /// The broker of a flow, as Spark's own Kafka client reaches it.
 pub struct Reached {
@@ -49,12 +50,13 @@ pub struct Spark {
     reach: Reach,
     /// How often something was started.
     starts: Arc<AtomicU32>,
+    counted: run::Counted,
 }
 
 impl Spark {
     /// A runner whose flows reach their brokers as `reach` says.
     pub fn new(reach: Reach) -> Self {
-        Self { reach, starts: Arc::default() }
+        Self { reach, starts: Arc::default(), counted: run::Counted::default() }
     }
 }
 
@@ -69,7 +71,7 @@ impl FlowRunner for Spark {
     async fn start(&self, flow: &RemoteFlow, until: RemoteUntil) -> Result<Box<dyn RemoteRun>> {
         let reached = tokio::task::block_in_place(|| (self.reach)(flow))?;
         let again = self.starts.fetch_add(1, Ordering::Relaxed);
-        let run = run::SparkRun::start(flow, &reached, until, again).await?;
+        let run = run::SparkRun::start(flow, &reached, until, again, self.counted.clone()).await?;
         Ok(Box::new(run))
     }
 }

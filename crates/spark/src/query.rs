@@ -79,6 +79,11 @@ impl Query {
         &self.name
     }
 
+    /// Which of its runs this is: each start makes another one.
+    pub(crate) fn run(&self) -> &str {
+        &self.id.run_id
+    }
+
     /// Whether it is still at work.
     pub(crate) async fn is_active(&self, session: &Session) -> Result<bool> {
         match self.ask(session, Command::Status(true)).await? {

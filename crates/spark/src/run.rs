@@ -2,10 +2,12 @@
 //! letters, started, counted and stopped as one.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use millstream_core::{Counts, Error, RemoteFlow, RemoteRun, RemoteUntil, Result, TableConnection, settings};
+use parking_lot::Mutex;
 
 use crate::checkpoints::{Checkpoints, DEAD_LETTERS, ROWS};
 use crate::connection::Connection;
@@ -23,13 +25,16 @@ const BATCH_MESSAGES_MAX: u64 = 200_000;
 /// How long the connector keeps a session to Cassandra that nobody uses.
 const SESSION_KEPT_MS: u64 = 600_000;
 
+/// By the name of a flow, which run of its rows' query was counted last, and up to which batch. It outlives a
+/// connection: queries that are found again are counted on.
+pub(crate) type Counted = Arc<Mutex<HashMap<String, (String, i64)>>>;
+
 /// A flow's two queries.
 pub(crate) struct SparkRun {
     session: Session,
     rows: Query,
     dead: Query,
-    /// The last batch of the rows' query that is counted.
-    counted: Option<i64>,
+    counted: Counted,
     topic: String,
     /// Messages behind the newest batch, by partition.
     lag: BTreeMap<i32, u64>,
@@ -43,11 +48,11 @@ impl SparkRun {
         reached: &Reached,
         until: RemoteUntil,
         again: u32,
+        counted: Counted,
     ) -> Result<Self> {
         let connection = Connection::of(flow)?;
         let name = format!("{}.{}", flow.pipeline, flow.flow);
         let session = Session::open(&connection, &name).await?;
-        session.set_up().await?;
         let active = Query::active(&session).await?;
         let find = |name: &str| active.iter().find(|query| query.name() == name).cloned();
         let (rows_name, dead_name) = (name.clone(), format!("{name} dead letters"));
@@ -74,22 +79,29 @@ impl SparkRun {
                 (rows, dead)
             }
         };
-        Ok(Self { session, rows, dead, counted: None, topic: flow.topic.clone(), lag: BTreeMap::new() })
+        Ok(Self { session, rows, dead, counted, topic: flow.topic.clone(), lag: BTreeMap::new() })
     }
 
     /// What became of records in batches that are not counted yet.
     async fn count(&mut self) -> Result<Counts> {
         let mut counts = Counts::default();
-        for progress in self.rows.progress(&self.session).await? {
+        let progress = self.rows.progress(&self.session).await?;
+        let mut counted = self.counted.lock();
+        let last = counted.get(self.rows.name()).filter(|(run, _)| run == self.rows.run());
+        let mut last = last.map(|(_, batch)| *batch);
+        for progress in progress {
             self.lag = progress.lag(&self.topic);
-            if self.counted.is_some_and(|counted| progress.batch_id <= counted) {
+            if last.is_some_and(|last| progress.batch_id <= last) {
                 continue;
             }
             counts += counts_of(&progress);
             // A batch that reads nothing is reported with the number of the next one.
             if progress.metric(READ, "read") > 0 {
-                self.counted = Some(progress.batch_id);
+                last = Some(progress.batch_id);
             }
+        }
+        if let Some(last) = last {
+            counted.insert(self.rows.name().to_owned(), (self.rows.run().to_owned(), last));
         }
         Ok(counts)
     }

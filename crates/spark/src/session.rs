@@ -32,6 +32,11 @@ const SETTINGS: [(&str, &str); 6] = [
     ("spark.sql.streaming.pollingDelay", "250ms"),
 ];
 
+/// What the server says of a session that it has ended.
+const CLOSED: &str = "INVALID_HANDLE.SESSION_CLOSED";
+/// How many it remembers to have ended.
+const CLOSED_MAX: u32 = 1_000;
+
 /// A file that the server has read for us.
 #[derive(Debug, Clone)]
 pub(crate) struct TextFile {
@@ -46,8 +51,23 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// The session of that name on the server; it is made where it does not exist.
+    /// The session of that name on the server, with everything set that a query depends on; it is made where it does
+    /// not exist. The server ends one of which nobody asks anything for an hour, and never takes its id again: then
+    /// the next of its name is looked for, by everybody in the same order.
     pub(crate) async fn open(connection: &Connection, name: &str) -> Result<Self> {
+        let mut number = 0;
+        loop {
+            let numbered = if number == 0 { name.to_owned() } else { format!("{name}#{number}") };
+            let session = Self::connect(connection, &numbered).await?;
+            match session.set_all(&SETTINGS).await {
+                Err(error) if error.message.contains(CLOSED) && number < CLOSED_MAX => number += 1,
+                Err(error) => return Err(error),
+                Ok(()) => return Ok(session),
+            }
+        }
+    }
+
+    async fn connect(connection: &Connection, name: &str) -> Result<Self> {
         let invalid = |e: SparkError| {
             Error::user(format!(
                 "`{}` is no address of a Spark Connect server: {}",
@@ -67,11 +87,6 @@ impl Session {
         // Who waits, and for how long, is decided by the flow.
         client.set_retry_policy(RetryPolicy::no_retries());
         Ok(Self { client, address: connection.address().to_owned() })
-    }
-
-    /// Sets what every query depends on.
-    pub(crate) async fn set_up(&self) -> Result<()> {
-        self.set_all(&SETTINGS).await
     }
 
     /// Sets one of its settings.
@@ -242,8 +257,9 @@ impl Session {
 
 const CLIENT: &str = concat!("millstream/", env!("CARGO_PKG_VERSION"));
 
-/// The same id for the same name; Spark asks for one of version 4.
-fn id_of(name: &str) -> Uuid {
+/// The id under which the server knows the session of that name, `PIPELINE.FLOW` for a flow; Spark asks for one of
+/// version 4.
+pub fn id_of(name: &str) -> Uuid {
     let digest = Sha256::digest(name.as_bytes());
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&digest[..16]);
@@ -326,8 +342,7 @@ mod tests {
         });
         let connect = format!("sc://{address}");
         let connection = Connection { connect, checkpoints: None, batch_messages_max: None };
-        let session = Session::open(&connection, "a").await.expect("a session");
-        let error = session.version().await.expect_err("it is gone");
+        let Err(error) = Session::open(&connection, "a").await else { panic!("it is gone") };
         assert!(error.is_passing(), "{error}");
         served.await.expect("it ends");
     }
