@@ -1,8 +1,12 @@
 //! The files in `examples/`, as somebody uses them who has cloned the repository: nothing is installed.
 
+#![allow(clippy::print_stdout, reason = "what was skipped is said aloud")]
+
 mod support;
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use support::millstream;
 
@@ -10,10 +14,15 @@ fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples")
 }
 
+fn command(state: &Path, arguments: &[&str]) -> Command {
+    let mut command = millstream(&examples());
+    command.args(arguments).arg("--state").arg(state).env("KAFKA_BROKERS", "embedded:0");
+    command
+}
+
 /// What a command says that must end well; what it remembers is in `state`.
 fn done(state: &Path, arguments: &[&str]) -> String {
-    let mut command = millstream(&examples());
-    support::done(command.args(arguments).arg("--state").arg(state).env("KAFKA_BROKERS", "embedded:0")).0
+    support::done(&mut command(state, arguments)).0
 }
 
 #[test]
@@ -54,4 +63,29 @@ fn old_files_cover_nothing_that_is_newer_and_an_existing_topic_is_read() {
     let sql = "SELECT * FROM billing.large_meters";
     let large = done(state, &["query", "large-meters.yaml", sql, "--format", "csv"]);
     assert_eq!(large, "meter,site\nm-17,Cork\n");
+}
+
+#[test]
+fn the_api_to_try_orders_with_gives_all_of_them_then_what_is_new() {
+    let mut api = Command::new("python3");
+    api.current_dir(examples()).args(["orders_api.py", "0"]).stdout(Stdio::piped()).stderr(Stdio::null());
+    let Ok(mut api) = api.spawn() else {
+        println!("SKIPPED: there is no python3, so examples/orders_api.py was not tried");
+        return;
+    };
+    let mut said = String::new();
+    BufReader::new(api.stdout.take().expect("a pipe")).read_line(&mut said).expect("it says where");
+    let url = said.trim().rsplit(' ').next().expect("an address");
+    let state = tempfile::tempdir().expect("a folder");
+    let run = || {
+        let run = support::output(command(state.path(), &["run", "orders.yaml"]).env("ORDERS_API", url));
+        support::summary(&run)["flows"]["store"]["written"].as_u64()
+    };
+    // Of three pages. The last order is asked for once more, for a cursor alone cannot tell it from one of the same time.
+    assert_eq!((run(), run()), (Some(250), Some(2)));
+    let sql = "SELECT count(*) AS orders, count(distinct state) AS states FROM orders";
+    let counted = done(state.path(), &["query", "orders.yaml", sql, "--format", "csv"]);
+    assert_eq!(counted, "orders,states\n250,4\n");
+    api.kill().expect("it is alive");
+    api.wait().expect("it ends");
 }
