@@ -150,8 +150,9 @@ fn no_moment_of_a_run_is_bad_for_a_power_loss() {
 #[test]
 fn a_power_loss_leaves_no_cursor_before_what_it_covers() {
     const ITEMS: usize = 30;
-    let answer =
-        |since: usize| json!((since..=ITEMS).map(|n| json!({"n": n})).collect::<Vec<_>>()).to_string();
+    // One of them is a dead letter.
+    let item = |n: usize| if n == 17 { json!({"n": n, "m": "bad"}) } else { json!({"n": n, "m": 1}) };
+    let answer = move |since: usize| json!((since..=ITEMS).map(item).collect::<Vec<_>>()).to_string();
     // The cursor is what the API calls a page; it counts them from 1.
     let api = Api::start(move |since| answer(since + 1));
     let folder = tempfile::tempdir().expect("a folder");
@@ -162,11 +163,11 @@ name: items
 kafka: {{ brokers: "embedded:0" }}
 flows:
   fetch:
-    from: {{ http: "{}", query: {{ page: "{{since}}" }}, incremental: {{ field: $.n, initial: 1 }}, schema: "n INT" }}
+    from: {{ http: "{}", query: {{ page: "{{since}}" }}, incremental: {{ field: $.n, initial: 1 }}, schema: "n INT, m INT" }}
     sql: SELECT n FROM input
     to: {{ topic: zeroes, key: n }}
   direct:
-    from: {{ http: "{}", query: {{ page: "{{since}}" }}, incremental: {{ field: $.n, initial: 1 }}, schema: "n INT" }}
+    from: {{ http: "{}", query: {{ page: "{{since}}" }}, incremental: {{ field: $.n, initial: 1 }}, schema: "n INT, m INT" }}
     sql: SELECT n FROM input
     to: {{ table: k.direct, create: "CREATE TABLE k.direct (n INT PRIMARY KEY)" }}
   store:
@@ -204,7 +205,12 @@ flows:
             let sql = format!("SELECT count(*) AS n FROM {table}");
             let (counted, _) =
                 support::done(millstream(&run).args(["query", "items.yaml", &sql, "--format", "csv"]));
-            assert_eq!(counted, format!("n\n{ITEMS}\n"), "{table}, moment {moments}");
+            assert_eq!(counted, format!("n\n{}\n", ITEMS - 1), "{table}, moment {moments}");
+        }
+        for flow in ["fetch", "direct"] {
+            let list = ["dead-letters", "list", "items.yaml", "--flow", flow];
+            let (letters, _) = support::done(millstream(&run).args(list));
+            assert!(letters.contains("unreadable"), "{flow}, moment {moments}: {letters}");
         }
         fs::remove_dir_all(&run).expect("is removed");
     }

@@ -58,8 +58,14 @@ impl Session {
         let mut number = 0;
         loop {
             let numbered = if number == 0 { name.to_owned() } else { format!("{name}#{number}") };
-            let session = Self::connect(connection, &numbered).await?;
+            let (session, is_ours) = Self::connect(connection, &numbered).await?;
             match session.set_all(&SETTINGS).await {
+                Err(error) if error.message.contains(CLOSED) && !is_ours => {
+                    return Err(Error::lasting(
+                        "the server has ended the session that `spark.connect` names",
+                    )
+                    .help("take session_id out of the address, and one is made"));
+                }
                 Err(error) if error.message.contains(CLOSED) && number < CLOSED_MAX => number += 1,
                 Err(error) => return Err(error),
                 Ok(()) => return Ok(session),
@@ -67,7 +73,8 @@ impl Session {
         }
     }
 
-    async fn connect(connection: &Connection, name: &str) -> Result<Self> {
+    /// The session, and whether its id is one that the name gives.
+    async fn connect(connection: &Connection, name: &str) -> Result<(Self, bool)> {
         let invalid = |e: SparkError| {
             Error::user(format!(
                 "`{}` is no address of a Spark Connect server: {}",
@@ -80,13 +87,14 @@ impl Session {
         if builder.user_id().is_none() {
             builder.set("user_id", "millstream");
         }
-        if builder.session_id().map_err(invalid)?.is_none() {
+        let is_ours = builder.session_id().map_err(invalid)?.is_none();
+        if is_ours {
             builder.set("session_id", &id_of(name).to_string());
         }
         let mut client = SparkConnectClient::connect(&builder).await.map_err(invalid)?;
         // Who waits, and for how long, is decided by the flow.
         client.set_retry_policy(RetryPolicy::no_retries());
-        Ok(Self { client, address: connection.address().to_owned() })
+        Ok((Self { client, address: connection.address().to_owned() }, is_ours))
     }
 
     /// Sets one of its settings.

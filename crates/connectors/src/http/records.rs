@@ -30,7 +30,16 @@ impl Path {
 
     /// Whether an answer that has records may still have none there, because a filter leaves them out.
     pub(super) fn filters(&self) -> bool {
-        self.names.is_none() && self.written.contains('?')
+        let mut quote = None;
+        let is_outside = |c: &char| {
+            match quote {
+                Some(open) if open == *c => quote = None,
+                None if matches!(*c, '\'' | '"') => quote = Some(*c),
+                _ => {}
+            }
+            quote.is_none()
+        };
+        self.written.chars().filter(is_outside).any(|c| c == '?')
     }
 
     /// The records' texts in `body`, or why it has none.

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 use rdkafka::types::RDKafkaRespErr;
@@ -43,6 +43,8 @@ pub(super) struct Shared {
     pub(super) topic_id: Option<String>,
     /// It has been found to be another one since.
     pub(super) is_another: AtomicBool,
+    /// Why the broker will never say where we are to read.
+    pub(super) refused: Mutex<Option<KafkaError>>,
 }
 
 impl Shared {
@@ -120,12 +122,13 @@ impl Context {
     }
 
     /// What the group has committed, asked for until the broker says it: only an answer without an offset means that
-    /// there is none. `None` where we are to stop.
+    /// there is none. `None` where we are to stop, or the broker does not let us know.
     fn committed(
         &self,
         consumer: &BaseConsumer<Self>,
         list: &TopicPartitionList,
     ) -> Option<TopicPartitionList> {
+        let mut is_said = false;
         while !self.shared.stopping.load(Ordering::Relaxed) {
             let answer = consumer.committed_offsets(list.clone(), ANSWER_TIMEOUT);
             let whole = answer.and_then(|list| {
@@ -134,8 +137,14 @@ impl Context {
             });
             match whole {
                 Ok(committed) => return Some(committed),
+                Err(error) if is_forbidden(&error) => {
+                    *self.shared.refused.lock() = Some(error);
+                    return None;
+                }
+                Err(error) if is_said => tracing::debug!("topic {}: still not: {error}", self.topic),
                 Err(error) => {
-                    tracing::warn!("topic {}: cannot ask for committed offsets: {error}", self.topic)
+                    tracing::warn!("topic {}: cannot ask for committed offsets: {error}", self.topic);
+                    is_said = true;
                 }
             }
             std::thread::sleep(ASK_AGAIN_AFTER);
@@ -150,4 +159,11 @@ impl Context {
             assigned.remove(&element.partition());
         }
     }
+}
+
+/// Whether asking again does not help.
+fn is_forbidden(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    let code = error.rdkafka_error_code();
+    matches!(code, Some(Code::GroupAuthorizationFailed | Code::TopicAuthorizationFailed))
 }

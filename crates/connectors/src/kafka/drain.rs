@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use millstream_core::{Counts, Error, Result};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaResult;
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 
 use super::Connection;
 use super::admin::{ANSWER_TIMEOUT, partition_count};
@@ -24,7 +24,8 @@ const STANDSTILL: Duration = Duration::from_secs(2);
 /// Where each partition of a topic ended when it was asked, as far as transactions were decided.
 pub(super) struct Ends {
     topic: String,
-    by_partition: BTreeMap<i32, i64>,
+    /// Where it begins, and where it ends.
+    by_partition: BTreeMap<i32, (i64, i64)>,
     /// Partitions in which nothing but what transactions leave behind is before the end.
     marks_only: BTreeSet<i32>,
     /// What was committed in a partition when it was looked at, and since when it has been that.
@@ -40,9 +41,7 @@ impl Ends {
     ) -> KafkaResult<Self> {
         let mut by_partition = BTreeMap::new();
         for partition in 0..partitions {
-            let (start, end) = consumer.fetch_watermarks(topic, partition, ANSWER_TIMEOUT)?;
-            // Nothing to read is nothing to commit.
-            by_partition.insert(partition, if start == end { 0 } else { end });
+            by_partition.insert(partition, consumer.fetch_watermarks(topic, partition, ANSWER_TIMEOUT)?);
         }
         let topic = topic.to_owned();
         Ok(Self { topic, by_partition, marks_only: BTreeSet::new(), standing: BTreeMap::new() })
@@ -57,7 +56,9 @@ impl Ends {
         for partition in self.by_partition.keys() {
             list.add_partition(&self.topic, *partition);
         }
-        consumer.committed_offsets(list, ANSWER_TIMEOUT)
+        let committed = consumer.committed_offsets(list, ANSWER_TIMEOUT)?;
+        committed.elements().iter().try_for_each(TopicPartitionListElem::error)?;
+        Ok(committed)
     }
 
     /// How many offsets lie between what is committed and the ends; 0 where all messages are. Blocks.
@@ -65,10 +66,11 @@ impl Ends {
         let mut behind = 0;
         for element in committed.elements() {
             let partition = element.partition();
-            let end = self.by_partition.get(&partition).copied().unwrap_or(0);
+            let (start, end) = self.by_partition.get(&partition).copied().unwrap_or_default();
+            // Nothing to read is nothing to commit.
             let next = match element.offset() {
-                Offset::Offset(next) => next,
-                _ => 0,
+                Offset::Offset(next) => next.max(start),
+                _ => start,
             };
             if next >= end || self.marks_only.contains(&partition) {
                 continue;

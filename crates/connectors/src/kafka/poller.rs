@@ -24,7 +24,7 @@ const BATCH_BYTES_MAX: usize = 2 << 20;
 /// … or when nothing more has come for so long.
 const LINGER: Duration = Duration::from_millis(2);
 /// How long the engine may take with its batch before partitions are paused.
-const BEFORE_PAUSE: Duration = Duration::from_secs(2);
+pub(super) const BEFORE_PAUSE: Duration = Duration::from_secs(2);
 /// How long it looks for messages, and waits for the engine, while partitions are paused.
 const WHILE_PAUSED: Duration = Duration::from_millis(10);
 /// How often it looks up while nothing comes.
@@ -148,7 +148,12 @@ impl Poller {
                 Some(Err(_)) | None => {}
             }
         };
-        self.resume(&paused);
+        // All of them: librdkafka remembers it of a partition that has been given away, and of one that has come back.
+        if !paused.is_empty()
+            && let Err(error) = self.consumer.resume(&self.list(paused.keys()))
+        {
+            tracing::debug!("{}: cannot resume: {error}", self.what);
+        }
         let is_taken = place.map(|place| place.send(Ok(batch))).is_ok();
         match failure {
             Some(error) if is_taken => self.sender.blocking_send(Err(error)).is_ok(),
@@ -156,8 +161,7 @@ impl Poller {
         }
     }
 
-    /// Pauses the partitions that are ours and not in `paused`, by their assignment: one that was given away and comes
-    /// back is not paused any more.
+    /// Pauses the partitions that are ours and were not paused under the same assignment.
     fn pause(&self, paused: &mut HashMap<i32, u64>) {
         let mut fresh = self.shared.epochs();
         fresh.retain(|partition, epoch| paused.get(partition) != Some(epoch));
@@ -167,16 +171,6 @@ impl Poller {
         match self.consumer.pause(&self.list(fresh.keys())) {
             Ok(()) => paused.extend(fresh),
             Err(error) => tracing::debug!("{}: cannot pause: {error}", self.what),
-        }
-    }
-
-    fn resume(&self, paused: &HashMap<i32, u64>) {
-        let mut ours = self.shared.epochs();
-        ours.retain(|partition, epoch| paused.get(partition) == Some(epoch));
-        if !ours.is_empty()
-            && let Err(error) = self.consumer.resume(&self.list(ours.keys()))
-        {
-            tracing::debug!("{}: cannot resume: {error}", self.what);
         }
     }
 

@@ -244,7 +244,11 @@ impl TopicSource {
         Ok(counted)
     }
 
-    fn check_same_topic(&self) -> Result<()> {
+    /// Whether the topic is still the one that was opened, and may be read.
+    fn check_topic(&self) -> Result<()> {
+        if let Some(error) = self.shared.refused.lock().take() {
+            return Err(self.failed(&format!("asking how far topic {} is read", self.topic), &error));
+        }
         if !self.shared.is_another.load(Ordering::Relaxed) {
             return Ok(());
         }
@@ -261,7 +265,7 @@ impl Source for TopicSource {
     async fn next(&mut self) -> Result<Option<Records>> {
         let mut waited = false;
         loop {
-            self.check_same_topic()?;
+            self.check_topic()?;
             let wait = match (self.drain_to.is_some(), waited) {
                 (true, false) => DRAIN_LINGER,
                 (true, true) => DRAIN_POLL,
@@ -283,7 +287,7 @@ impl Source for TopicSource {
                 Ok(Some(batch)) => {
                     let batch = batch?;
                     self.in_hand = batch.epochs;
-                    self.check_same_topic()?;
+                    self.check_topic()?;
                     return Ok(Some(batch.records));
                 }
             }
@@ -341,6 +345,7 @@ mod tests {
     use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
     use super::*;
+    use crate::kafka::poller::BEFORE_PAUSE;
 
     fn step(partition: i32, next_offset: i64, read: u64) -> Checkpoint {
         let progress = Progress { next_offset, counts: Counts { read, ..Counts::default() } };
@@ -363,18 +368,21 @@ mod tests {
     }
 
     /// A broker that answers what it is told to.
-    fn broker() -> (MockCluster<'static, DefaultProducerContext>, Connection) {
+    fn broker(partitions: i32) -> (MockCluster<'static, DefaultProducerContext>, Connection) {
         let cluster = MockCluster::new(1).expect("a broker");
-        cluster.create_topic("t", 1, 1).expect("a topic");
+        cluster.create_topic("t", partitions, 1).expect("a topic");
         let connection = Connection::to(cluster.bootstrap_servers());
         (cluster, connection)
     }
 
-    async fn send(connection: &Connection, values: std::ops::Range<u8>) {
+    /// Sends a message for each value, to the partitions in turn.
+    async fn send(connection: &Connection, partitions: i32, values: std::ops::Range<u8>) {
         let producer: FutureProducer =
             connection.client("test").expect("settings").create().expect("a producer");
         for value in values {
-            let record = FutureRecord::<(), _>::to("t").payload(std::slice::from_ref(&value));
+            let partition = i32::from(value) % partitions;
+            let record =
+                FutureRecord::<(), _>::to("t").partition(partition).payload(std::slice::from_ref(&value));
             producer.send(record, Duration::from_secs(20)).await.expect("is sent");
         }
     }
@@ -391,8 +399,8 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_broker_that_does_not_say_what_is_committed_is_asked_again() {
-        let (cluster, connection) = broker();
-        send(&connection, 0..3).await;
+        let (cluster, connection) = broker(1);
+        send(&connection, 1, 0..3).await;
         let mut source = open(&connection);
         let mut read = Vec::new();
         while read.len() < 3 {
@@ -402,9 +410,50 @@ mod tests {
         let counted = source.commit(&step(0, 3, 3), Commit::Now).await.expect("commits");
         assert_eq!(counted.read, 3);
         drop(source);
-        send(&connection, 3..4).await;
-        let refused = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED; 2];
+        send(&connection, 1, 3..4).await;
+        let refused = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_REQUEST; 2];
         cluster.request_errors(RDKafkaApiKey::OffsetFetch, &refused);
         assert_eq!(offsets(&mut open(&connection)).await, [3]);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_group_that_we_may_not_ask_for_is_an_error() {
+        let (cluster, connection) = broker(1);
+        let refused = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED];
+        cluster.request_errors(RDKafkaApiKey::OffsetFetch, &refused);
+        let error = open(&connection).next().await.expect_err("it is refused");
+        assert!(!error.is_passing() && error.message.contains("does not allow"), "{error}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_given_away_while_it_is_paused_is_read_when_it_comes_back() {
+        let (_cluster, connection) = broker(2);
+        send(&connection, 2, 0..40).await;
+        let mut first = open(&connection);
+        let has = |source: &TopicSource, count: usize| source.shared.assigned.lock().len() == count;
+        let wait = Duration::from_millis(50);
+        while !has(&first, 2) {
+            tokio::time::sleep(wait).await;
+        }
+        // Nobody takes what it has read, until it pauses.
+        tokio::time::sleep(BEFORE_PAUSE + Duration::from_secs(1)).await;
+        let second = open(&connection);
+        while !has(&second, 1) || !has(&first, 1) {
+            tokio::time::sleep(wait).await;
+        }
+        offsets(&mut first).await;
+        drop(second);
+        while !has(&first, 2) {
+            tokio::time::sleep(wait).await;
+        }
+        send(&connection, 2, 40..60).await;
+        let mut missing: std::collections::BTreeSet<u8> = (40..60).collect();
+        while !missing.is_empty() {
+            let read = tokio::time::timeout(Duration::from_secs(60), first.next()).await;
+            let read = read.unwrap_or_else(|_| panic!("{missing:?} do not come"));
+            for record in read.expect("reads").expect("there are more").iter() {
+                missing.remove(&record.value.expect("a value")[0]);
+            }
+        }
     }
 }

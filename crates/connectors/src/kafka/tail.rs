@@ -35,6 +35,7 @@ impl<'a> Look<'a> {
             .set("group.id", "millstream-look")
             .set("enable.auto.commit", "false")
             .set("enable.partition.eof", "true")
+            .set("auto.offset.reset", "error")
             .set("isolation.level", "read_committed");
         prefer(&mut config, &[("fetch.queue.backoff.ms", "2")]);
         let what = format!("reading topic {topic} on {}", connection.brokers);
@@ -204,6 +205,10 @@ pub(super) fn is_empty(
         match look.consumer().poll(ANSWER_TIMEOUT) {
             Some(Ok(message)) => return Ok(message.offset() >= end),
             Some(Err(KafkaError::PartitionEOF(_))) => return Ok(true),
+            // What was there has expired: whoever reads the partition is told.
+            Some(Err(error)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset) => {
+                return Ok(false);
+            }
             Some(Err(error)) if is_transient(&error) => {}
             Some(Err(error)) => return Err(look.failed(&error)),
             None => return Ok(false),

@@ -138,10 +138,12 @@ impl Broker {
 }
 
 /// First the messages, then the rows that they became, then what is said of them: a dead letter or a cursor that is on
-/// the disk is never about what is not.
+/// the disk is never about what is not. (But for a segment that is full, which goes there as it is.)
 fn flush(topics: &Topics, tables: Option<&mut Flusher>) -> io::Result<()> {
     let says = |name: &str| name == STATE_TOPIC || name.ends_with(DeadLetter::TOPIC_ENDING);
-    let saying: Vec<_> = topics.all().into_iter().filter(|(name, _)| says(name)).collect();
+    let mut saying: Vec<_> = topics.all().into_iter().filter(|(name, _)| says(name)).collect();
+    // A cursor covers records that have become dead letters, too.
+    saying.sort_by_key(|(name, _)| name == STATE_TOPIC);
     // Held from the beginning: what is written meanwhile may be about more than was flushed.
     let mut saying: Vec<_> =
         saying.iter().flat_map(|(_, topic)| &topic.partitions).map(|log| log.lock()).collect();
