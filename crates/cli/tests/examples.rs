@@ -83,9 +83,9 @@ fn the_api_to_try_orders_with_gives_all_of_them_then_what_is_new() {
     };
     // Of three pages. The last order is asked for once more, for a cursor alone cannot tell it from one of the same time.
     assert_eq!((run(), run()), (Some(250), Some(2)));
-    let sql = "SELECT count(*) AS orders, count(distinct state) AS states FROM orders";
+    let sql = "SELECT count(*) AS orders FROM orders WHERE total > 1";
     let counted = done(state.path(), &["query", "orders.yaml", sql, "--format", "csv"]);
-    assert_eq!(counted, "orders,states\n250,4\n");
+    assert_eq!(counted, "orders\n249\n");
     api.kill().expect("it is alive");
     api.wait().expect("it ends");
 }
