@@ -154,7 +154,12 @@ fn a_power_loss_leaves_no_cursor_before_what_it_covers() {
     let item = |n: usize| if n == 17 { json!({"n": n, "m": "bad"}) } else { json!({"n": n, "m": 1}) };
     let answer = move |since: usize| json!((since..=ITEMS).map(item).collect::<Vec<_>>()).to_string();
     // The cursor is what the API calls a page; it counts them from 1.
-    let api = Api::start(move |since| answer(since + 1));
+    let has_items = Arc::new(AtomicBool::new(false));
+    let has_any = has_items.clone();
+    let api = Api::start(move |since| match has_any.load(Ordering::Relaxed) {
+        true => answer(since + 1),
+        false => "[]".to_owned(),
+    });
     let folder = tempfile::tempdir().expect("a folder");
     let library = disk(folder.path());
     let file = format!(
@@ -180,7 +185,9 @@ flows:
     let write = |folder: &Path| fs::write(folder.join("items.yaml"), &file).expect("writes");
     // What makes topics and tables is not what this is about.
     write(folder.path());
-    support::done(millstream(folder.path()).args(["run", "items.yaml", "--flow", "store"]));
+    let made = output(millstream(folder.path()).args(["run", "items.yaml"]));
+    assert!(stderr(&made).contains("the source gave no record at all"), "{}", stderr(&made));
+    has_items.store(true, Ordering::Relaxed);
     let before = folder.path().join(".millstream");
     let mut moments = 0;
     loop {

@@ -285,9 +285,9 @@ impl Source for TopicSource {
                     return Err(Error::ours(format!("topic {}: the reading thread has ended", self.topic)));
                 }
                 Ok(Some(batch)) => {
+                    self.check_topic()?;
                     let batch = batch?;
                     self.in_hand = batch.epochs;
-                    self.check_topic()?;
                     return Ok(Some(batch.records));
                 }
             }
