@@ -185,8 +185,7 @@ flows:
     let write = |folder: &Path| fs::write(folder.join("items.yaml"), &file).expect("writes");
     // What makes topics and tables is not what this is about.
     write(folder.path());
-    let made = output(millstream(folder.path()).args(["run", "items.yaml"]));
-    assert!(stderr(&made).contains("the source gave no record at all"), "{}", stderr(&made));
+    support::done(millstream(folder.path()).args(["run", "items.yaml"]));
     has_items.store(true, Ordering::Relaxed);
     let before = folder.path().join(".millstream");
     let mut moments = 0;
