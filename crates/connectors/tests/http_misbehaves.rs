@@ -89,6 +89,57 @@ async fn retry_after_is_obeyed() {
 }
 
 #[tokio::test]
+async fn retry_after_never_shortens_the_wait() {
+    for when in ["0", "Sun, 06 Nov 1994 08:49:37 GMT"] {
+        let refusal = answer("503 Service Unavailable", &format!("Retry-After: {when}\r\n"), b"");
+        let server = TestServer::start(vec![refusal, ok(GOOD)]).await;
+        let began = std::time::Instant::now();
+        fetch(&server.url, json!({})).await.expect("records");
+        // The first wait is a quarter of a second or longer.
+        assert!(began.elapsed().as_secs_f64() > 0.24, "{when}: {:?}", began.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn an_answer_without_a_body_may_say_that_there_is_nothing() {
+    let none = Vec::<String>::new();
+    let empty = TestServer::start(vec![answer("204 No Content", "", b"")]).await;
+    assert_eq!(fetch(&empty.url, json!({})).await.expect("no records"), none);
+    assert_eq!(empty.count(), 1);
+
+    // It redirects nowhere, whatever it names.
+    let unchanged = answer("304 Not Modified", "Location: /elsewhere\r\n", b"");
+    let server = TestServer::start(vec![unchanged]).await;
+    for name in ["If-None-Match", "if-modified-since"] {
+        let asked = json!({"headers": {name: "Sun, 06 Nov 1994 08:49:37 GMT"}});
+        assert_eq!(fetch(&server.url, asked).await.expect("nothing new"), none, "{name}");
+    }
+    assert_eq!(server.count(), 2);
+    // Who did not ask what is new has missed something.
+    let error = fetch(&server.url, json!({})).await.expect_err("not modified since when?");
+    assert!(error.message.contains("304"), "{error}");
+}
+
+#[tokio::test]
+async fn a_request_that_cannot_be_made_is_not_tried_again() {
+    let token = r#"{"access_token": "s3cret\nX: y"}"#;
+    let tokens = TestServer::start(vec![ok(token)]).await;
+    let server = TestServer::start(vec![ok(GOOD)]).await;
+    for auth in [
+        json!({"bearer": "s3cret\n"}),
+        json!({"header": {"name": "X-Key", "value": "s3cret\r\n"}}),
+        json!({"header": {"name": "X Key", "value": "s3cret"}}),
+        json!({"oauth2": {"token_url": tokens.url, "client_id": "a", "client_secret": "b"}}),
+    ] {
+        let error = fetch(&server.url, json!({"auth": auth})).await.expect_err("no header");
+        let message = error.to_string();
+        assert!(message.contains("`auth` makes no header") && !message.contains("tried"), "{message}");
+        assert!(!message.contains("s3cret"), "{message}");
+    }
+    assert_eq!(server.count(), 0);
+}
+
+#[tokio::test]
 async fn odd_but_readable_answers_are_taken() {
     let nothing = TestServer::start(vec![ok(r#"{"results": []}"#)]).await;
     assert_eq!(fetch(&nothing.url, json!({})).await.expect("an empty page"), Vec::<String>::new());
@@ -164,6 +215,11 @@ async fn redirects_are_followed_without_giving_headers_away() {
     assert!(server.request(0).contains("s3cret") && server.request(1).contains("s3cret"));
     assert!(server.request(1).starts_with("GET /moved "));
     assert!(!other.request(0).contains("s3cret"), "the other host got the key");
+
+    let moved = answer("302 Found", "Location: /bücher\r\n", b"");
+    let beyond_ascii = TestServer::start(vec![moved, ok(GOOD)]).await;
+    assert_eq!(fetch(&beyond_ascii.url, headers.clone()).await.expect("records").len(), 2);
+    assert!(beyond_ascii.request(1).starts_with("GET /b%C3%BCcher "));
 
     let round = TestServer::start(vec![answer("302 Found", "Location: /again\r\n", b"")]).await;
     let error = fetch(&round.url, headers).await.expect_err("a circle");

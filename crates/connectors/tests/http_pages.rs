@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use futures::future::join_all;
 use millstream_connectors::http::HttpKind;
 use millstream_core::{Checkpoint, Commit, Cursors, Error, Result, RunValues, Scope, SourceKind};
 use serde_json::{Value, json};
@@ -62,18 +63,20 @@ fn seven() -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_kind_of_paging_gives_every_record_once_through_failures() {
-    for (paging, requests) in [
+    // At the same time, because each waits a few times.
+    let kinds = [
         (json!({"page": 1, "param": "p"}), 4),
         (json!({"offset": 0, "step": 3, "param": "p"}), 4),
         (json!({"cursor": "$.meta.next", "param": "p"}), 3),
         (json!({"link": "header"}), 3),
-    ] {
+    ];
+    let each = kinds.map(|(paging, requests)| async move {
         let count = Arc::new(AtomicUsize::new(0));
         let by_page = paging.get("page").is_some();
         let server = TestServer::answering(move |request| {
             // Every second request goes wrong.
             if count.fetch_add(1, Ordering::Relaxed) % 2 == 1 {
-                return answer("503 Service Unavailable", "Retry-After: 0\r\n", b"");
+                return answer("503 Service Unavailable", "", b"");
             }
             let asked = param(request, "p").unwrap_or_default();
             let number: usize = asked.trim_start_matches('c').parse().unwrap_or(0);
@@ -88,7 +91,32 @@ async fn every_kind_of_paging_gives_every_record_once_through_failures() {
         let records = all(&server.url, json!({"paging": paging})).await;
         assert_eq!(records.unwrap_or_else(|e| panic!("{paging}: {e}")), seven(), "{paging}");
         assert_eq!(server.count(), requests * 2 - 1, "{paging}");
-    }
+    });
+    join_all(each).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_beyond_ascii_is_followed() {
+    let server = TestServer::answering(|request| match param(request, "q") {
+        None => answer("200 OK", "Link: </users?q=bücher>; rel=next\r\n", page(3).as_bytes()),
+        Some(_) => ok(&page(6)),
+    })
+    .await;
+    let records = all(&server.url, json!({"paging": {"link": "header"}})).await.expect("records");
+    assert_eq!(records, seven()[3..]);
+    assert_eq!(param(&server.request(1), "q").as_deref(), Some("bücher"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_is_not_the_last_page() {
+    let server = TestServer::answering(|request| match param(request, "p").as_deref() {
+        Some("1") => ok(&page(0)),
+        _ => ok(r#"{"error": "rate limited"}"#),
+    })
+    .await;
+    let more = json!({"records": "$.items[*]", "paging": {"page": 1, "param": "p"}, "retries": 0});
+    let error = all(&server.url, more).await.expect_err("an error");
+    assert!(error.message.contains("nothing at $.items"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -178,6 +206,32 @@ async fn oauth2_tokens_are_kept_renewed_and_explained() {
     let error = all(&server.url, oauth2(&refusing.url)).await.expect_err("no token");
     assert!(error.message.contains("for a token") && error.message.contains("invalid_client"), "{error}");
     assert_eq!(refusing.count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_server_may_say_anything_of_when_its_token_ends() {
+    let server = TestServer::answering(|request| {
+        assert_eq!(header(request, "authorization").as_deref(), Some("Bearer t"));
+        ok(&page(6))
+    })
+    .await;
+    for expires_in in [json!("3599"), json!(3599.5), json!(-1), json!(u64::MAX), json!(1e19), json!("soon")] {
+        let token = json!({"access_token": "t", "expires_in": expires_in}).to_string();
+        let tokens = TestServer::start(vec![ok(&token)]).await;
+        let oauth2 = json!({"token_url": tokens.url, "client_id": "a", "client_secret": "b"});
+        let records = all(&server.url, json!({"auth": {"oauth2": oauth2}})).await;
+        assert_eq!(records.unwrap_or_else(|e| panic!("{expires_in}: {e}")).len(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_without_end_is_refused_before_it_fills_the_memory() {
+    let token = json!({"access_token": "t".repeat(2 << 20)}).to_string();
+    let tokens = TestServer::start(vec![ok(&token)]).await;
+    let oauth2 = json!({"token_url": tokens.url, "client_id": "a", "client_secret": "b"});
+    let error = all("http://127.0.0.1:9/", json!({"auth": {"oauth2": oauth2}})).await.expect_err("too large");
+    assert!(error.message.contains("larger than 1 MiB"), "{error}");
+    assert_eq!(tokens.count(), 1);
 }
 
 /// Cursors in memory, with what they held from one save to the next.

@@ -7,9 +7,10 @@ use reqwest::header::AUTHORIZATION;
 use reqwest::{Client, RequestBuilder, StatusCode, Url};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::time::Instant;
 
-use super::fetch::{Failure, reason};
+use super::fetch::{Failure, read_body, reason};
 
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -66,7 +67,7 @@ pub struct Oauth2 {
     #[serde(default)]
     pub scope: Option<String>,
     /// Where name and secret are sent: in the `header` (Basic), or in the `body`, which some
-    /// servers want.
+    /// servers want. Default `header`.
     #[serde(default)]
     pub credentials: Credentials,
 }
@@ -84,6 +85,8 @@ pub enum Credentials {
 
 /// A token is renewed so long before it ends.
 const RENEW_BEFORE: Duration = Duration::from_secs(30);
+/// No token is larger.
+const TOKEN_MIB_MAX: u32 = 1;
 
 /// A token and when to renew it.
 struct Token {
@@ -151,8 +154,21 @@ impl Authenticator {
 #[derive(Deserialize)]
 struct TokenAnswer {
     access_token: String,
-    /// Seconds.
-    expires_in: Option<u64>,
+    /// Seconds, which some servers write as a text.
+    #[serde(default)]
+    expires_in: Value,
+}
+
+impl TokenAnswer {
+    /// How long the token is good, where that can be made sense of; otherwise until the API no longer takes it.
+    fn lifetime(&self) -> Option<Duration> {
+        let seconds = match &self.expires_in {
+            Value::Number(number) => number.as_f64()?,
+            Value::String(text) => text.trim().parse().ok()?,
+            _ => return None,
+        };
+        Duration::try_from_secs_f64(seconds).ok().filter(|whole| !whole.is_zero())
+    }
 }
 
 /// A request for a token (RFC 6749, section 4.4.2).
@@ -182,23 +198,33 @@ fn token_request(client: &Client, settings: &Oauth2) -> RequestBuilder {
 async fn fetch_token(client: &Client, settings: &Oauth2) -> Result<Token, Failure> {
     let asked = Instant::now();
     let what = |why: String| format!("asking {} for a token: {why}", settings.token_url);
-    let response =
-        token_request(client, settings).send().await.map_err(|e| Failure::passing(what(reason(&e))))?;
+    let failed = |e: reqwest::Error| Failure::unanswered(what(reason(&e)), &e);
+    let response = token_request(client, settings).send().await.map_err(failed)?;
     let status = response.status();
-    let body = response.bytes().await.map_err(|e| Failure::passing(what(reason(&e))))?;
+    let body = read_body(response, TOKEN_MIB_MAX).await.map_err(failed)?;
     if !status.is_success() {
+        let body = body.unwrap_or_default();
         let excerpt: String = String::from_utf8_lossy(&body).trim().chars().take(120).collect();
         let message = what(format!("the server answers {status}, it says {excerpt:?}"));
         let again = matches!(status.as_u16(), 408 | 429 | 500..=599);
         return Err(if again { Failure::passing(message) } else { Failure::lasting(message) });
     }
+    let body = body.ok_or_else(|| {
+        Failure::lasting(what(format!("the answer is larger than {TOKEN_MIB_MAX} MiB, as no token is")))
+    })?;
     let answer: TokenAnswer = serde_json::from_slice(&body)
         .map_err(|_| Failure::passing(what("there is no access_token in the answer".to_owned())))?;
-    let renew_at = answer.expires_in.map(|seconds| {
-        let whole = Duration::from_secs(seconds);
-        asked + whole.saturating_sub(RENEW_BEFORE.min(whole / 10))
-    });
+    let renew_after = answer.lifetime().map(|whole| whole.saturating_sub(RENEW_BEFORE.min(whole / 10)));
+    let renew_at = renew_after.and_then(|after| asked.checked_add(after));
     Ok(Token { text: answer.access_token, renew_at })
+}
+
+/// Whether `url` may be told what is for `api`: it is the same host and port, or the same host over HTTPS instead of
+/// HTTP, each on its usual port. Never the other way round, which everybody on the way could read.
+pub(super) fn is_trusted(url: &Url, api: &Url) -> bool {
+    let is_safer = (api.scheme(), url.scheme()) == ("http", "https");
+    let is_same_host = api.host() == url.host() && api.port().is_none() && url.port().is_none();
+    url.origin() == api.origin() || (is_safer && is_same_host)
 }
 
 /// The name of the header that a credential goes into, which `headers:` must not set too.
@@ -207,5 +233,49 @@ pub(super) fn header_name(auth: &Auth) -> Option<&str> {
         Auth::Bearer(_) | Auth::Basic(_) | Auth::Oauth2(_) => Some(AUTHORIZATION.as_str()),
         Auth::Header(secret) => Some(&secret.name),
         Auth::Query(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn how_long_a_token_is_good_is_read_in_every_form_or_not_at_all() {
+        for (expires_in, seconds) in [
+            (json!(3600), Some(3600.0)),
+            (json!(3599.5), Some(3599.5)),
+            (json!(" 3599 "), Some(3599.0)),
+            (json!(0), None),
+            (json!(-1), None),
+            (json!(1e300), None),
+            (json!("inf"), None),
+            (json!("soon"), None),
+            (json!([3600]), None),
+            (Value::Null, None),
+        ] {
+            let answer = TokenAnswer { access_token: "t".into(), expires_in: expires_in.clone() };
+            assert_eq!(answer.lifetime(), seconds.map(Duration::from_secs_f64), "{expires_in}");
+        }
+        let silent: TokenAnswer = serde_json::from_value(json!({"access_token": "t"})).expect("an answer");
+        assert_eq!(silent.lifetime(), None);
+    }
+
+    #[test]
+    fn secrets_go_to_the_api_or_to_the_same_host_over_https() {
+        for (api, url, trusted) in [
+            ("http://api.example/a", "http://api.example/b", true),
+            ("http://api.example/a", "https://api.example/b", true),
+            ("https://api.example/a", "http://api.example/a", false),
+            ("http://api.example/a", "https://other.example/a", false),
+            ("http://api.example:8080/a", "https://api.example/a", false),
+            ("http://api.example/a", "https://api.example:8443/a", false),
+            ("http://api.example/a", "http://api.example:8080/a", false),
+        ] {
+            let parsed = |text: &str| Url::parse(text).expect(text);
+            assert_eq!(is_trusted(&parsed(url), &parsed(api)), trusted, "{api} {url}");
+        }
     }
 }

@@ -6,10 +6,12 @@ use std::time::{Duration, SystemTime};
 use futures::StreamExt;
 use millstream_core::{Arrivals, Error, Record, Records, Result, now_ms};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue, LINK, LOCATION, RETRY_AFTER};
+use reqwest::header::{
+    HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LINK, LOCATION, RETRY_AFTER,
+};
 use reqwest::{Client, Response, StatusCode, Url};
 
-use super::auth::Authenticator;
+use super::auth::{Authenticator, is_trusted};
 use super::paging::{Held, Page, Paging};
 use super::placeholders::Values;
 use super::rate::Limiter;
@@ -35,6 +37,11 @@ impl Failure {
 
     pub(super) fn lasting(message: impl Into<String>) -> Self {
         Self { message: message.into(), again: false, after: None }
+    }
+
+    /// No answer came; to a request that cannot even be built none ever will.
+    pub(super) fn unanswered(message: impl Into<String>, error: &reqwest::Error) -> Self {
+        Self { message: message.into(), again: !error.is_builder(), after: None }
     }
 }
 
@@ -165,7 +172,8 @@ impl Fetcher {
                 return Err(Error::lasting(format!("{what} (tried {times} times)"))
                     .help("is the API well? `retries:` says how long it is tried"));
             }
-            let wait = failure.after.unwrap_or_else(|| retry::backoff(attempt, &mut rand::rng()));
+            // `Retry-After: 0` is no leave to ask without a pause.
+            let wait = retry::backoff(attempt, &mut rand::rng()).max(failure.after.unwrap_or_default());
             tracing::warn!("{what}; trying again in {:.1} s", wait.as_secs_f64());
             tokio::time::sleep(wait).await;
             attempt += 1;
@@ -180,15 +188,18 @@ impl Fetcher {
             response = self.follow(request).await?;
         }
         let status = response.status();
-        if !status.is_success() {
+        let is_nothing = says_nothing(status, &request.headers);
+        if !status.is_success() && !is_nothing {
             return Err(self.refused(status, response).await);
         }
-        let links = response.headers().get_all(LINK).iter();
-        let links = links.filter_map(|link| Some(link.to_str().ok()?.to_owned())).collect();
+        let links = response.headers().get_all(LINK).iter().map(header_text).collect();
         let body = self.body(response).await?;
         // Bytes that are no UTF-8 are read as U+FFFD, as they would be by Spark.
         let text = String::from_utf8_lossy(&body);
-        let found = self.records.select(&text).map_err(Failure::passing)?;
+        let found = match is_nothing {
+            true => Vec::new(),
+            false => self.records.select(&text).map_err(Failure::passing)?,
+        };
         let mut records = Records::default();
         let mut digest = DefaultHasher::new();
         let came_ms = now_ms();
@@ -214,19 +225,24 @@ impl Fetcher {
                     post.header("Content-Type", "application/json")
                 }
             };
-            if url.origin() == request.url.origin() {
+            if is_trusted(&url, &request.url) {
                 next = self.auth.sign(next.headers(request.headers.clone()));
             }
-            let response = next.send().await.map_err(|e| Failure::passing(reason(&e)))?;
-            if !response.status().is_redirection() {
+            // Everything but who asks has been checked before.
+            let next = next.build().map_err(|e| {
+                let why = reason(&e);
+                Failure::lasting(format!("`auth` makes no header ({why}): has it a space or a line break?"))
+            })?;
+            let answered = self.client.execute(next).await;
+            let response = answered.map_err(|e| Failure::unanswered(reason(&e), &e))?;
+            if !response.status().is_redirection() || response.status() == StatusCode::NOT_MODIFIED {
                 return Ok(response);
             }
-            let Some(location) = response.headers().get(LOCATION).and_then(|value| value.to_str().ok())
-            else {
+            let Some(location) = response.headers().get(LOCATION).map(header_text) else {
                 return Ok(response);
             };
             let next = url
-                .join(location)
+                .join(&location)
                 .map_err(|_| Failure::lasting(format!("redirects to `{location}`, which is no address")))?;
             if !matches!(next.scheme(), "http" | "https")
                 || (url.scheme() == "https" && next.scheme() == "http")
@@ -257,23 +273,43 @@ impl Fetcher {
     }
 
     async fn body(&self, response: Response) -> Result<Vec<u8>, Failure> {
-        let limit = self.settings.max_response_mib as usize * 1024 * 1024;
-        let announced = response.content_length().unwrap_or(0).min(limit as u64);
-        let mut body = Vec::with_capacity(announced as usize);
-        let mut chunks = response.bytes_stream();
-        while let Some(chunk) = chunks.next().await {
-            let chunk =
-                chunk.map_err(|e| Failure::passing(format!("the answer breaks off: {}", reason(&e))))?;
-            if body.len() + chunk.len() > limit {
-                let mib = self.settings.max_response_mib;
-                return Err(Failure::lasting(format!(
-                    "the answer is larger than {mib} MiB; ask for less at once, or raise max_response_mib"
-                )));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(body)
+        let mib = self.settings.max_response_mib;
+        let body = read_body(response, mib).await;
+        let body = body.map_err(|e| Failure::passing(format!("the answer breaks off: {}", reason(&e))))?;
+        body.ok_or_else(|| {
+            Failure::lasting(format!(
+                "the answer is larger than {mib} MiB; ask for less at once, or raise max_response_mib"
+            ))
+        })
     }
+}
+
+/// The body of an answer; nothing where it is larger than `mib_max`.
+pub(super) async fn read_body(response: Response, mib_max: u32) -> Result<Option<Vec<u8>>, reqwest::Error> {
+    let bytes_max = mib_max as usize * 1024 * 1024;
+    let announced = response.content_length().unwrap_or(0).min(bytes_max as u64);
+    let mut body = Vec::with_capacity(announced as usize);
+    let mut chunks = response.bytes_stream();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk?;
+        if body.len() + chunk.len() > bytes_max {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body))
+}
+
+/// Whether an answer has no body because there are no records: nothing at all, or nothing new since what the headers of
+/// the request name.
+fn says_nothing(status: StatusCode, asked: &HeaderMap) -> bool {
+    let is_conditional = asked.contains_key(IF_NONE_MATCH) || asked.contains_key(IF_MODIFIED_SINCE);
+    status == StatusCode::NO_CONTENT || (status == StatusCode::NOT_MODIFIED && is_conditional)
+}
+
+/// A header's text. Addresses in it may have letters beyond ASCII, though they should not.
+fn header_text(value: &HeaderValue) -> String {
+    String::from_utf8_lossy(value.as_bytes()).into_owned()
 }
 
 fn certificates(path: &str) -> Result<Vec<reqwest::Certificate>> {

@@ -48,6 +48,11 @@ enum Layout {
     Date,
 }
 
+/// A moment further ahead is of somebody's wrong clock: a cursor there would miss all that comes before it.
+const AHEAD_MAX_MS: i64 = 3_600_000;
+/// One without a zone may be of where clocks are furthest ahead, UTC+14.
+const ZONE_MAX_MS: i64 = 14 * 3_600_000;
+
 const NAIVE: [(char, &str); 2] = [('T', "%Y-%m-%dT%H:%M:%S%.f"), (' ', "%Y-%m-%d %H:%M:%S%.f")];
 
 impl Form {
@@ -94,6 +99,13 @@ fn compare(a: &str, b: &str) -> Option<Ordering> {
         (Form::Text, Form::Text) => Some(a.cmp(b)),
         _ => None,
     }
+}
+
+/// Whether it is a moment that nobody's clock can have come to.
+fn is_ahead(text: &str, now_ms: i64) -> bool {
+    let Form::Moment(moment, layout) = Form::of(text) else { return false };
+    let zone_ms = if matches!(layout, Layout::Zoned(..)) { 0 } else { ZONE_MAX_MS };
+    moment.timestamp_millis() > now_ms + AHEAD_MAX_MS + zone_ms
 }
 
 /// `text` that much earlier, written in the same way; `None` where it is no moment.
@@ -146,8 +158,9 @@ impl Watermark {
         }
     }
 
-    /// Looks at a record; one without the field changes nothing.
-    pub(super) fn see(&mut self, record: &str) -> Result<(), String> {
+    /// Looks at a record that came at `now_ms`; one without the field changes nothing. An error says why one with it
+    /// does not either.
+    pub(super) fn see(&mut self, record: &str, now_ms: i64) -> Result<(), String> {
         let Some(found) = self.field.first(record) else { return Ok(()) };
         let value = match serde_json::from_str::<serde_json::Value>(found) {
             Ok(serde_json::Value::String(text)) => text,
@@ -157,6 +170,9 @@ impl Watermark {
         let (than, path) = (self.greatest.clone(), &self.settings.field);
         let than = than.unwrap_or_else(|| self.settings.initial.to_string());
         match compare(&value, &than) {
+            Some(Ordering::Greater) if is_ahead(&value, now_ms) => {
+                return Err(format!("{path} is `{value}` in a record, which lies more than an hour ahead"));
+            }
             Some(Ordering::Greater) => self.greatest = Some(value),
             Some(_) => {}
             None => {
@@ -183,6 +199,9 @@ impl Watermark {
 mod tests {
     use super::*;
 
+    /// 2026-11-22T10:00:00Z
+    const NOW_MS: i64 = 1_795_341_600_000;
+
     fn watermark(initial: &str, overlap: Option<&str>) -> Watermark {
         let overlap = overlap.map(|text| Period::parse(text).expect(text));
         let initial = Parameter::Text(initial.to_owned());
@@ -200,13 +219,38 @@ mod tests {
             r#"{"at": null}"#,
             "{}",
         ] {
-            mark.see(record).expect(record);
+            mark.see(record, NOW_MS).expect(record);
         }
         assert_eq!(mark.since(), "2024-05-01T09:55:00.250Z");
         assert_eq!(mark.unkept(), Some("2024-05-01T10:00:00.250Z"));
         mark.kept();
         assert_eq!(mark.unkept(), None);
-        assert!(mark.see(r#"{"at": "yesterday"}"#).expect_err("no moment").contains("yesterday"));
+        assert!(mark.see(r#"{"at": "yesterday"}"#, NOW_MS).expect_err("no moment").contains("yesterday"));
+    }
+
+    #[test]
+    fn a_moment_far_ahead_does_not_move_the_cursor() {
+        for (ahead, initial) in [
+            ("9999-12-31T00:00:00Z", "2024-01-01T00:00:00Z"),
+            ("2026-11-22T11:00:01Z", "2024-01-01T00:00:00Z"),
+            ("9999-12-31", "2024-01-01"),
+            ("2026-11-23 01:00:01", "2024-01-01"),
+        ] {
+            let mut mark = watermark(initial, None);
+            let error = mark.see(&format!(r#"{{"at": "{ahead}"}}"#), NOW_MS).expect_err(ahead);
+            assert!(error.contains(ahead), "{error}");
+            assert_eq!((mark.since().as_str(), mark.unkept()), (initial, None));
+        }
+        // A clock may be a little fast, and without a zone it may be one in Kiribati.
+        for near in ["2026-11-22T12:00:00+01:00", "2026-11-23T01:00:00", "2026-11-23"] {
+            let mut mark = watermark("2024-01-01", None);
+            mark.see(&format!(r#"{{"at": "{near}"}}"#), NOW_MS).expect(near);
+            assert_eq!(mark.unkept(), Some(near));
+        }
+        // What is no moment has no clock.
+        let mut mark = watermark("1", None);
+        mark.see(r#"{"at": 99991231000000}"#, NOW_MS).expect("a number");
+        assert_eq!(mark.unkept(), Some("99991231000000"));
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub struct HttpSettings {
     #[serde(default)]
     pub body: Option<Value>,
     /// Where the records are in an answer, as a JSONPath (RFC 9535), like `$.results`: where it
-    /// selects one array, that array's elements.
+    /// selects one array, that array's elements. Default `$`, the whole answer.
     #[serde(default = "root")]
     pub records: String,
     /// How the answer is divided into pages; without it there is one.
@@ -61,7 +61,8 @@ pub struct HttpSettings {
     /// Asks only for what is new since the last run.
     #[serde(default)]
     pub incremental: Option<Incremental>,
-    /// At most so many requests in a second, a minute or an hour: `5/s`, `100/m`, `1000/h`.
+    /// At most so many requests in a second, a minute or an hour: `5/s`, `100/m`, `1000/h`. By default
+    /// there is no limit.
     #[serde(default)]
     pub rate: Option<Rate>,
     /// What a record looks like, in Spark's DDL form: `id STRING, n INT`.
@@ -89,7 +90,7 @@ pub struct HttpSettings {
     /// A file with certificates (PEM) to trust beside the system's.
     #[serde(default)]
     pub ca: Option<String>,
-    /// What a run without a single record is: `fail` or `ok`. Where `incremental` it is `ok`.
+    /// What a run without a single record is: `fail` or `ok`. Default `fail`; where `incremental` it is `ok`.
     #[serde(default)]
     pub when_empty: WhenEmpty,
 }

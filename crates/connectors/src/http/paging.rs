@@ -7,6 +7,8 @@ use reqwest::Url;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::auth::is_trusted;
+
 /// How an API divides its answer.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(untagged)]
@@ -206,7 +208,7 @@ impl Pager {
     fn joined(&self, target: &str) -> Result<Page, String> {
         let url =
             self.base.join(target).map_err(|e| format!("the next page `{target}` is no address: {e}"))?;
-        match url.origin() == self.base.origin() {
+        match is_trusted(&url, &self.base) {
             true => Ok(Page::At(url)),
             false => Err(format!(
                 "the next page is on {}, another host than the API",
@@ -304,6 +306,17 @@ mod tests {
         let next = Url::parse("https://api.example/items?after=3").expect("an address");
         assert_eq!(addresses.after(&cursor("?after=3")), Ok(Next::Page(Page::At(next))));
         assert!(nowhere(addresses.after(&cursor("https://evil.example/"))).contains("another host"));
+    }
+
+    #[test]
+    fn the_next_page_may_be_on_https_and_not_go_back() {
+        let by = Paging::Cursor(ByCursor { cursor: "$.n".into(), param: None });
+        let mut pages = Pager::new(Some(by), 9, Url::parse("http://api.example/items").expect("an address"));
+        let cursor = |text: &str| Held { cursor: Some(text.to_owned()), ..held(3, 1) };
+        pages.first();
+        let next = Url::parse("https://api.example/items?after=3").expect("an address");
+        assert_eq!(pages.after(&cursor(next.as_str())), Ok(Next::Page(Page::At(next))));
+        assert!(nowhere(pages.after(&cursor("http://api.example/items?after=6"))).contains("another host"));
     }
 
     #[test]

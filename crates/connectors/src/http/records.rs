@@ -8,6 +8,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use serde_json_path::{JsonPath, PathElement};
 
+const NULL: &str = "null";
+
 /// A place in JSON texts.
 #[derive(Debug, Clone)]
 pub(super) struct Path {
@@ -15,6 +17,10 @@ pub(super) struct Path {
     parsed: JsonPath,
     /// Where it is nothing but names, these.
     names: Option<Vec<String>>,
+    /// What stands before its first part that may well lead to nothing: a wildcard, a filter, a slice, a descent.
+    before: Option<Box<Path>>,
+    /// Whether its last part takes elements, which are records then, even a single one that is an array.
+    takes_elements: bool,
 }
 
 impl Path {
@@ -25,38 +31,54 @@ impl Path {
                 .help("write $.results, or $ for the whole")
                 .at(setting)
         })?;
-        Ok(Self { written: written.to_owned(), parsed, names: plain_names(written) })
+        let parts = parts(written);
+        let before = match parts.iter().position(|part| part.starts_with("..") || takes_elements(part)) {
+            None => None,
+            Some(place) => {
+                let before = format!("${}", parts[..place].concat());
+                Some(Box::new(Self::parse(before.trim_end(), setting)?))
+            }
+        };
+        Ok(Self {
+            written: written.to_owned(),
+            parsed,
+            names: plain_names(written),
+            before,
+            takes_elements: parts.last().is_some_and(|part| takes_elements(part)),
+        })
     }
 
     /// Whether an answer that has records may still have none there, because a filter leaves them out.
     pub(super) fn filters(&self) -> bool {
-        let mut quote = None;
-        let is_outside = |c: &char| {
-            match quote {
-                Some(open) if open == *c => quote = None,
-                None if matches!(*c, '\'' | '"') => quote = Some(*c),
-                _ => {}
-            }
-            quote.is_none()
-        };
-        self.written.chars().filter(is_outside).any(|c| c == '?')
+        outside_quotes(&self.written).any(|(_, c)| c == '?')
     }
 
     /// The records' texts in `body`, or why it has none.
     pub(super) fn select<'b>(&self, body: &'b str) -> Result<Vec<&'b str>, String> {
-        let nothing = || format!("the answer has nothing at {}", self.written);
         if let Some(names) = &self.names {
-            let found = by_names(body, names).map_err(|e| not_json(body, &e))?.ok_or_else(nothing)?;
-            return Ok(elements(found).unwrap_or_else(|| vec![found]));
+            let found = by_names(body, names).map_err(|e| not_json(body, &e))?;
+            return found.map(records_at).ok_or_else(|| self.nothing());
         }
         let found = self.located(body).map_err(|e| not_json(body, &e))?;
         match found.as_slice() {
-            // A filter may well select nothing; a path of names that leads nowhere is a wrong answer.
-            [] if self.written.contains(['?', '*', ':']) || self.written.contains("..") => Ok(Vec::new()),
-            [] => Err(nothing()),
-            [one] => Ok(elements(one).unwrap_or_else(|| vec![one])),
+            [] => self.none_in(body),
+            [one] if !self.takes_elements => Ok(records_at(one)),
             _ => Ok(found),
         }
+    }
+
+    /// A filter may well select nothing, but only from something that is there: an answer that is all but an error
+    /// would end the pages as if they had been read.
+    fn none_in<'b>(&self, body: &'b str) -> Result<Vec<&'b str>, String> {
+        let place = self.before.as_deref().unwrap_or(self);
+        match place.first(body) {
+            Some(text) if text == NULL || text.starts_with(['[', '{']) => Ok(Vec::new()),
+            _ => Err(place.nothing()),
+        }
+    }
+
+    fn nothing(&self) -> String {
+        format!("the answer has nothing at {}", self.written)
     }
 
     /// The first value there, as it stands in `text`.
@@ -74,6 +96,48 @@ impl Path {
         let found = self.parsed.query_located(&value).all();
         Ok(found.iter().map(|node| raw.at(&node.location().iter().collect::<Vec<_>>())).collect())
     }
+}
+
+/// The parts of a path behind its `$`: `.a`, `['a']`, `[?@.b > 1]`, `..a`.
+fn parts(path: &str) -> Vec<&str> {
+    let mut depth = 0;
+    let mut starts = Vec::new();
+    for (at, c) in outside_quotes(path) {
+        if depth == 0 && matches!(c, '.' | '[') && !path[..at].ends_with('.') {
+            starts.push(at);
+        }
+        match c {
+            '[' => depth += 1,
+            ']' => depth -= 1,
+            _ => {}
+        }
+    }
+    let ends = starts.iter().skip(1).copied().chain([path.len()]);
+    starts.iter().zip(ends).map(|(start, end)| &path[*start..end]).collect()
+}
+
+/// Whether a part of a path takes what is in an array or object: as many as there are.
+fn takes_elements(part: &str) -> bool {
+    outside_quotes(part).any(|(_, c)| matches!(c, '?' | '*' | ':'))
+}
+
+/// The characters of a path that stand in no quotes, and where they are.
+fn outside_quotes(path: &str) -> impl Iterator<Item = (usize, char)> {
+    let mut quote: Option<char> = None;
+    let mut is_escaped = false;
+    path.char_indices().filter(move |(_, c)| match quote {
+        Some(open) => {
+            if *c == open && !is_escaped {
+                quote = None;
+            }
+            is_escaped = *c == '\\' && !is_escaped;
+            false
+        }
+        None => {
+            quote = matches!(*c, '\'' | '"').then_some(*c);
+            quote.is_none()
+        }
+    })
 }
 
 /// The names of a path that is nothing but names: `$.data.items`.
@@ -97,6 +161,14 @@ fn by_names<'b>(body: &'b str, names: &[String]) -> Result<Option<&'b str>, serd
         }
     }
     Ok(Some(here.get()))
+}
+
+/// The records at one place: an array's elements, or the value itself. An empty list may be written as null, as Go does.
+fn records_at(text: &str) -> Vec<&str> {
+    match text {
+        NULL => Vec::new(),
+        _ => elements(text).unwrap_or_else(|| vec![text]),
+    }
 }
 
 /// The elements of an array.
@@ -185,6 +257,61 @@ mod tests {
             assert_eq!(Path::parse(path, "cursor").expect(path).first(body), found, "{path}");
         }
         assert_eq!(Path::parse("$.a", "cursor").expect("a path").first("<html>"), None);
+    }
+
+    #[test]
+    fn elements_are_none_only_of_something_that_is_there() {
+        for (path, place) in [
+            ("$.items[*]", "$.items"),
+            ("$.items.*", "$.items"),
+            ("$.items [?@.a == ']..*']", "$.items"),
+            ("$['items'][1:]", "$['items']"),
+            (r"$['it\'s: [a]'][*]", r"$['it\'s: [a]']"),
+            ("$.a.items[*].b[0]", "$.a.items"),
+            ("$.items..a", "$.items"),
+            ("$['a:b']", "$['a:b']"),
+        ] {
+            for body in [r#"{"error": "rate limited"}"#, r#"{"items": "none", "a": {"items": 0}}"#] {
+                let error = selected(body, path).expect_err(path);
+                assert_eq!(error, format!("the answer has nothing at {place}"), "{path}");
+            }
+        }
+        for (body, path) in [
+            (r#"{"items": []}"#, "$.items[*]"),
+            (r#"{"items": {}}"#, "$.items.*"),
+            (r#"{"items": [{"a": 1}]}"#, "$.items[?@.a > 1]"),
+            (r#"{"items": [{"a": 1}]}"#, "$['items'][1:]"),
+            (r#"{"items": [{"a": 1}]}"#, "$.items[*].b"),
+            ("[]", "$[*]"),
+            ("{}", "$..a"),
+        ] {
+            assert_eq!(selected(body, path), Ok(vec![]), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_record_that_is_an_array_stays_whole() {
+        let body = r#"{"items": [[1, 2]], "pages": [{"items": [3, 4]}]}"#;
+        for path in ["$.items", "$.items[*]", "$['items'].*", "$.items[:1]", "$.items[?@[0] == 1]"] {
+            assert_eq!(selected(body, path), Ok(vec!["[1, 2]".into()]), "{path}");
+        }
+        // Here it is the list itself that is selected.
+        for path in ["$.pages[0].items", "$.pages[*].items", "$.pages..items"] {
+            assert_eq!(selected(body, path), Ok(vec!["3".into(), "4".into()]), "{path}");
+        }
+    }
+
+    #[test]
+    fn null_is_an_empty_list() {
+        let body = r#"{"items": null, "a": [null]}"#;
+        for path in ["$.items", "$['items']", "$.items[*]", "$..items"] {
+            assert_eq!(selected(body, path), Ok(vec![]), "{path}");
+        }
+        assert_eq!(selected("null", "$"), Ok(vec![]));
+        // A null in a list is a record, if a strange one.
+        for path in ["$.a", "$.a[*]"] {
+            assert_eq!(selected(body, path), Ok(vec!["null".into()]), "{path}");
+        }
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub(super) struct HttpSource {
     watermark: Option<Watermark>,
     /// What this run was told to begin from, until it has.
     told_since: Option<String>,
-    /// A record whose field cannot be compared has been seen, and said.
+    /// A record that the cursor cannot follow has been seen, and said.
     has_warned: bool,
     started_ms: i64,
     /// How many records came before: each one's place in the run.
@@ -84,10 +84,11 @@ impl HttpSource {
 
     fn see(&mut self, records: &Records) {
         let Some(watermark) = &mut self.watermark else { return };
+        let came_ms = now_ms();
         for record in records.iter().filter_map(|record| record.value) {
             // The texts come out of one text, so they are UTF-8.
             let text = std::str::from_utf8(record).unwrap_or_default();
-            if let Err(why) = watermark.see(text)
+            if let Err(why) = watermark.see(text, came_ms)
                 && !self.has_warned
             {
                 tracing::warn!("flow {}: {why}; it does not move the cursor", self.scope.flow);
