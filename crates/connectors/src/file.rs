@@ -36,7 +36,7 @@ pub struct FileSettings {
     pub file: String,
     /// What a record looks like, in Spark's DDL form: `id STRING, n INT`.
     pub schema: String,
-    /// What a run without a single record is: `fail` or `ok`.
+    /// What a run without a single record is: `fail` or `ok`. Default `fail`.
     #[serde(default)]
     pub when_empty: WhenEmpty,
 }
@@ -89,10 +89,12 @@ impl SourceKind for FileKind {
 
 /// The files that a pattern means, in the order of their names.
 fn matching(pattern: &str, folder: &Path) -> Result<Vec<PathBuf>> {
-    let path = folder.join(pattern);
-    let whole = path.to_str().ok_or_else(|| Error::user(format!("`{pattern}` is no text")))?;
-    let found =
-        glob::glob(whole).map_err(|e| Error::user(format!("`{pattern}` is no pattern of paths: {e}")))?;
+    let whole = folder.join(pattern);
+    let name = folder.to_str().ok_or_else(|| Error::user(format!("`{}` is no text", folder.display())))?;
+    // The folder is no part of the pattern, whatever stands in its name.
+    let escaped = Path::new(&glob::Pattern::escape(name)).join(pattern);
+    let found = glob::glob(&escaped.to_string_lossy())
+        .map_err(|e| Error::user(format!("`{pattern}` is no pattern of paths: {e}")))?;
     let mut files = Vec::new();
     for entry in found {
         let path = entry.map_err(|e| Error::lasting(format!("cannot look for {pattern}: {e}")))?;
@@ -102,7 +104,7 @@ fn matching(pattern: &str, folder: &Path) -> Result<Vec<PathBuf>> {
     }
     files.sort();
     match files.is_empty() {
-        true => Err(Error::user(format!("no file matches {whole}")).help("is the path right?")),
+        true => Err(Error::user(format!("no file matches {}", whole.display())).help("is the path right?")),
         false => Ok(files),
     }
 }
@@ -275,6 +277,19 @@ mod tests {
         ];
         let expected = expected.map(|(name, line, value)| (name.to_owned(), line, value.to_owned()));
         assert_eq!(found, expected);
+    }
+
+    #[tokio::test]
+    async fn the_folder_may_have_any_name() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let folder = parent.path().join("[2024] *?");
+        std::fs::create_dir(&folder).expect("makes");
+        std::fs::write(folder.join("a.jsonl"), b"{\"a\":1}\n").expect("writes");
+        for file in ["a.jsonl", "*.jsonl"] {
+            assert_eq!(read(&folder, file).await.expect(file).len(), 1, "{file}");
+        }
+        let error = read(&folder, "b.jsonl").await.expect_err("nothing there");
+        assert!(error.message.contains("[2024] *?/b.jsonl"), "{error}");
     }
 
     #[tokio::test]
