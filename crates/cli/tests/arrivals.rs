@@ -61,3 +61,21 @@ fn a_later_record_of_an_answer_wins() {
     std::fs::write(folder.path().join("p.yaml"), pipeline(&from)).expect("writes");
     assert_eq!(after_a_run(folder.path()), "a,7\nb,9\nc,1999\n");
 }
+
+#[test]
+fn a_key_of_many_messages_a_second_is_not_dated_ahead_of_the_next_run() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("writes");
+    let file = pipeline("{ topic: hot }").replace(
+        "flows:\n",
+        "flows:\n  send:\n    from: { file: \"*.jsonl\", schema: \"id STRING, n INT\" }\n    sql: SELECT id, n FROM input\n    \
+         to: { topic: hot, key: id }\n",
+    );
+    write("p.yaml", &file);
+    let hot: Vec<_> = (1..=3_000).map(|n| json!({"id": "hot", "n": n}).to_string()).collect();
+    write("1.jsonl", &hot.join("\n"));
+    assert_eq!(after_a_run(folder.path()), "hot,3000\n");
+    std::fs::remove_file(folder.path().join("1.jsonl")).expect("is removed");
+    write("2.jsonl", r#"{"id": "hot", "n": 7}"#);
+    assert_eq!(after_a_run(folder.path()), "hot,7\n");
+}

@@ -47,6 +47,7 @@ impl Arrivals {
 #[derive(Debug, Default)]
 pub struct EachKeyLater {
     now: i64,
+    latest: i64,
     /// The last millisecond given to a key, for keys whose millisecond is not yet over.
     last: HashMap<Vec<u8>, i64>,
     /// Keys are dropped from `last` when it has grown to this size.
@@ -61,7 +62,7 @@ impl EachKeyLater {
             self.now = now_ms;
             self.sweep();
         }
-        match self.last.get_mut(key) {
+        let given = match self.last.get_mut(key) {
             Some(last) => {
                 *last = (*last + 1).max(self.now);
                 *last
@@ -70,7 +71,15 @@ impl EachKeyLater {
                 self.last.insert(key.to_vec(), self.now);
                 self.now
             }
-        }
+        };
+        self.latest = self.latest.max(given);
+        given
+    }
+
+    /// Milliseconds by which the latest timestamp is ahead of the clock, which comes of a key with more than a
+    /// thousand messages a second: whoever begins anew before they have passed gives earlier ones.
+    pub fn ahead_ms(&self) -> u64 {
+        self.latest.saturating_sub(self.now).unsigned_abs()
     }
 
     fn sweep(&mut self) {
@@ -95,6 +104,22 @@ mod tests {
             assert!(time > before, "offset {offset}");
             before = time;
         }
+    }
+
+    #[test]
+    fn how_far_a_hot_key_is_ahead_is_known() {
+        let mut clock = EachKeyLater::default();
+        assert_eq!(clock.ahead_ms(), 0);
+        for _ in 0..=30 {
+            clock.timestamp(b"hot", 50);
+        }
+        clock.timestamp(b"cold", 50);
+        assert_eq!(clock.ahead_ms(), 30);
+        // A clock that steps back takes nothing with it.
+        clock.timestamp(b"cold", 10);
+        assert_eq!(clock.ahead_ms(), 30);
+        clock.timestamp(b"cold", 90);
+        assert_eq!(clock.ahead_ms(), 0);
     }
 
     #[test]

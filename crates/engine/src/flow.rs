@@ -1,6 +1,7 @@
 //! A flow at work: next → decode → query → write → flush → commit.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use millstream_core::{
     Checkpoint, Commit, Counts, Cut, DeadLetter, EachKeyLater, Error, Gauges, MessageSink, Progress, Reason,
@@ -21,6 +22,9 @@ use crate::retry::{Attempts, Patience};
 
 /// A message dated more than so far ahead would win over every later one: it is refused.
 const AHEAD_MAX_MS: i64 = 3_600_000;
+
+/// How far the timestamps that we give may be ahead of the clock: whoever goes on in our place begins at the clock.
+const AHEAD_GIVEN_MS_MAX: u64 = 1_000;
 
 /// What is kept of a dead letter that is too large for its topic.
 const CUT_BYTES: usize = 64 << 10;
@@ -153,6 +157,11 @@ impl RunningFlow {
             };
             reading = None;
             let mut batch = worker.prepare(&records, (self.clock)())?;
+            if !self.slow_down(worker.ahead_ms().saturating_sub(AHEAD_GIVEN_MS_MAX), &stop).await {
+                // Nothing of the batch is written, and nothing of it is committed.
+                self.commit_rest().await;
+                break;
+            }
             let mut attempts = self.patience.begin();
             let checkpoint = loop {
                 match worker.write(&mut batch, &mut self.sink, self.dead_letters.as_mut()).await {
@@ -183,9 +192,31 @@ impl RunningFlow {
                 self.check_share(counts)?;
             }
         }
+        // The next run of the flow may begin at once.
+        self.slow_down(worker.ahead_ms().min(AHEAD_GIVEN_MS_MAX), &CancellationToken::new()).await;
         let counts = self.state.lock().counts;
         self.check_share(counts)?;
         Ok(counts)
+    }
+
+    /// Waits until the clock has made up for what was given ahead of it; `false` where `stop` was set meanwhile.
+    async fn slow_down(&mut self, ahead_ms: u64, stop: &CancellationToken) -> bool {
+        if ahead_ms == 0 {
+            return true;
+        }
+        {
+            let mut state = self.state.lock();
+            state.waiting_for = Some("the clock: one key has more than a thousand messages a second".into());
+            state.waiting_since = Some(Instant::now());
+        }
+        let waited = tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(ahead_ms)) => true,
+            () = stop.cancelled() => false,
+        };
+        let mut state = self.state.lock();
+        state.waiting_for = None;
+        state.waiting_since = None;
+        waited
     }
 
     /// Commits what was put off, once: what cannot be committed is read again.
@@ -253,6 +284,14 @@ impl Worker {
             dating,
             dead_letters_prepared: false,
         })
+    }
+
+    /// How far the messages of one key are dated ahead of the clock.
+    fn ahead_ms(&self) -> u64 {
+        match self.dating {
+            Dating::Now => self.clock.ahead_ms(),
+            Dating::Original => 0,
+        }
     }
 
     /// Decodes, queries, and makes the messages of a topic.
