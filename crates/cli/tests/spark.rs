@@ -127,6 +127,22 @@ fn its_queries_go_on_without_us_and_are_found_again() {
 }
 
 #[test]
+fn a_run_beside_a_worker_takes_the_flow_over_and_gives_it_back() {
+    let Some(real) = take("spark_beside") else { return };
+    let api = numbers();
+    write_pipeline_of(real.path(), &api.url, RUN_PAGES);
+    fetch(&real);
+    let watching = up(&real);
+    real.wait_for_rows();
+    drain(&real);
+    fetch(&real);
+    let topic = || look_at_topic(&format!("localhost:{}", kafka_port()), &real.name, "nobody").0;
+    wait_for("the worker to store what came after the run", || real.count("") == topic().rows.len());
+    terminate(watching);
+    caught_up(&real);
+}
+
+#[test]
 fn the_server_may_die_and_come_back() {
     let Some(real) = take("spark_killed") else { return };
     let api = numbers();

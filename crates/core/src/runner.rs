@@ -19,8 +19,8 @@ pub struct RemoteFlow {
     pub services: Map<String, Value>,
     /// The topic that it reads, from its beginning.
     pub topic: String,
-    /// What the messages look like, in Spark's DDL form.
-    pub schema: String,
+    /// What the messages look like: the fields, each with its type in Spark's DDL form.
+    pub fields: Vec<(String, String)>,
     /// How messages are read beyond that: the options of Spark's `from_json`.
     pub reading: &'static [(&'static str, &'static str)],
     /// Whether a message without a value is passed over instead of being a dead letter.
@@ -75,6 +75,7 @@ pub trait RemoteRun: Send {
     /// Messages behind what was done last, by partition of the topic, as far as it is known.
     fn lag(&self) -> BTreeMap<i32, u64>;
 
-    /// Ends it. What is in hand there is done again by the next start.
-    async fn stop(&mut self) -> Result<()>;
+    /// Ends it, and gives what became of records since the last time. What is in hand there is done again by the
+    /// next start.
+    async fn stop(&mut self) -> Result<Counts>;
 }

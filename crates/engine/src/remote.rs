@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use millstream_core::{Counts, Error, FlowRunner, RemoteFlow, RemoteRun, RemoteUntil, Result, SinkPlan};
-use millstream_sql::{FROM_JSON, SqlError, carry, carry_past_filters, schema_ddl};
+use millstream_sql::{FROM_JSON, SqlError, carry, carry_past_filters, type_ddl};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -36,12 +36,14 @@ impl PlannedFlow {
         };
         let sql = carry(&self.sql, RemoteFlow::PLACE).map_err(RemoteMistake::Query)?;
         let with_unread = carry_past_filters(&self.sql, RemoteFlow::PLACE, RemoteFlow::IS_UNREAD).ok();
+        let fields = self.input.fields().iter();
+        let fields = fields.map(|field| (field.name().clone(), type_ddl(field.data_type())));
         Ok(RemoteFlow {
             pipeline: pipeline.name.clone(),
             flow: self.name.clone(),
             services: pipeline.services.clone(),
             topic,
-            schema: schema_ddl(&self.input),
+            fields: fields.collect(),
             reading: FROM_JSON,
             nulls_ignored: self.origin.plan.nulls_ignored,
             sql,
@@ -80,16 +82,23 @@ impl WatchedFlow {
         let mut attempts = self.patience.begin();
         loop {
             let before = self.read();
-            let watched = match self.runner.start(&self.flow, until).await {
-                Ok(mut run) => self.watch(run.as_mut(), &stop).await,
-                Err(error) => Err(error),
+            let mut started = self.runner.start(&self.flow, until).await;
+            let watched = match &mut started {
+                Ok(run) => self.watch(run.as_mut(), &stop).await,
+                Err(error) => Err(error.clone()),
             };
             let Err(error) = watched else { break };
             // What it has done is done: the next start goes on behind it.
             if self.read() > before {
                 attempts = self.patience.begin();
             }
-            attempts.wait(error).await?;
+            if let Err(error) = attempts.wait(error).await {
+                // What of it is still at work is not left alone there.
+                if let Ok(run) = &mut started {
+                    self.stop(run.as_mut()).await.ok();
+                }
+                return Err(error);
+            }
         }
         drop(attempts);
         let counts = self.patience.state.lock().counts;
@@ -105,20 +114,28 @@ impl WatchedFlow {
         loop {
             let next = tokio::select! {
                 biased;
-                () = stop.cancelled() => return run.stop().await,
+                () = stop.cancelled() => return self.stop(run).await,
                 next = run.next() => next?,
             };
             match next {
-                Some(counts) => {
-                    let mut state = self.patience.state.lock();
-                    state.counts += counts;
-                    state.gauges.set_lag(run.lag());
-                    if counts.read > 0 {
-                        state.committed_ms = Some((self.clock)());
-                    }
-                }
+                Some(counts) => self.add(counts, run),
                 None => return Ok(()),
             }
+        }
+    }
+
+    async fn stop(&self, run: &mut dyn RemoteRun) -> Result<()> {
+        let counts = run.stop().await?;
+        self.add(counts, run);
+        Ok(())
+    }
+
+    fn add(&self, counts: Counts, run: &dyn RemoteRun) {
+        let mut state = self.patience.state.lock();
+        state.counts += counts;
+        state.gauges.set_lag(run.lag());
+        if counts.read > 0 {
+            state.committed_ms = Some((self.clock)());
         }
     }
 }

@@ -109,9 +109,9 @@ impl Version {
 
 /// What becomes of a message, in short: where it differs, something else may become of it.
 fn meaning(flow: &RemoteFlow) -> String {
-    let RemoteFlow { schema, reading, nulls_ignored, sql, table, sink, .. } = flow;
+    let RemoteFlow { fields, reading, nulls_ignored, sql, table, sink, .. } = flow;
     let all =
-        format!("{schema} {reading:?} {nulls_ignored} {sql} {table:?} {sink} {}", flow.dead_letter_topic);
+        format!("{fields:?} {reading:?} {nulls_ignored} {sql} {table:?} {sink} {}", flow.dead_letter_topic);
     digest(&all)[..8].to_owned()
 }
 

@@ -98,6 +98,8 @@ fn of_message(shown: &str, message: &str) -> Error {
         "SESSION_CHANGED",
         "SESSION_NOT_FOUND",
         "SESSION_CLOSED",
+        // Another start of the flow was a moment earlier.
+        "already active in this SparkSession",
         // The server is another one since.
         "treaming query",
     ];

@@ -144,6 +144,8 @@ impl Query {
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Progress {
     pub(crate) batch_id: i64,
+    /// Messages that were read.
+    pub(crate) num_input_rows: u64,
     /// What was counted, by the name under which it was.
     pub(crate) observed_metrics: HashMap<String, Observed>,
     /// Where it reads.
@@ -213,7 +215,8 @@ mod tests {
     fn progress_is_read_as_spark_writes_it() {
         let json = r#"{"id":"a","batchId":3,"numInputRows":5,"sources":[{"description":"KafkaV2","endOffset":{"t":{"0":7,"1":4}},"latestOffset":{"t":{"0":9,"1":4,"2":3}}}],"observedMetrics":{"read":{"values":[5,4],"schema":{"type":"struct","fields":[{"name":"read","type":"long"},{"name":"readable","type":"long"}]}}}}"#;
         let progress: Progress = serde_json::from_str(json).expect("progress");
-        assert_eq!((progress.batch_id, progress.metric("read", "readable")), (3, 4));
+        assert_eq!((progress.batch_id, progress.num_input_rows), (3, 5));
+        assert_eq!(progress.metric("read", "readable"), 4);
         assert_eq!(progress.metric("checked", "rows"), 0);
         assert_eq!(progress.lag("t"), BTreeMap::from([(0, 2), (1, 0), (2, 3)]));
         assert_eq!(progress.lag("other"), BTreeMap::new());

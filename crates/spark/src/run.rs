@@ -6,8 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use millstream_core::{Counts, Error, RemoteFlow, RemoteRun, RemoteUntil, Result, TableConnection, settings};
+use millstream_core::{
+    Counts, Error, RemoteFlow, RemoteRun, RemoteUntil, Result, TableConnection, now_ms, settings,
+};
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use spark_connect_proto as proto;
+use uuid::Uuid;
 
 use crate::checkpoints::{Checkpoints, DEAD_LETTERS, ROWS};
 use crate::connection::Connection;
@@ -34,6 +39,8 @@ pub(crate) struct SparkRun {
     session: Session,
     rows: Query,
     dead: Query,
+    /// Which start made the queries.
+    mark: Mark,
     counted: Counted,
     topic: String,
     /// Messages behind the newest batch, by partition.
@@ -55,31 +62,50 @@ impl SparkRun {
         let session = Session::open(&connection, &name).await?;
         let active = Query::active(&session).await?;
         let find = |name: &str| active.iter().find(|query| query.name() == name).cloned();
-        let (rows_name, dead_name) = (name.clone(), format!("{name} dead letters"));
-        let mark = mark(flow, reached);
-        let is_same = session.setting(MARK).await?.as_deref() == Some(&mark);
-        let (rows, dead) = match (find(&rows_name), find(&dead_name)) {
-            (Some(rows), Some(dead)) if until == RemoteUntil::Stopped && is_same => (rows, dead),
-            (rows, dead) => {
+        let names = [name.clone(), format!("{name} dead letters")];
+        let found = names.each_ref().map(|name| find(name));
+        let mut mark = Mark::new(flow, reached, until);
+        let queries = match (Mark::of(&session).await?, found) {
+            (Some(there), _) if there.is_starting() => {
+                return Err(Error::passing("another start of the flow is under way on Spark"));
+            }
+            (Some(there), [Some(rows), Some(dead)])
+                if until == RemoteUntil::Stopped && there.is_same_as(&mark) =>
+            {
+                mark = there;
+                [rows, dead]
+            }
+            (Some(there), [Some(_), _] | [_, Some(_)]) if until == RemoteUntil::Stopped && there.drains => {
+                return Err(Error::passing("a run drains the flow's topic on Spark")
+                    .help("this one goes on when that has ended"));
+            }
+            (_, found) => {
                 // One alone is left of a start that was cut off, one that streams never drains, and what
                 // the file said before is not what it says now.
-                session.set(MARK, "").await?;
-                for query in rows.iter().chain(&dead) {
-                    query.stop(&session).await?;
-                }
-                let folder = folder(&connection, flow, reached)?;
-                let checkpoints = Checkpoints::find(&session, &folder, flow).await?;
-                let drains = until == RemoteUntil::Drained;
-                let plan = Planned { flow, connection: &connection, reached, checkpoints, drains, again };
-                let columns = plan.make_views_of_rows(&session).await?;
-                let rows = Query::start(&session, plan.rows(&rows_name, &columns)?).await?;
-                plan.make_views_of_dead_letters(&session, &columns).await?;
-                let dead = Query::start(&session, plan.dead_letters(&dead_name, &columns)?).await?;
-                session.set(MARK, &mark).await?;
-                (rows, dead)
+                session.set(MARK, &mark.to_string()).await?;
+                let made = async {
+                    for query in found.iter().flatten() {
+                        query.stop(&session).await?;
+                    }
+                    let folder = folder(&connection, flow, reached)?;
+                    let checkpoints = Checkpoints::find(&session, &folder, flow).await?;
+                    let drains = until == RemoteUntil::Drained;
+                    let plan = Planned { flow, connection: &connection, reached, checkpoints, drains, again };
+                    plan.start(&session, &names).await
+                };
+                let made = made.await;
+                mark.phase = Phase::AtWork;
+                let left = if made.is_ok() { mark.to_string() } else { String::new() };
+                session.set(MARK, &left).await.and(made)?
             }
         };
-        Ok(Self { session, rows, dead, counted, topic: flow.topic.clone(), lag: BTreeMap::new() })
+        let [rows, dead] = queries;
+        Ok(Self { session, rows, dead, mark, counted, topic: flow.topic.clone(), lag: BTreeMap::new() })
+    }
+
+    /// Whether no other start has taken the flow over since.
+    async fn is_ours(&self) -> Result<bool> {
+        Ok(Mark::of(&self.session).await?.as_ref() == Some(&self.mark))
     }
 
     /// What became of records in batches that are not counted yet.
@@ -96,7 +122,7 @@ impl SparkRun {
             }
             counts += counts_of(&progress);
             // A batch that reads nothing is reported with the number of the next one.
-            if progress.metric(READ, "read") > 0 {
+            if progress.num_input_rows > 0 {
                 last = Some(progress.batch_id);
             }
         }
@@ -120,43 +146,110 @@ impl SparkRun {
     }
 }
 
-/// The setting of a session that says what its queries were made of.
+/// The setting of a session that says which start made its queries.
 const MARK: &str = "millstream.queries";
+/// One that was begun so long ago, and is under way still, was cut off.
+const START_MS_MAX: i64 = 60_000;
+
+/// A start of a flow's queries.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Mark {
+    phase: Phase,
+    /// Whether the queries end when they have read what was there.
+    drains: bool,
+    /// What they are made of, in short: where it differs, they are others.
+    digest: String,
+    /// Which start.
+    id: String,
+    /// In milliseconds since 1970.
+    since: i64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Phase {
+    Starting,
+    AtWork,
+}
+
+impl Mark {
+    fn new(flow: &RemoteFlow, reached: &Reached, until: RemoteUntil) -> Self {
+        let version = env!("CARGO_PKG_VERSION");
+        let digest = digest(&format!("{version} {flow:?} {:?} {:?}", reached.kafka, reached.topic_id));
+        let drains = until == RemoteUntil::Drained;
+        Self { phase: Phase::Starting, drains, digest, id: Uuid::new_v4().to_string(), since: now_ms() }
+    }
+
+    /// The one that was left in a session.
+    async fn of(session: &Session) -> Result<Option<Self>> {
+        Ok(session.setting(MARK).await?.and_then(|mark| serde_json::from_str(&mark).ok()))
+    }
+
+    fn is_starting(&self) -> bool {
+        self.phase == Phase::Starting && now_ms().saturating_sub(self.since) < START_MS_MAX
+    }
+
+    /// Whether its queries are at work and do what those of another start would.
+    fn is_same_as(&self, other: &Self) -> bool {
+        self.phase == Phase::AtWork && (self.drains, &self.digest) == (other.drains, &other.digest)
+    }
+}
+
+impl std::fmt::Display for Mark {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&serde_json::to_string(self).unwrap_or_default())
+    }
+}
 
 /// The names of what is counted.
 const READ: &str = "millstream_read";
 const CHECKED: &str = "millstream_checked";
 
+/// What the query has no row for is filtered: unread messages are among its rows, or counted before it.
 fn counts_of(progress: &Progress) -> Counts {
-    let read = progress.metric(READ, "read");
-    let (readable, ignored) = (progress.metric(READ, "readable"), progress.metric(READ, "ignored"));
-    let (rows, passed) = (progress.metric(CHECKED, "rows"), progress.metric(CHECKED, "passed"));
-    let filtered = readable.saturating_sub(rows) + ignored;
-    Counts { read, passed, filtered, dead: read.saturating_sub(filtered + passed), written: passed }
+    let read = progress.num_input_rows;
+    let rows = progress.metric(CHECKED, "rows") + progress.metric(READ, "unread");
+    let passed = progress.metric(CHECKED, "passed");
+    Counts {
+        read,
+        passed,
+        filtered: read.saturating_sub(rows),
+        dead: rows.saturating_sub(passed),
+        written: passed,
+    }
 }
 
 #[async_trait]
 impl RemoteRun for SparkRun {
     async fn next(&mut self) -> Result<Option<Counts>> {
-        // Asked before the counts are: what a query does last is counted, too.
-        let ended = self.have_ended().await?;
+        // Asked before the counts are: what a query does last is counted, too, and also where it fails.
+        let ended = self.have_ended().await;
         let counts = self.count().await?;
-        if ended && counts == Counts::default() {
-            return Ok(None);
+        if counts != Counts::default() {
+            return Ok(Some(counts));
         }
-        if counts == Counts::default() {
+        if !ended? {
             tokio::time::sleep(ASK_EVERY).await;
+            return Ok(Some(counts));
         }
-        Ok(Some(counts))
+        match (self.mark.drains, self.is_ours().await?) {
+            (true, true) => Ok(None),
+            (true, false) => Err(Error::lasting("another start of the flow has taken it over on Spark")
+                .help("that one goes on where this one was; one alone is enough")),
+            (false, _) => Err(Error::passing("somebody has ended the flow's queries on Spark")),
+        }
     }
 
     fn lag(&self) -> BTreeMap<i32, u64> {
         self.lag.clone()
     }
 
-    async fn stop(&mut self) -> Result<()> {
-        self.rows.stop(&self.session).await?;
-        self.dead.stop(&self.session).await
+    async fn stop(&mut self) -> Result<Counts> {
+        if self.is_ours().await? {
+            self.session.set(MARK, "").await?;
+        }
+        let rows = self.rows.stop(&self.session).await;
+        self.dead.stop(&self.session).await.and(rows)?;
+        self.count().await
     }
 }
 
@@ -170,11 +263,6 @@ struct Planned<'a> {
     again: u32,
 }
 
-/// What queries are made of, in short: where it differs, they are others.
-fn mark(flow: &RemoteFlow, reached: &Reached) -> String {
-    digest(&format!("{flow:?} {:?} {:?}", reached.kafka, reached.topic_id))
-}
-
 /// The folder of everything that says how far the flow is in its topic.
 fn folder(connection: &Connection, flow: &RemoteFlow, reached: &Reached) -> Result<String> {
     let id = reached.topic_id.as_ref().map_or_else(String::new, |id| format!("@{id}"));
@@ -186,13 +274,18 @@ impl Planned<'_> {
     /// gives the columns of the query. A running query keeps what it was started with, so that the next one
     /// may have views of the same names.
     async fn make_views_of_rows(&self, session: &Session) -> Result<Vec<String>> {
-        let (flow, carried) = (self.flow, Carried::Time);
+        let carried = Carried::Time;
         session.make_view(statements::MESSAGES, stream("kafka", self.source(carried))).await?;
-        let read = counted(READ, sql(statements::read(flow, carried)), &statements::read_metrics());
+        let read = sql(statements::read(self.flow, carried));
+        // Each count costs a copy of every row, so that this one is made only where the other does not see them.
+        let read = match self.flow.sql_with_unread {
+            Some(_) => read,
+            None => counted(READ, read, &statements::read_metrics()),
+        };
         session.make_view(statements::READ, read).await?;
-        session.make_view(statements::INPUT, sql(statements::input(carried))).await?;
+        session.make_view(statements::INPUT, sql(statements::input(self.flow, carried))).await?;
         let columns = self.columns(session).await?;
-        let checked = sql(statements::checked(flow, &columns));
+        let checked = self.make_input_and_check(session, carried, &columns).await?;
         let checked = counted(CHECKED, checked, &statements::checked_metrics());
         session.make_view(statements::CHECKED, checked).await?;
         Ok(columns)
@@ -200,17 +293,49 @@ impl Planned<'_> {
 
     /// The views from the topic to what cannot be written, the topic read once where that is possible.
     async fn make_views_of_dead_letters(&self, session: &Session, columns: &[String]) -> Result<()> {
-        let (flow, carried) = (self.flow, Carried::Message);
+        let carried = Carried::Message;
         session.make_view(statements::MESSAGES, stream("kafka", self.source(carried))).await?;
-        session.make_view(statements::READ, sql(statements::read(flow, carried))).await?;
+        session.make_view(statements::READ, sql(statements::read(self.flow, carried))).await?;
+        let checked = self.make_input_and_check(session, carried, columns).await?;
+        session.make_view(statements::CHECKED, checked).await
+    }
+
+    /// The view that the flow's query reads, and the query's rows with what the table says of them; unread messages
+    /// are among both where no query loses them.
+    async fn make_input_and_check(
+        &self,
+        session: &Session,
+        carried: Carried,
+        columns: &[String],
+    ) -> Result<proto::Relation> {
+        let flow = self.flow;
         let (input, checked) = match &flow.sql_with_unread {
-            Some(query) => {
-                (statements::input_with_unread(), statements::checked_with_unread(flow, query, columns))
-            }
-            None => (statements::input(carried), statements::checked(flow, columns)),
+            Some(query) => (
+                statements::input_with_unread(flow, carried),
+                statements::checked_with_unread(flow, query, columns),
+            ),
+            None => (statements::input(flow, carried), statements::checked(flow, columns)),
         };
         session.make_view(statements::INPUT, sql(input)).await?;
-        session.make_view(statements::CHECKED, sql(checked)).await
+        Ok(sql(checked))
+    }
+
+    /// Starts both queries, or none.
+    async fn start(&self, session: &Session, [rows, dead]: &[String; 2]) -> Result<[Query; 2]> {
+        let columns = self.make_views_of_rows(session).await?;
+        let rows = Query::start(session, self.rows(rows, &columns)?).await?;
+        match self.start_dead_letters(session, dead, &columns).await {
+            Ok(dead) => Ok([rows, dead]),
+            Err(error) => {
+                rows.stop(session).await.ok();
+                Err(error)
+            }
+        }
+    }
+
+    async fn start_dead_letters(&self, session: &Session, name: &str, columns: &[String]) -> Result<Query> {
+        self.make_views_of_dead_letters(session, columns).await?;
+        Query::start(session, self.dead_letters(name, columns)?).await
     }
 
     /// The columns of the flow's query, as Spark finds them, each of which the table must have.
@@ -303,6 +428,25 @@ mod tests {
     use crate::query::{Observed, ObservedField, ObservedSchema};
 
     #[test]
+    fn queries_are_found_again_by_who_would_make_the_same() {
+        let since = now_ms();
+        let ours = Mark {
+            phase: Phase::Starting,
+            drains: false,
+            digest: "d".into(),
+            id: Uuid::new_v4().to_string(),
+            since,
+        };
+        let there = Mark { phase: Phase::AtWork, id: Uuid::new_v4().to_string(), since: 0, ..ours.clone() };
+        assert!(there.is_same_as(&ours) && !there.is_starting());
+        assert!(!Mark { drains: true, ..there.clone() }.is_same_as(&ours));
+        assert!(!Mark { digest: "e".into(), ..there.clone() }.is_same_as(&ours));
+        assert!(!Mark { phase: Phase::Starting, ..there }.is_same_as(&ours));
+        assert!(ours.is_starting());
+        assert!(!Mark { since: since - START_MS_MAX, ..ours }.is_starting(), "it was cut off");
+    }
+
+    #[test]
     fn the_counts_of_a_batch_add_up() {
         let metrics = |pairs: &[(&str, u64)]| Observed {
             values: pairs.iter().map(|(_, n)| *n).collect(),
@@ -310,11 +454,18 @@ mod tests {
                 fields: pairs.iter().map(|(name, _)| ObservedField { name: (*name).to_owned() }).collect(),
             },
         };
-        let observed_metrics = HashMap::from([
-            (READ.to_owned(), metrics(&[("read", 20), ("readable", 15), ("ignored", 2)])),
-            (CHECKED.to_owned(), metrics(&[("rows", 11), ("passed", 9)])),
-        ]);
-        let counts = counts_of(&Progress { observed_metrics, ..Progress::default() });
-        assert_eq!(counts, Counts { read: 20, passed: 9, filtered: 6, dead: 5, written: 9 });
+        let checked = (CHECKED.to_owned(), metrics(&[("rows", 14), ("passed", 9)]));
+        let counts = |observed_metrics| {
+            counts_of(&Progress { num_input_rows: 20, observed_metrics, ..Progress::default() })
+        };
+        assert_eq!(
+            counts(HashMap::from([checked.clone()])),
+            Counts { read: 20, passed: 9, filtered: 6, dead: 5, written: 9 }
+        );
+        let unread = (READ.to_owned(), metrics(&[("unread", 2)]));
+        assert_eq!(
+            counts(HashMap::from([checked, unread])),
+            Counts { read: 20, passed: 9, filtered: 4, dead: 7, written: 9 }
+        );
     }
 }

@@ -58,14 +58,8 @@ impl Session {
         let mut number = 0;
         loop {
             let numbered = if number == 0 { name.to_owned() } else { format!("{name}#{number}") };
-            let (session, is_ours) = Self::connect(connection, &numbered).await?;
+            let session = Self::connect(connection, &numbered).await?;
             match session.set_all(&SETTINGS).await {
-                Err(error) if error.message.contains(CLOSED) && !is_ours => {
-                    return Err(Error::lasting(
-                        "the server has ended the session that `spark.connect` names",
-                    )
-                    .help("take session_id out of the address, and one is made"));
-                }
                 Err(error) if error.message.contains(CLOSED) && number < CLOSED_MAX => number += 1,
                 Err(error) => return Err(error),
                 Ok(()) => return Ok(session),
@@ -73,8 +67,7 @@ impl Session {
         }
     }
 
-    /// The session, and whether its id is one that the name gives.
-    async fn connect(connection: &Connection, name: &str) -> Result<(Self, bool)> {
+    async fn connect(connection: &Connection, name: &str) -> Result<Self> {
         let invalid = |e: SparkError| {
             Error::user(format!(
                 "`{}` is no address of a Spark Connect server: {}",
@@ -87,14 +80,17 @@ impl Session {
         if builder.user_id().is_none() {
             builder.set("user_id", "millstream");
         }
-        let is_ours = builder.session_id().map_err(invalid)?.is_none();
-        if is_ours {
-            builder.set("session_id", &id_of(name).to_string());
+        if builder.session_id().map_err(invalid)?.is_some() {
+            return Err(Error::user(
+                "`spark.connect` names a session, in which flows would take each other's place",
+            )
+            .help("take session_id out of the address: each flow has a session of its own"));
         }
+        builder.set("session_id", &id_of(name).to_string());
         let mut client = SparkConnectClient::connect(&builder).await.map_err(invalid)?;
         // Who waits, and for how long, is decided by the flow.
         client.set_retry_policy(RetryPolicy::no_retries());
-        Ok((Self { client, address: connection.address().to_owned() }, is_ours))
+        Ok(Self { client, address: connection.address().to_owned() })
     }
 
     /// Sets one of its settings.
@@ -327,10 +323,16 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_no_address_is_explained() {
-        let connection =
-            Connection { connect: "localhost:15002".into(), checkpoints: None, batch_messages_max: None };
-        let Err(error) = Session::open(&connection, "a").await else { panic!("it is no address") };
-        assert!(error.message.starts_with("`localhost:15002` is no address"), "{error}");
+        let id = id_of("a");
+        for (address, expected) in [
+            ("localhost:15002", "`localhost:15002` is no address"),
+            (&format!("sc://localhost:1/;session_id={id}"), "`spark.connect` names a session"),
+        ] {
+            let connection =
+                Connection { connect: address.into(), checkpoints: None, batch_messages_max: None };
+            let Err(error) = Session::open(&connection, "a").await else { panic!("{address} is taken") };
+            assert!(error.message.starts_with(expected), "{error}");
+        }
     }
 
     /// A server that is killed while it is asked: it takes the connection, and the request, and is gone.

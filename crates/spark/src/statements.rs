@@ -5,7 +5,7 @@
 
 use millstream_core::{DeadLetter, Nulls, RemoteFlow, Result, TableSettings, settings};
 
-use crate::text::{literal, options};
+use crate::text::{literal, name, options};
 use crate::validity;
 
 /// The view of the messages as Kafka gives them.
@@ -21,6 +21,7 @@ pub(crate) const CHECKED: &str = "millstream_checked";
 pub(crate) const WRITE_TIME: &str = "millstream_write_time";
 const REASON: &str = "_millstream_reason";
 const CORRUPT: &str = "_millstream_corrupt";
+const MARK: &str = "_millstream_mark";
 /// What stands for a message that is passed over.
 const IGNORED: &str = "ignored";
 
@@ -50,43 +51,57 @@ impl Carried {
 
 /// Messages read by the declared schema, with the reason why one could not be.
 ///
-/// Spark reads the first value of a message and drops what follows. Here a message is read as a part
-/// of an object of ours, whose last field comes back only where the message was exactly one value:
-/// that field's value is a hash of the message, so that no message can contain it.
+/// Spark reads the first value of a message and drops what follows. Here a message is read as one of three elements
+/// of a list of ours, whose first and last come back as they were only where the message was exactly one value:
+/// they hold a hash of the message, so that no message can contain them.
 pub(crate) fn read(flow: &RemoteFlow, carried: Carried) -> String {
-    let schema = format!("message STRUCT<{}>, behind STRING, {CORRUPT} STRING", flow.schema);
+    let fields: String =
+        flow.fields.iter().map(|(field, kind)| format!("{} {kind}, ", name(field))).collect();
+    let schema = format!("parts ARRAY<STRUCT<{fields}{MARK} STRING>>, {CORRUPT} STRING");
     let settings = [("mode", "PERMISSIVE"), ("columnNameOfCorruptRecord", CORRUPT)];
     let settings = options(settings.into_iter().chain(flow.reading.iter().copied()));
     let empty = if flow.nulls_ignored { IGNORED } else { "empty" };
+    let is_mark = |at: u8| format!("whole.parts[{at}].{MARK} <=> mark");
     format!(
-        "SELECT {columns}, whole.message AS message, \
+        "SELECT {columns}, whole.parts[1] AS message, \
          CASE WHEN value IS NULL THEN {empty} WHEN text = '' THEN 'empty' \
-         WHEN startswith(text, '{{') AND whole.{CORRUPT} IS NULL AND whole.behind <=> mark THEN NULL \
+         WHEN startswith(text, '{{') AND whole.{CORRUPT} IS NULL AND size(whole.parts) = 3 AND {first} AND {last} THEN NULL \
          ELSE 'unreadable' END AS {REASON} FROM \
-         (SELECT *, from_json(concat('{{\"message\":', text, ',\"behind\":\"', mark, '\"}}'), {schema}, {settings}) AS whole FROM \
-         (SELECT *, ltrim({space}, CAST(value AS STRING)) AS text, CAST(xxhash64(value) AS STRING) AS mark FROM {MESSAGES}))",
+         (SELECT *, from_json(concat('{{\"parts\":[', seal, ',', text, ',', seal, ']}}'), {schema}, {settings}) AS whole FROM \
+         (SELECT *, concat('{{\"{MARK}\":\"', mark, '\"}}') AS seal FROM \
+         (SELECT *, ltrim({space}, CAST(value AS STRING)) AS text, CAST(xxhash64(value) AS STRING) AS mark FROM {MESSAGES})))",
         columns = carried.columns(),
         empty = literal(empty),
+        first = is_mark(0),
+        last = is_mark(2),
         space = literal(SPACE),
         schema = literal(&schema),
     )
 }
 
+/// The fields of a message that stands in the column `of`.
+fn fields(flow: &RemoteFlow, of: &str) -> String {
+    let fields = flow.fields.iter().map(|(field, _)| format!("{of}.{}", name(field)));
+    fields.collect::<Vec<_>>().join(", ")
+}
+
 /// What the flow's query reads: the fields of the messages, each with its message beside it.
-pub(crate) fn input(carried: Carried) -> String {
+pub(crate) fn input(flow: &RemoteFlow, carried: Carried) -> String {
     format!(
-        "SELECT message.*, struct({}) AS {} FROM {READ} WHERE {REASON} IS NULL",
+        "SELECT {}, struct({}) AS {} FROM {READ} WHERE {REASON} IS NULL",
+        fields(flow, "message"),
         carried.columns(),
         RemoteFlow::PLACE
     )
 }
 
 /// The same, and a record of nulls for every message that could not be read.
-pub(crate) fn input_with_unread() -> String {
+pub(crate) fn input_with_unread(flow: &RemoteFlow, carried: Carried) -> String {
     format!(
-        "SELECT readable.*, struct({}, {REASON} AS reason) AS {} FROM \
+        "SELECT {}, struct({}, {REASON} AS reason) AS {} FROM \
          (SELECT *, CASE WHEN {REASON} IS NULL THEN message END AS readable FROM {READ} WHERE NOT {REASON} <=> {})",
-        Carried::Message.columns(),
+        fields(flow, "readable"),
+        carried.columns(),
         RemoteFlow::PLACE,
         literal(IGNORED)
     )
@@ -161,13 +176,9 @@ fn letters(flow: &RemoteFlow, prefix: &str, detail: &str, from: &str, dead: &str
 /// A number that Spark counts while it works: its name, and the expression.
 pub(crate) type Metric = (&'static str, String);
 
-/// What is counted of the messages that are read.
+/// What is counted of the messages, where no row of the query stands for one that could not be read.
 pub(crate) fn read_metrics() -> Vec<Metric> {
-    vec![
-        ("read", "count(1)".to_owned()),
-        ("readable", format!("count_if({REASON} IS NULL)")),
-        ("ignored", format!("count_if({REASON} <=> {})", literal(IGNORED))),
-    ]
+    vec![("unread", format!("count_if({REASON} <> {})", literal(IGNORED)))]
 }
 
 /// What is counted of the query's rows.

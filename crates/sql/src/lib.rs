@@ -33,4 +33,4 @@ pub use flow::{FlowQuery, Transformed};
 pub use functions::{FunctionNote, RefusalNote, answered_functions, refused_functions};
 pub use json::{Decoded, Decoder, FROM_JSON, encode_rows};
 pub use query::{QueryError, TableQuery, TableReader};
-pub use types::{parse_schema, schema_ddl, simple_string};
+pub use types::{parse_schema, schema_ddl, simple_string, type_ddl};

@@ -68,8 +68,10 @@ pub fn simple_string(kind: &DataType) -> String {
 
 /// A schema in Spark's DDL form, each name in backticks.
 pub fn schema_ddl(schema: &Schema) -> String {
-    let fields =
-        schema.fields().iter().map(|field| format!("{} {}", quoted(field.name()), ddl(field.data_type())));
+    let fields = schema
+        .fields()
+        .iter()
+        .map(|field| format!("{} {}", quoted(field.name()), type_ddl(field.data_type())));
     fields.collect::<Vec<_>>().join(", ")
 }
 
@@ -77,17 +79,19 @@ fn quoted(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
 }
 
-fn ddl(kind: &DataType) -> String {
+/// A type in Spark's DDL form, each name in backticks.
+pub fn type_ddl(kind: &DataType) -> String {
     match kind {
-        DataType::List(item) => format!("array<{}>", ddl(item.data_type())),
+        DataType::List(item) => format!("array<{}>", type_ddl(item.data_type())),
         DataType::Struct(fields) => {
-            let fields =
-                fields.iter().map(|field| format!("{}: {}", quoted(field.name()), ddl(field.data_type())));
+            let fields = fields
+                .iter()
+                .map(|field| format!("{}: {}", quoted(field.name()), type_ddl(field.data_type())));
             format!("struct<{}>", fields.collect::<Vec<_>>().join(", "))
         }
         DataType::Map(entries, _) => match entries.data_type() {
             DataType::Struct(fields) => {
-                format!("map<{}, {}>", ddl(fields[0].data_type()), ddl(fields[1].data_type()))
+                format!("map<{}, {}>", type_ddl(fields[0].data_type()), type_ddl(fields[1].data_type()))
             }
             _ => "map".into(),
         },
