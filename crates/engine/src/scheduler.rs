@@ -50,6 +50,8 @@ pub(crate) enum Ended {
     Done,
     /// It failed, and why.
     Failed(String),
+    /// It failed, and why; a retry would only hide that.
+    FailedForGood(String),
     /// We were asked to stop: it goes on with the next start.
     Stopped,
 }
@@ -227,12 +229,13 @@ impl Scheduler {
         let mut run = self.active.take()?;
         run.ended_ms = Some(now_ms);
         run.flows = flows;
+        let is_tried_again = matches!(how, Ended::Failed(_)) && run.attempt <= self.settings.retries;
         match how {
             Ended::Done => run.state = RunState::Success,
-            Ended::Failed(why) => {
+            Ended::Failed(why) | Ended::FailedForGood(why) => {
                 run.error = Some(why);
                 run.state = RunState::Failed;
-                if run.attempt <= self.settings.retries {
+                if is_tried_again {
                     run.state = RunState::UpForRetry;
                     run.retry_at_ms = Some(now_ms + self.retry_wait_ms(run.attempt));
                 }
@@ -351,6 +354,18 @@ mod tests {
         }
         assert_eq!(waits, [10_000, 20_000, 40_000]);
         assert!(scheduler.begin(now_ms).is_none());
+    }
+
+    #[test]
+    fn what_a_retry_would_only_hide_is_not_tried_again() {
+        let mut scheduler = scheduler("@yearly", retries(3));
+        scheduler.trigger(NEW_YEAR_MS).expect("queues");
+        scheduler.begin(NEW_YEAR_MS).expect("begins");
+        let how = Ended::FailedForGood("6 of 100 records are dead letters".into());
+        let run = scheduler.ended(how, BTreeMap::new(), NEW_YEAR_MS).expect("ends");
+        assert_eq!((run.state, run.attempt, run.retry_at_ms), (RunState::Failed, 1, None));
+        assert!(run.error.is_some_and(|why| why.contains("dead letters")));
+        assert!(scheduler.begin(NEW_YEAR_MS + HOUR_MS).is_none());
     }
 
     #[test]

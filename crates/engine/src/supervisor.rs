@@ -78,20 +78,22 @@ impl Supervisor {
     ) -> Result<Arc<Self>> {
         let pipeline = &plan.pipeline;
         let (name, now_ms) = (&pipeline.name, clock());
+        let has_runs = plan.flows.iter().any(|flow| flow.origin.plan.topic.is_none());
         let schedule = match &pipeline.schedule {
-            Some(text) if plan.flows.iter().any(|flow| flow.origin.plan.topic.is_none()) => {
-                Some(Schedule::parse(text, pipeline.timezone.as_deref())?)
-            }
+            Some(text) if has_runs => Some(Schedule::parse(text, pipeline.timezone.as_deref())?),
             _ => None,
         };
-        let (scheduler, changed) = Scheduler::new(
+        let (unfinished, without_flows): (Vec<Run>, Vec<Run>) =
+            history.unfinished(name)?.into_iter().partition(|_| has_runs);
+        let (scheduler, mut changed) = Scheduler::new(
             schedule,
             pipeline.runs.clone(),
             history.is_paused(name)?,
             history.last_scheduled_ms(name)?,
-            history.unfinished(name)?,
+            unfinished,
             now_ms,
         );
+        changed.extend(without_flows.into_iter().map(|run| ended_without_flows(run, now_ms)));
         for run in &changed {
             history.save(name, run)?;
             let text = run.error.clone().unwrap_or_default();
@@ -271,6 +273,13 @@ impl Supervisor {
     fn options(&self, flows: Vec<String>, until: Until, stop: CancellationToken) -> RunOptions {
         RunOptions { flows, until, patience: None, stop, clock: self.clock, values: RunValues::default() }
     }
+}
+
+/// A run that an earlier process left, and for which the file has no flow any more. It must not begin again: a run
+/// that names no flow is one of all flows, and those are at work already.
+fn ended_without_flows(run: Run, now_ms: i64) -> Run {
+    let why = "its flows are gone from the file: those that are left read topics, all the time".to_owned();
+    Run { state: RunState::Failed, ended_ms: Some(now_ms), retry_at_ms: None, error: Some(why), ..run }
 }
 
 /// Why flows failed, in one text.

@@ -206,7 +206,7 @@ pub(crate) fn flow_view(pipeline: &Pipeline, backends: &Backends, flow: &Planned
         is_streaming: reads_topic,
         from: place(&from.component.kind, &from.plan.address, reads_topic.then_some("kafka")),
         to,
-        sql: flow.sql.clone(),
+        sql: mask(&flow.sql),
         dead_letter_topic: flow.dead_letter_topic.clone(),
         standing: FlowStanding::Idle,
         trouble: None,
@@ -324,7 +324,8 @@ pub(crate) fn sentence(view: &PipelineView) -> (Standing, String) {
         return (Standing::Working, format!("Working: {rate}, {behind}, {dead}"));
     }
     match &view.last {
-        Some(run) if run.state == RunState::Failed => {
+        // Of flows that are gone from the file there will never be a better one.
+        Some(run) if view.has_runs && run.state == RunState::Failed => {
             let why = run.error.as_deref().unwrap_or("no reason is known");
             (Standing::Stopped, format!("Stopped: the last run failed: {why}"))
         }
@@ -464,6 +465,13 @@ mod tests {
             (
                 of(|view| view.last = Some(run(RunState::Failed, Some("down")))),
                 (Standing::Stopped, "Stopped: the last run failed: down"),
+            ),
+            (
+                of(|view| {
+                    view.has_runs = false;
+                    view.last = Some(run(RunState::Failed, Some("its flows are gone from the file")));
+                }),
+                (Standing::UpToDate, "Up to date: nothing waits, 0 dead"),
             ),
         ] {
             assert_eq!((found.0, found.1.as_str()), expected);

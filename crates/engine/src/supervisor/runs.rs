@@ -9,6 +9,7 @@ use millstream_core::{Counts, LogLine, Run, RunState};
 use tokio::time::Instant;
 
 use super::{LOG_EVERY, Supervisor, errors};
+use crate::flow::check_share;
 use crate::run::{Observer, Until, run};
 use crate::scheduler::{Ended, rfc3339};
 
@@ -83,15 +84,16 @@ impl Supervisor {
                 }
             }
         };
+        let mask = |why: String| self.plan.pipeline.secrets.mask(&why);
         let how = match (&ended, limit) {
             (_, Some(limit)) if is_late => Ended::Failed(format!("it took longer than {limit}")),
             _ if self.stop.is_cancelled() => Ended::Stopped,
-            (Err(error), _) => Ended::Failed(error.to_string()),
-            (Ok(flows), _) => errors(flows).map_or(Ended::Done, Ended::Failed),
-        };
-        let how = match how {
-            Ended::Failed(why) => Ended::Failed(self.plan.pipeline.secrets.mask(&why)),
-            how => how,
+            (Err(error), _) => Ended::Failed(mask(error.to_string())),
+            (Ok(flows), _) => match errors(flows).map(mask) {
+                None => Ended::Done,
+                Some(why) if self.has_too_many_dead(&observer) => Ended::FailedForGood(why),
+                Some(why) => Ended::Failed(why),
+            },
         };
         let flows: BTreeMap<String, Counts> = match ended {
             Ok(flows) => flows.into_iter().map(|(name, flow)| (name, flow.counts)).collect(),
@@ -123,6 +125,16 @@ impl Supervisor {
             *self.last.lock() = Some(run.clone());
         }
         self.save(&run).await;
+    }
+
+    /// Whether a flow failed because too many of its records are dead. They are behind it by now: a retry would
+    /// find nothing left to read, and call that a success.
+    fn has_too_many_dead(&self, observer: &Observer) -> bool {
+        observer.lock().iter().any(|(name, state)| {
+            let state = state.lock();
+            let judged = self.plan.flow(name).map(|flow| check_share(flow, state.counts));
+            matches!((&state.failed, judged), (Some(failed), Some(Err(why))) if failed.message == why.message)
+        })
     }
 
     /// Says what is waited for when that changes.
