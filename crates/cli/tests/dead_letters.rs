@@ -94,6 +94,24 @@ fn replaying_gives_the_rows_that_would_have_been_and_twice_changes_nothing() {
 }
 
 #[test]
+fn a_long_dead_letter_is_shown_and_replayed_whole() {
+    let long = "long ".repeat(50_000);
+    let line = format!(r#"{{"id":"a","at":"2024-05-01T00:00:00Z","n":"unknown","m":"{long}"}}"#);
+    let text = PIPELINE.replace("m INT", "m STRING").replace("m int", "m text");
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "p.yaml", &text.replace("N AS n", "n"));
+    write(folder.path(), "lines.jsonl", &line);
+    done(folder.path(), &["run", "p.yaml"]);
+    let (list, _) = done(folder.path(), &["dead-letters", "list", "p.yaml"]);
+    let place = list.split('\t').next().expect("a place");
+    let (shown, _) = done(folder.path(), &["dead-letters", "show", "p.yaml", place]);
+    assert!(shown.contains(&long), "{:.300}", shown);
+    write(folder.path(), "p.yaml", &text.replace("N AS n", "nullif(n, 'unknown') AS n"));
+    done(folder.path(), &["dead-letters", "replay", "p.yaml"]);
+    assert!(rows(folder.path()).contains(&long));
+}
+
+#[test]
 fn a_replayed_record_of_an_api_covers_nothing_newer() {
     let api = Api::start(|n| match n {
         0 => r#"[{"id":"a","n":"1"},{"id":"b","n":"1"},{"id":"b","n":"2"}]"#.to_owned(),

@@ -35,6 +35,14 @@ flows:
     std::fs::write(folder.join(format!("{name}.yaml")), file).expect("writes");
 }
 
+/// Changes a pipeline's file, where it says `old` first.
+fn change(folder: &Path, name: &str, old: &str, new: &str) {
+    let path = folder.join(format!("{name}.yaml"));
+    let file = std::fs::read_to_string(&path).expect("reads");
+    assert!(file.contains(old), "{file}");
+    std::fs::write(path, file.replacen(old, new, 1)).expect("writes");
+}
+
 fn good() -> Api {
     Api::start(|_| r#"[{"id": "a", "n": 1}, {"id": "b", "n": 2}, {"id": "c", "n": "no number"}]"#.to_owned())
 }
@@ -266,6 +274,73 @@ fn a_failure_is_retried_with_its_reason_and_what_fails_for_good_is_failed() {
     }
     let said = up.said.lock().expect("is kept").join("\n");
     assert!(said.contains("failed") && !said.contains("planted-secret"), "{said}");
+}
+
+#[test]
+fn a_run_with_too_many_dead_letters_has_failed_and_no_retry_hides_it() {
+    let (folder, api) = (tempfile::tempdir().expect("a folder"), good());
+    write(folder.path(), "numbers", &api.url, "runs: { retries: 3, retry_delay: 100ms }");
+    let limited = "key: id }\n    dead_letters: { fail_above: 5% }";
+    change(folder.path(), "numbers", "key: id }", limited);
+    let up = Up::of(folder.path(), &["numbers.yaml"]);
+    let shown = failed_run(&up);
+    assert_eq!(shown["run"]["attempt"], 1, "{shown}");
+    let why = shown["run"]["error"].as_str().expect("a reason");
+    assert!(why.contains("1 of 3 records are dead letters"), "{why}");
+}
+
+#[test]
+fn a_run_whose_flows_are_gone_from_the_file_has_failed_and_nothing_runs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let api = Api::start(|_| "<html>".to_owned());
+    write(folder.path(), "numbers", &api.url, "runs: { retry_delay: 1h }");
+    let up = Up::of(folder.path(), &["numbers.yaml"]);
+    let tried = trigger(&up);
+    wait_for("a retry", || (state_of(&up, "numbers", &tried) == "up_for_retry").then_some(()));
+    let queued = trigger(&up);
+    assert_eq!(up.stop(), Some(143));
+    let path = folder.path().join("numbers.yaml");
+    let file = std::fs::read_to_string(&path).expect("reads");
+    let (head, flows) = file.split_once("  fetch:").expect("the first flow");
+    let (_, store) = flows.split_once("  store:").expect("the second flow");
+    std::fs::write(&path, format!("{head}  store:{store}")).expect("writes");
+    let known = "{ topic: numbers_numbers, schema: \"id STRING, n INT\" }";
+    change(folder.path(), "numbers", "{ topic: numbers_numbers }", known);
+    let up = Up::of(folder.path(), &["numbers.yaml"]);
+    for run in [tried, queued] {
+        let shown = up.get(&format!("/api/v1/pipelines/numbers/runs/{run}"));
+        assert_eq!(shown["run"]["state"], "failed", "{shown}");
+        assert!(shown["run"]["error"].as_str().is_some_and(|why| why.contains("are gone")), "{shown}");
+    }
+    let view = up.get("/api/v1/pipelines/numbers");
+    assert_eq!((&view["active_run"], &view["queued_runs"]), (&Value::Null, &0.into()), "{view}");
+}
+
+#[test]
+fn a_secret_is_shown_neither_in_a_query_nor_in_what_came_with_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let api = Api::start(|_| r#"[{"id": "a", "n": "planted-secret-1234"}]"#.to_owned());
+    write(folder.path(), "numbers", &api.url, "");
+    let salted = "SELECT * FROM input WHERE id <> '${secret:SALT}'";
+    change(folder.path(), "numbers", "SELECT * FROM input", salted);
+    let up = Up::start(millstream(folder.path()).env("SALT", "planted-secret-1234").args([
+        "up",
+        "numbers.yaml",
+        "--listen",
+        "127.0.0.1:0",
+    ]));
+    let run = trigger(&up);
+    wait_for("success", || (state_of(&up, "numbers", &run) == "success").then_some(()));
+    for path in [
+        "/api/v1/pipelines",
+        "/api/v1/pipelines/numbers/dead-letters",
+        "/api/v1/pipelines/numbers/topics/numbers_numbers.dead-letters/records",
+        "/pipelines/numbers/dead-letters",
+        "/pipelines/numbers/records?topic=numbers_numbers.dead-letters",
+    ] {
+        let shown = up.text(path);
+        assert!(shown.contains("***") && !shown.contains("planted-secret"), "{path}: {shown}");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! of somebody else that is open in the same browser may nothing, not even on loopback.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasher;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -61,8 +62,40 @@ pub(crate) struct Guard {
     port: u16,
     is_loopback: bool,
     /// By address, so that who guesses locks out only himself.
-    wrong: Mutex<HashMap<IpAddr, Recent>>,
+    wrong: Mutex<HashMap<IpAddr, Wrong>>,
+    /// Of those who are let in: whoever is not keeps nobody from changing anything.
     changes: Mutex<Recent>,
+}
+
+/// A token as it came.
+#[derive(Clone, Copy)]
+pub(crate) enum Given<'a> {
+    /// From somebody, or a program.
+    Token(&'a str),
+    /// From a browser, by itself.
+    Cookie(&'a str),
+}
+
+/// The wrong tokens of an address.
+struct Wrong {
+    recent: Recent,
+    /// The last cookies among them, hashed. A forgotten tab sends the same one again and again, which is no guess:
+    /// whoever guesses sends another one each time.
+    cookies: VecDeque<u64>,
+}
+
+impl Wrong {
+    fn new() -> Self {
+        Self { recent: Recent::new(WRONG_WITHIN_S, WRONG_MAX), cookies: VecDeque::new() }
+    }
+
+    fn note(&mut self, now: Instant, cookie: Option<u64>) {
+        self.recent.note(now);
+        self.cookies.extend(cookie);
+        if self.cookies.len() > WRONG_MAX {
+            self.cookies.pop_front();
+        }
+    }
 }
 
 /// When something happened of late.
@@ -105,25 +138,42 @@ impl Guard {
     }
 
     /// Whether the token is the right one; too many wrong ones from there are an answer of their own.
-    pub(crate) fn try_token(&self, peer: IpAddr, given: &str) -> Result<bool, Problem> {
+    pub(crate) fn try_token(&self, peer: IpAddr, given: Given<'_>) -> Result<bool, Problem> {
         let Some(token) = &self.access.token else { return Ok(true) };
         let now = Instant::now();
         let refused = |why| Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, why).retry_after(WRONG_WITHIN_S));
         let mut wrong = self.wrong.lock();
-        if wrong.get_mut(&peer).is_some_and(|recent| recent.is_too_much(now)) {
+        if wrong.get_mut(&peer).is_some_and(|wrong| wrong.recent.is_too_much(now)) {
             return refused("too many wrong tokens");
         }
-        if bool::from(given.as_bytes().ct_eq(token.as_bytes())) {
+        let (Given::Token(text) | Given::Cookie(text)) = given;
+        if bool::from(text.as_bytes().ct_eq(token.as_bytes())) {
             return Ok(true);
         }
+        let cookie = matches!(given, Given::Cookie(_)).then(|| wrong.hasher().hash_one(text));
+        let is_known = |wrong: &Wrong| cookie.is_some_and(|cookie| wrong.cookies.contains(&cookie));
+        if wrong.get(&peer).is_some_and(is_known) {
+            return Ok(false);
+        }
         if wrong.len() >= WRONG_ADDRESSES_MAX && !wrong.contains_key(&peer) {
-            wrong.retain(|_, recent| !recent.is_over(now));
+            wrong.retain(|_, wrong| !wrong.recent.is_over(now));
             if wrong.len() >= WRONG_ADDRESSES_MAX {
                 return refused("too many wrong tokens, from all over");
             }
         }
-        wrong.entry(peer).or_insert_with(|| Recent::new(WRONG_WITHIN_S, WRONG_MAX)).note(now);
+        wrong.entry(peer).or_insert_with(Wrong::new).note(now, cookie);
         Ok(false)
+    }
+
+    /// Counts a change, where there are not too many of late.
+    fn count_change(&self) -> Result<(), Problem> {
+        let (mut changes, now) = (self.changes.lock(), Instant::now());
+        if changes.is_too_much(now) {
+            let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many changes");
+            return Err(problem.retry_after(CHANGES_WITHIN_S));
+        }
+        changes.note(now);
+        Ok(())
     }
 
     /// On loopback the names of loopback are ours: any other name is one that somebody else has pointed here.
@@ -146,7 +196,8 @@ impl Guard {
                 Problem::new(StatusCode::MISDIRECTED_REQUEST, "this is not the host that was asked for");
             return Err(problem.detail(format!("ask localhost:{}", self.port)));
         }
-        if !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
+        let is_change = !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
+        if is_change {
             let site = text(HeaderName::from_static("sec-fetch-site"));
             // Browsers that send the first need not be asked for the second, which may be `null`.
             let is_ours = match (site, text(header::ORIGIN)) {
@@ -160,24 +211,18 @@ impl Guard {
                     "a page of another site may change nothing here",
                 ));
             }
-            let mut changes = self.changes.lock();
-            if changes.is_too_much(Instant::now()) {
-                return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many changes")
-                    .retry_after(CHANGES_WITHIN_S));
-            }
-            changes.note(Instant::now());
-        }
-        if self.access.token.is_none() {
-            return Ok(());
         }
         let bearer = text(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
-        let given = bearer.or_else(|| cookie(text(header::COOKIE)?));
-        match given.map(|given| self.try_token(peer, given)) {
-            Some(Ok(true)) => Ok(()),
-            Some(Err(problem)) => Err(problem),
-            _ => Err(Problem::new(StatusCode::UNAUTHORIZED, "a token is needed")
-                .detail("send it as `Authorization: Bearer TOKEN`, or sign in on the page")),
+        let given = bearer.map(Given::Token).or_else(|| cookie(headers).map(Given::Cookie));
+        let is_let_in = match given {
+            Some(given) => self.try_token(peer, given)?,
+            None => self.access.token.is_none(),
+        };
+        if !is_let_in {
+            return Err(Problem::new(StatusCode::UNAUTHORIZED, "a token is needed")
+                .detail("send it as `Authorization: Bearer TOKEN`, or sign in on the page"));
         }
+        if is_change { self.count_change() } else { Ok(()) }
     }
 }
 
@@ -187,8 +232,17 @@ pub(crate) fn set_cookie(token: &str) -> String {
     format!("{COOKIE}={token}; HttpOnly; SameSite=Strict; Path=/; Max-Age=604800")
 }
 
-fn cookie(cookies: &str) -> Option<&str> {
+fn cookie(headers: &HeaderMap) -> Option<&str> {
+    let cookies = headers.get(header::COOKIE)?.to_str().ok()?;
     cookies.split(';').find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))
+}
+
+/// To where the token is asked for. A cookie that was of no use is taken back; where there was none, a link from
+/// another site may have kept the browser from sending the right one.
+fn to_sign_in(headers: &HeaderMap) -> Response {
+    let taken_back = format!("{COOKIE}=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0");
+    let cookie = cookie(headers).map(|_| [(header::SET_COOKIE, taken_back)]);
+    (cookie, Redirect::to("/sign-in")).into_response()
 }
 
 /// Lets through who may.
@@ -200,17 +254,15 @@ pub(crate) async fn guard(
 ) -> Response {
     let path = request.uri().path();
     let is_sign_in = path == "/sign-in";
-    match app.guard.check(peer.ip(), request.method(), request.headers()) {
-        Ok(()) => next.run(request).await,
-        Err(problem) if problem.status() == StatusCode::UNAUTHORIZED && is_sign_in => next.run(request).await,
-        Err(problem) => {
-            let is_page = !path.starts_with("/api") && path != "/metrics";
-            match problem.status() {
-                StatusCode::UNAUTHORIZED if is_page => Redirect::to("/sign-in").into_response(),
-                _ if is_page => Failed::from(problem).into_response(),
-                _ => problem.into_response(),
-            }
-        }
+    let is_page = !path.starts_with("/api") && path != "/metrics";
+    let checked = app.guard.check(peer.ip(), request.method(), request.headers());
+    let Err(problem) = checked else { return next.run(request).await };
+    match problem.status() {
+        // The form is there for everybody; the token that comes with it is looked at there.
+        StatusCode::UNAUTHORIZED | StatusCode::TOO_MANY_REQUESTS if is_sign_in => next.run(request).await,
+        StatusCode::UNAUTHORIZED if is_page => to_sign_in(request.headers()),
+        _ if is_page => Failed::from(problem).into_response(),
+        _ => problem.into_response(),
     }
 }
 
@@ -235,7 +287,12 @@ pub(crate) async fn headers(request: Request, next: Next) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
     use super::*;
+    use crate::house::House;
+    use crate::serve::Server;
 
     fn guard(token: Option<&str>, address: &str) -> Guard {
         let access = Access { token: token.map(str::to_owned) };
@@ -313,6 +370,69 @@ mod tests {
         }
         assert_eq!(status_of(&guard, "192.0.2.8", Method::GET, &[("authorization", "Bearer no")]), 429);
         assert_eq!(status_of(&guard, "192.0.2.8", Method::GET, &[("authorization", &bearer)]), 200);
+    }
+
+    #[test]
+    fn a_forgotten_tab_locks_nobody_out_and_cookies_cannot_be_guessed() {
+        let token = "0123456789abcdef0123";
+        let guard = guard(Some(token), "192.0.2.1:7070");
+        let get = |pairs: &[(&str, &str)]| status(&guard, Method::GET, pairs);
+        for _ in 0..3 * WRONG_MAX {
+            assert_eq!(get(&[("cookie", "millstream=of-yesterday")]), 401);
+        }
+        assert_eq!(get(&[("authorization", &format!("Bearer {token}"))]), 200);
+        for guess in 1..WRONG_MAX {
+            assert_eq!(get(&[("cookie", &format!("millstream=guess-{guess}"))]), 401);
+        }
+        assert_eq!(get(&[("cookie", &format!("millstream={token}"))]), 429);
+    }
+
+    #[test]
+    fn who_has_no_token_keeps_nobody_from_changing_anything() {
+        let token = "0123456789abcdef0123";
+        let guard = guard(Some(token), "192.0.2.1:7070");
+        let post = |pairs: &[(&str, &str)]| status(&guard, Method::POST, pairs);
+        let bearer = format!("Bearer {token}");
+        for _ in 0..2 * CHANGES_MAX {
+            assert_eq!(post(&[]), 401);
+        }
+        for _ in 0..CHANGES_MAX {
+            assert_eq!(post(&[("authorization", &bearer)]), 200);
+        }
+        assert_eq!(post(&[("authorization", &bearer)]), 429);
+    }
+
+    /// What is answered to a browser with these cookies, as it comes.
+    async fn answer(server: &Server, path: &str, cookies: &str) -> String {
+        let address = server.address();
+        let mut stream = TcpStream::connect(address).await.expect("connects");
+        let host = format!("Host: localhost:{}", address.port());
+        let request =
+            format!("GET {path} HTTP/1.1\r\n{host}\r\nCookie: {cookies}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("is sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("is answered");
+        answer
+    }
+
+    #[tokio::test]
+    async fn a_stale_cookie_is_taken_back_and_the_form_is_always_there() {
+        let access = Access { token: Some("0123456789abcdef0123".into()) };
+        let listen = "127.0.0.1:0".parse().expect("an address");
+        let server = Server::start(listen, access, House::default()).await.expect("starts");
+        let stale = answer(&server, "/", "millstream=of-yesterday").await;
+        assert!(stale.starts_with("HTTP/1.1 303") && stale.contains("set-cookie: millstream=;"), "{stale}");
+        // A link from another site may be why the right one is not there.
+        let without = answer(&server, "/", "other=1").await;
+        assert!(without.starts_with("HTTP/1.1 303") && !without.contains("set-cookie"), "{without}");
+        for guess in 1..WRONG_MAX {
+            answer(&server, "/", &format!("millstream=guess-{guess}")).await;
+        }
+        let locked_out = answer(&server, "/", "millstream=guess").await;
+        assert!(locked_out.starts_with("HTTP/1.1 429"), "{locked_out}");
+        let form = answer(&server, "/sign-in", "millstream=guess").await;
+        assert!(form.starts_with("HTTP/1.1 200"), "{form}");
+        server.stop().await;
     }
 
     #[test]

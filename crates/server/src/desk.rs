@@ -21,8 +21,8 @@ pub trait Desk: Send + Sync {
     /// The newest messages of a topic of the pipeline, the newest first.
     async fn records(&self, topic: &str, count_max: usize) -> Result<Vec<FoundRecord>>;
 
-    /// Dead letters that nobody has settled, by their places.
-    async fn dead_letters(&self, filter: &LetterFilter) -> Result<Vec<FoundLetter>>;
+    /// Dead letters that nobody has settled, by their places; so many are shown at most.
+    async fn dead_letters(&self, filter: &LetterFilter, count_max: usize) -> Result<FoundLetters>;
 
     /// Sends dead letters through their flow again.
     async fn replay(&self, filter: &LetterFilter) -> Result<Replayed>;
@@ -80,6 +80,15 @@ pub struct FoundLetter {
     pub value: Option<String>,
     /// How many bytes the value has.
     pub value_bytes: u64,
+}
+
+/// Dead letters that were asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FoundLetters {
+    /// How many there are.
+    pub count: usize,
+    /// The first of them.
+    pub letters: Vec<FoundLetter>,
 }
 
 /// Which dead letters are meant; all of them where nothing is said.

@@ -15,6 +15,8 @@ mod serve;
 
 pub use access::Access;
 pub use api::openapi;
-pub use desk::{Desk, FoundLetter, FoundRecord, LetterFilter, ROWS_SEARCHED_MAX, Replayed, Rows};
+pub use desk::{
+    Desk, FoundLetter, FoundLetters, FoundRecord, LetterFilter, ROWS_SEARCHED_MAX, Replayed, Rows,
+};
 pub use house::{Broken, House, Room, Worker};
 pub use serve::Server;

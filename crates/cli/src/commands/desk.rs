@@ -10,20 +10,22 @@ use millstream_connectors::kafka::{Connection, newest};
 use millstream_core::{Error, Result, RunValues, Settled, cql, now_ms};
 use millstream_embedded::TableStore;
 use millstream_engine::{Plan, RunOptions, Supervisor, Until};
-use millstream_server::{Desk, FoundLetter, FoundRecord, LetterFilter, ROWS_SEARCHED_MAX, Replayed, Rows};
+use millstream_server::{
+    Desk, FoundLetter, FoundLetters, FoundRecord, LetterFilter, ROWS_SEARCHED_MAX, Replayed, Rows,
+};
 use millstream_sql::{QueryError, TableQuery, cell_text};
 use tokio::sync::Mutex;
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
-use super::dead_letters::{Book, Found, replay, settle, topics, wanted};
+use super::dead_letters::{Book, Found, Original, read_originals, replay, settle, topics, wanted};
 use crate::{args, bind};
 
 /// How long a service may not answer somebody who waits in front of a page.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
 /// Rows that are read at once while some of them are searched.
 const ROWS_READ_AT_ONCE: usize = 1_000;
-/// Bytes of a value that are shown.
+/// Bytes that are shown of a value, and of a dead letter.
 const VALUE_BYTES_MAX: usize = 64 << 10;
 
 /// The data of one pipeline whose services run.
@@ -34,6 +36,8 @@ pub(super) struct PipelineDesk {
     stop: CancellationToken,
     /// Letters are settled by one at a time.
     settling: Mutex<()>,
+    /// They are looked at by one at a time: whoever does holds all that are open.
+    looking: Mutex<()>,
 }
 
 impl PipelineDesk {
@@ -44,7 +48,7 @@ impl PipelineDesk {
         connection: Connection,
         stop: CancellationToken,
     ) -> Self {
-        Self { supervisor, tables, connection, stop, settling: Mutex::new(()) }
+        Self { supervisor, tables, connection, stop, settling: Mutex::new(()), looking: Mutex::new(()) }
     }
 
     fn plan(&self) -> &Plan {
@@ -52,8 +56,13 @@ impl PipelineDesk {
     }
 
     /// Without what is secret.
+    fn mask(&self, text: &str) -> String {
+        self.plan().pipeline.secrets.mask(text)
+    }
+
+    /// As [`PipelineDesk::mask`], for a result.
     fn hide<T>(&self, result: Result<T>) -> Result<T> {
-        let mask = |text: String| self.plan().pipeline.secrets.mask(&text);
+        let mask = |text: String| self.mask(&text);
         result.map_err(|error| Error { message: mask(error.message), help: error.help.map(mask), ..error })
     }
 
@@ -108,6 +117,27 @@ impl PipelineDesk {
     fn read_book(&self) -> Result<Book> {
         Book::read(&self.connection, &topics(self.plan()))
     }
+
+    /// Bytes as text, without what is secret; the beginning where there are many.
+    fn text(&self, bytes: &[u8]) -> String {
+        self.mask(&String::from_utf8_lossy(&bytes[..bytes.len().min(VALUE_BYTES_MAX)]))
+    }
+
+    fn shown(&self, place: &str, found: &Found, original: &Original) -> FoundLetter {
+        let text = |bytes: &[u8]| self.text(bytes);
+        let letter = &found.letter;
+        FoundLetter {
+            place: place.to_owned(),
+            flow: letter.flow.clone(),
+            reason: letter.reason.to_string(),
+            detail: self.mask(&letter.detail),
+            origin: letter.origin.as_ref().map(|origin| self.mask(&origin.address)),
+            timestamp_ms: found.timestamp,
+            key: original.key.as_deref().map(text),
+            value: original.value.as_deref().map(text),
+            value_bytes: found.value_bytes,
+        }
+    }
 }
 
 /// `column = value`, so that a key is recognised where it is one.
@@ -133,8 +163,7 @@ impl Desk for PipelineDesk {
 
     async fn records(&self, topic: &str, count_max: usize) -> Result<Vec<FoundRecord>> {
         let found = self.hide(block_in_place(|| newest(&self.connection, topic, count_max as i64)))?;
-        let text =
-            |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(VALUE_BYTES_MAX)]).into_owned();
+        let text = |bytes: &[u8]| self.text(bytes);
         let mut records: Vec<FoundRecord> = found
             .iter()
             .map(|record| FoundRecord {
@@ -151,10 +180,16 @@ impl Desk for PipelineDesk {
         Ok(records)
     }
 
-    async fn dead_letters(&self, filter: &LetterFilter) -> Result<Vec<FoundLetter>> {
+    async fn dead_letters(&self, filter: &LetterFilter, count_max: usize) -> Result<FoundLetters> {
+        let _alone = self.looking.lock().await;
         let book = self.hide(self.read_book())?;
-        let wanted = wanted(&book, &as_args(filter))?;
-        Ok(wanted.into_iter().map(|(place, found)| shown(place, found)).collect())
+        let mut wanted = wanted(&book, &as_args(filter))?;
+        let count = wanted.len();
+        wanted.truncate(count_max);
+        let originals = self.hide(read_originals(&self.connection, &wanted, VALUE_BYTES_MAX))?;
+        let letters = wanted.iter().zip(&originals);
+        let letters = letters.map(|((place, found), original)| self.shown(place, found, original)).collect();
+        Ok(FoundLetters { count, letters })
     }
 
     async fn replay(&self, filter: &LetterFilter) -> Result<Replayed> {
@@ -189,23 +224,5 @@ fn as_args(filter: &LetterFilter) -> args::LetterFilter {
         flow: filter.flow.clone(),
         reason: filter.reason.clone(),
         contains: filter.contains.clone(),
-    }
-}
-
-fn shown(place: &str, found: &Found) -> FoundLetter {
-    let text =
-        |bytes: &Vec<u8>| String::from_utf8_lossy(&bytes[..bytes.len().min(VALUE_BYTES_MAX)]).into_owned();
-    let letter = &found.letter;
-    let length = found.value.as_ref().map_or(0, Vec::len) as u64;
-    FoundLetter {
-        place: place.to_owned(),
-        flow: letter.flow.clone(),
-        reason: letter.reason.to_string(),
-        detail: letter.detail.clone(),
-        origin: letter.origin.as_ref().map(|origin| origin.address.clone()),
-        timestamp_ms: found.timestamp,
-        key: found.key.as_ref().map(text),
-        value: found.value.as_ref().map(text),
-        value_bytes: letter.cut.as_ref().map_or(length, |cut| cut.length_bytes),
     }
 }

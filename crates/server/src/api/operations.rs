@@ -377,9 +377,7 @@ async fn dead_letters(
     let count_max = count(asked.limit)? as usize;
     let filter =
         LetterFilter { places: Vec::new(), flow: asked.flow, reason: asked.reason, contains: asked.contains };
-    let mut letters = room(&app, &name)?.desk.dead_letters(&filter).await?;
-    letters.truncate(count_max);
-    Ok(Json(letters))
+    Ok(Json(room(&app, &name)?.desk.dead_letters(&filter, count_max).await?.letters))
 }
 
 async fn replay(

@@ -38,11 +38,11 @@ pub(super) async fn list(
         reason: given(&asked.reason),
         contains: given(&asked.contains),
     };
-    let letters = room.desk.dead_letters(&filter).await?;
+    let found = room.desk.dead_letters(&filter, LETTERS_SHOWN).await?;
     let reasons = millstream_core::Reason::ALL.map(millstream_core::Reason::name);
     let content = html! {
         section.card {
-            h2 { "Dead letters " span.quiet { (count(letters.len() as u64)) } }
+            h2 { "Dead letters " span.quiet { (count(found.count as u64)) } }
             @if let Some(done) = &asked.done { p.done role="status" { (done) } }
             form.look-up method="get" action=(address(&name, "/dead-letters")) role="search" {
                 label { "Flow " select name="flow" { option value="" { "any" } @for flow in &view.flows { option selected[filter.flow.as_ref() == Some(&flow.name)] { (flow.name) } } } }
@@ -50,15 +50,15 @@ pub(super) async fn list(
                 label { "Detail has " input name="contains" value=(filter.contains.as_deref().unwrap_or_default()) autocomplete="off"; }
                 button type="submit" { "Show" }
             }
-            @if letters.is_empty() { (empty("None: every record was processed, or what died is settled.")) } @else {
+            @if found.letters.is_empty() { (empty("None: every record was processed, or what died is settled.")) } @else {
                 form method="post" {
                     div.actions {
                         button.primary type="submit" formaction=(address(&name, "/dead-letters/replay")) { "Replay the chosen" }
                         button.danger type="submit" formaction=(address(&name, "/dead-letters/purge")) { "Purge the chosen" }
                         span.quiet { "Replay sends them through their flow again, dated as they were: nothing newer is covered." }
                     }
-                    @for letter in letters.iter().take(LETTERS_SHOWN) { (shown(letter)) }
-                    @if letters.len() > LETTERS_SHOWN { p.quiet { "The first " (LETTERS_SHOWN) "; narrow them down, or use `millstream dead-letters`." } }
+                    @for letter in &found.letters { (shown(letter)) }
+                    @if found.count > LETTERS_SHOWN { p.quiet { "The first " (LETTERS_SHOWN) "; narrow them down, or use `millstream dead-letters`." } }
                 }
             }
         }

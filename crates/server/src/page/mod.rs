@@ -21,7 +21,7 @@ use axum::routing::{get, post};
 use maud::Markup;
 use serde::Deserialize;
 
-use crate::access::set_cookie;
+use crate::access::{Given, set_cookie};
 use crate::api::Problem;
 use crate::house::Room;
 use crate::serve::App;
@@ -106,7 +106,7 @@ async fn signed_in(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     Form(form): Form<SignIn>,
 ) -> Response {
-    match app.guard.try_token(peer.ip(), form.token.trim()) {
+    match app.guard.try_token(peer.ip(), Given::Token(form.token.trim())) {
         Ok(true) => {
             let cookie = HeaderValue::from_str(&set_cookie(form.token.trim()));
             let mut response = Redirect::to("/").into_response();

@@ -6,10 +6,12 @@ mod replay;
 
 use std::collections::BTreeSet;
 
+use millstream_connectors::kafka::Connection;
 use millstream_core::{Error, Reason, Result, Settled};
 use millstream_engine::Plan;
 
-pub(super) use self::book::{Book, Found, settle};
+use self::book::WHOLE;
+pub(super) use self::book::{Book, Found, Original, read_originals, settle};
 pub(super) use self::replay::replay;
 use super::attached::Attached;
 use crate::args::{DeadLetters, FileArgs, LetterFilter};
@@ -60,15 +62,24 @@ async fn list(args: &FileArgs, filter: &LetterFilter) -> Outcome {
 }
 
 async fn show(args: &FileArgs, place: &str) -> Outcome {
-    let book = read(args).await?;
+    let mut loaded = load(args)?;
+    let attached = Attached::to(&mut loaded).await?;
     let filter = LetterFilter { places: vec![place.to_owned()], ..LetterFilter::default() };
-    for (_, found) in wanted(&book, &filter)? {
-        output::results(&described(found))?;
-    }
+    let described = describe(&attached.connection, &topics(&loaded.plan), &filter);
+    attached.detach().await?;
+    output::results(&loaded.hide(described)?)?;
     Ok(())
 }
 
-fn described(found: &Found) -> String {
+/// The letters that are meant, whole.
+fn describe(connection: &Connection, topics: &[String], filter: &LetterFilter) -> Result<String> {
+    let book = Book::read(connection, topics)?;
+    let wanted = wanted(&book, filter)?;
+    let originals = read_originals(connection, &wanted, WHOLE)?;
+    Ok(wanted.iter().zip(&originals).map(|((_, found), original)| described(found, original)).collect())
+}
+
+fn described(found: &Found, original: &Original) -> String {
     let text = |bytes: &Option<Vec<u8>>| match bytes {
         None => "null".to_owned(),
         Some(bytes) => String::from_utf8_lossy(bytes).into_owned(),
@@ -81,11 +92,11 @@ fn described(found: &Found) -> String {
     if let Some(cut) = &letter.cut {
         out.push_str(&format!("cut        of {} bytes, SHA-256 {}\n", cut.length_bytes, cut.sha256));
     }
-    out.push_str(&format!("timestamp  {}\nkey        {}\n", found.timestamp, text(&found.key)));
-    for (name, value) in &found.headers {
+    out.push_str(&format!("timestamp  {}\nkey        {}\n", found.timestamp, text(&original.key)));
+    for (name, value) in &original.headers {
         out.push_str(&format!("header     {name}: {}\n", String::from_utf8_lossy(value)));
     }
-    out.push_str(&format!("value      {}\n", text(&found.value)));
+    out.push_str(&format!("value      {}\n", text(&original.value)));
     out
 }
 

@@ -8,7 +8,7 @@ use millstream_connectors::kafka::Connection;
 use millstream_core::{Records, Result, RunValues, Settled, now_ms};
 use millstream_engine::{Plan, Registry, RunOptions, Until};
 
-use super::book::{Book, Found, settle};
+use super::book::{Book, Found, Original, WHOLE, read_originals, settle};
 use super::{topics, wanted};
 use crate::args::{FileArgs, LetterFilter};
 use crate::commands::attached::Attached;
@@ -76,7 +76,8 @@ pub(in crate::commands) async fn replay(
     }
     for (flow, mut letters) in flows {
         letters.sort_by_key(|(_, found)| (found.timestamp, found.letter.partition, found.letter.offset));
-        millstream_engine::replay(plan, registry, flow, batches(&letters), options).await?;
+        let batches = batches(&letters, &read_originals(connection, &letters, WHOLE)?);
+        millstream_engine::replay(plan, registry, flow, batches, options).await?;
         if options.stop.is_cancelled() {
             return Ok(Replayed::default());
         }
@@ -90,9 +91,9 @@ pub(in crate::commands) async fn replay(
 }
 
 /// The originals in order, in batches that have one origin each.
-fn batches(letters: &[(&String, &Found)]) -> Vec<Records> {
+fn batches(letters: &[(&String, &Found)], originals: &[Original]) -> Vec<Records> {
     let mut batches: Vec<Records> = Vec::new();
-    for (_, found) in letters {
+    for ((_, found), original) in letters.iter().zip(originals) {
         let origin = &found.letter.origin;
         let fits = batches.last().is_some_and(|last| {
             last.origin.as_deref() == origin.as_ref()
@@ -106,7 +107,7 @@ fn batches(letters: &[(&String, &Found)]) -> Vec<Records> {
             });
         }
         if let Some(last) = batches.last_mut() {
-            last.push(found.original());
+            last.push(original.record(found));
         }
     }
     batches
