@@ -46,13 +46,18 @@ impl TopicSink {
     }
 
     fn producer(&mut self) -> Result<FutureProducer<Producing>> {
-        if let Some(producer) = self.producer.as_ref().filter(|producer| !has_failed_for_good(producer)) {
-            return Ok(producer.clone());
+        let what = format!("writing topic {} on {}", self.settings.topic, self.connection.brokers);
+        match &self.producer {
+            Some(producer) if !has_failed_for_good(producer) => return Ok(producer.clone()),
+            Some(_) => tracing::warn!(
+                "{what}: the broker no longer knows what we wrote last: it has lost messages that it had \
+                 acknowledged; the flow goes on with those that follow"
+            ),
+            None => {}
         }
         let mut config = self.connection.client("millstream")?;
         config.set("enable.idempotence", "true").set("acks", "all");
         prefer(&mut config, CHOICES);
-        let what = format!("writing topic {} on {}", self.settings.topic, self.connection.brokers);
         let context = Producing { complaints: self.complaints.clone(), gauges: self.gauges.clone() };
         let producer: FutureProducer<Producing> = config
             .create_with_context(context)

@@ -19,6 +19,10 @@ use super::poller::{is_transient, push};
 
 /// Records that are shown at once.
 const RECORDS_MAX: usize = 1_000;
+/// What they may take in memory; one message more may be there.
+const BYTES_MAX: usize = 4 << 20;
+/// What is read at most of the messages at a topic's ends.
+const ENDS_BYTES_MAX: usize = 64 << 20;
 /// How often somebody who follows is asked whether to go on.
 const FOLLOW_POLL: Duration = Duration::from_millis(100);
 
@@ -69,7 +73,7 @@ impl<'a> Look<'a> {
         self.consumer().assign(&list).map_err(|e| self.failed(&e))
     }
 
-    /// Adds what a partition has in a range of offsets.
+    /// Adds what a partition has in a range of offsets, as long as it is not too much.
     fn read(&self, partition: i32, range: Range<i64>, found: &mut Records) -> Result<()> {
         if range.is_empty() {
             return Ok(());
@@ -79,7 +83,7 @@ impl<'a> Look<'a> {
             match self.consumer().poll(ANSWER_TIMEOUT) {
                 Some(Ok(message)) if range.contains(&message.offset()) => {
                     push(found, &message);
-                    if message.offset() + 1 == range.end {
+                    if message.offset() + 1 == range.end || found.size_bytes() >= ENDS_BYTES_MAX {
                         return Ok(());
                     }
                 }
@@ -89,6 +93,11 @@ impl<'a> Look<'a> {
             }
         }
     }
+}
+
+/// Whether so much was read that it is shown before there is more.
+fn is_full(records: &Records) -> bool {
+    records.len() >= RECORDS_MAX || records.size_bytes() >= BYTES_MAX
 }
 
 /// Calls `see` with what comes from now on, and with nothing while nothing comes, until it wants
@@ -107,7 +116,7 @@ pub fn follow(
         match look.consumer().poll(wait) {
             Some(Ok(message)) => {
                 push(&mut records, &message);
-                if records.len() < RECORDS_MAX {
+                if !is_full(&records) {
                     continue;
                 }
             }
@@ -148,7 +157,7 @@ pub fn read_all(
                     _ => {}
                 }
                 push(&mut records, &message);
-                if records.len() >= RECORDS_MAX && !see(std::mem::take(&mut records))? {
+                if is_full(&records) && !see(std::mem::take(&mut records))? {
                     return Ok(true);
                 }
             }
