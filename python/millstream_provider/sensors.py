@@ -50,10 +50,12 @@ class MillstreamSensor(BaseSensorOperator):
     def execute(self, context: Context) -> None:
         """Hands over to the triggerer."""
         call = Call.on_flow("wait", self.pipeline, self.flow)
+        # Airflow itself limits only what runs, not what is deferred.
+        limits = [timedelta(seconds=self.timeout), self.execution_timeout]
         self.defer(
             trigger=MillstreamTrigger(list(call.words), self.millstream_conn_id, self.env),
             method_name="execute_complete",
-            timeout=timedelta(seconds=self.timeout),
+            timeout=min(limit for limit in limits if limit is not None),
         )
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any] | None:

@@ -37,6 +37,9 @@ def test_it_waits_in_the_triggerer_and_ends_as_the_binary_does(binary: Binary) -
     with pytest.raises(TaskDeferred) as deferred:
         sensor(env={"A": "b"}, timeout=60).execute({})
     assert deferred.value.timeout == timedelta(seconds=60)
+    with pytest.raises(TaskDeferred) as limited:
+        sensor(execution_timeout=timedelta(seconds=5)).execute({})
+    assert limited.value.timeout == timedelta(seconds=5)
     trigger = deferred.value.trigger
     assert isinstance(trigger, MillstreamTrigger)
     _, arguments = trigger.serialize()

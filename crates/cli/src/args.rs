@@ -178,6 +178,10 @@ pub(crate) enum Command {
         /// Flows that read a topic run elsewhere (`up --flow`): their tasks wait until they have caught up.
         #[arg(long)]
         streaming: bool,
+        /// From which day on Airflow makes up for missed runs, as 2026-01-31: what `runs: { catchup: true }` and
+        /// `{interval.start}` in one file need.
+        #[arg(long, value_name = "DATE")]
+        start_date: Option<chrono::NaiveDate>,
     },
     /// Answers statements: at a terminal each ends with `;` and is answered by a table, else each line
     /// is one and is answered by a JSON object.

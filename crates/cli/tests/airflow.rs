@@ -10,11 +10,16 @@ use std::time::{Duration, Instant};
 
 use support::{Api, millstream, output, stderr, stdout, summary};
 
-/// The DAG of a pipeline that stands in a file of its own.
-fn dag_of(pipeline: &str, options: &[&str]) -> String {
+/// What `airflow` says of a pipeline that stands in a file of its own.
+fn airflow(pipeline: &str, options: &[&str]) -> Output {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("p.yaml"), pipeline).expect("writes");
-    let made = output(millstream(folder.path()).args(["airflow", "p.yaml"]).args(options));
+    output(millstream(folder.path()).args(["airflow", "p.yaml"]).args(options))
+}
+
+/// The DAG of a pipeline.
+fn dag_of(pipeline: &str, options: &[&str]) -> String {
+    let made = airflow(pipeline, options);
     assert_eq!(made.status.code(), Some(0), "{}", stderr(&made));
     stdout(&made)
 }
@@ -97,6 +102,43 @@ flows:
     let dag = dag_of(file, &[]);
     assert!(dag.contains("schedule=CronDataIntervalTimetable(\"@daily\", timezone=\"UTC\"),"), "{dag}");
     assert!(dag.contains("from airflow.sdk import DAG, CronDataIntervalTimetable\n"), "{dag}");
+    // Airflow never begins one that makes up for missed runs and has no first day.
+    let file = file.replace("flows:", "runs: { catchup: true }\nflows:");
+    let refused = airflow(&file, &[]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(stderr(&refused).contains("--start-date"), "{}", stderr(&refused));
+    let dag = dag_of(&file, &["--start-date", "2026-01-31"]);
+    assert!(
+        dag.contains("    start_date=datetime(2026, 1, 31, tzinfo=timezone.utc),\n    catchup=True,"),
+        "{dag}"
+    );
+    assert!(dag.contains("from datetime import datetime, timedelta, timezone\n"), "{dag}");
+    assert!(dag.contains("millstream airflow p.yaml --start-date 2026-01-31\n"), "{dag}");
+}
+
+#[test]
+fn what_is_done_on_spark_cannot_be_waited_for() {
+    let file = r#"
+name: on-spark
+kafka: { brokers: "localhost:1" }
+cassandra: { hosts: "localhost:1" }
+spark: { connect: "sc://localhost:1", checkpoints: /checkpoints }
+flows:
+  store:
+    runner: spark
+    from: { topic: a, schema: "id STRING" }
+    sql: SELECT id FROM input
+    to: { table: k.t, create: "CREATE TABLE k.t (id text PRIMARY KEY)" }
+"#;
+    let refused = airflow(file, &["--streaming"]);
+    assert_eq!(refused.status.code(), Some(2), "{}", stderr(&refused));
+    assert!(stderr(&refused).contains("flow store runs on Spark"), "{}", stderr(&refused));
+    assert!(dag_of(file, &[]).contains("store = MillstreamOperator("));
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("p.yaml"), file).expect("writes");
+    let waited = output(millstream(folder.path()).args(["wait", "p.yaml", "--flow", "store"]));
+    assert_eq!(waited.status.code(), Some(2), "{}", stderr(&waited));
+    assert!(stderr(&waited).contains("store runs on Spark"), "{}", stderr(&waited));
 }
 
 const NUMBERS: &str = r#"

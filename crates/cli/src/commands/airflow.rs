@@ -4,15 +4,16 @@
 
 use std::collections::BTreeSet;
 
-use millstream_core::{SinkPlan, cql};
-use millstream_engine::{Plan, PlannedFlow};
+use chrono::NaiveDate;
+use millstream_core::{Error, Result, SinkPlan, cql};
+use millstream_engine::{Plan, PlannedFlow, Runner};
 
 use crate::args::FileArgs;
 use crate::load::load;
 use crate::{Outcome, output};
 
 /// Names that a task's variable must not take: Python's keywords, and what the file itself uses.
-const TAKEN: [&str; 44] = [
+const TAKEN: [&str; 46] = [
     "False",
     "None",
     "True",
@@ -56,24 +57,60 @@ const TAKEN: [&str; 44] = [
     "MillstreamSensor",
     "PIPELINE",
     "Path",
+    "datetime",
     "timedelta",
+    "timezone",
 ];
 
-pub(super) fn run(args: &FileArgs, pipeline: Option<&str>, streaming: bool) -> Outcome {
-    let loaded = load(args)?;
-    let name = args.file.file_name().unwrap_or(args.file.as_os_str()).to_string_lossy();
-    Ok(output::results(&dag(&loaded.plan, &name, pipeline, streaming))?)
+/// What the DAG file is to be like.
+pub(super) struct Options {
+    /// Where the pipeline file is, from the DAG file's folder.
+    pub(super) pipeline: Option<String>,
+    /// Whether the work of flows that read a topic is done elsewhere.
+    pub(super) streaming: bool,
+    /// The first day that runs are made up for.
+    pub(super) start_date: Option<NaiveDate>,
 }
 
-/// The DAG file of a plan that was read from the file `name`, and that Airflow will find at `path`
-/// from the DAG file's folder.
-fn dag(plan: &Plan, name: &str, path: Option<&str>, streaming: bool) -> String {
+pub(super) fn run(args: &FileArgs, options: &Options) -> Outcome {
+    let loaded = load(args)?;
+    let name = args.file.file_name().unwrap_or(args.file.as_os_str()).to_string_lossy();
+    check(&loaded.plan, options)?;
+    Ok(output::results(&dag(&loaded.plan, &name, options))?)
+}
+
+/// Refuses what Airflow would take, and never run or never see end.
+fn check(plan: &Plan, options: &Options) -> Result<()> {
+    let on_spark = |flow: &&PlannedFlow| waits(flow, options.streaming) && flow.runner == Runner::Spark;
+    if let Some(flow) = plan.flows.iter().find(on_spark) {
+        return Err(Error::user(format!(
+            "flow {} runs on Spark, and how far it is there cannot be waited for",
+            flow.name
+        ))
+        .help("take --streaming away: its task drains the topic on Spark"));
+    }
+    if plan.pipeline.runs.catchup && needs_interval(plan) && options.start_date.is_none() {
+        return Err(Error::user(
+            "with `catchup: true` and {interval.…} Airflow runs nothing that has no first day",
+        )
+        .help("say it: --start-date 2026-01-31"));
+    }
+    Ok(())
+}
+
+/// The DAG file of a plan that was read from the file `name`.
+fn dag(plan: &Plan, name: &str, options: &Options) -> String {
+    let (path, streaming) = (options.pipeline.as_deref(), options.streaming);
     let mut command = format!("millstream airflow {name}");
     command.extend(path.map(|path| format!(" --pipeline {path}")));
     if streaming {
         command.push_str(" --streaming");
     }
+    command.extend(options.start_date.map(|day| format!(" --start-date {day}")));
     let (schedule, timetable) = schedule(plan);
+    let start_date = options.start_date.map_or_else(String::new, |day| {
+        format!("\n    start_date=datetime({}, tzinfo=timezone.utc),", day.format("%Y, %-m, %-d"))
+    });
     let runs = &plan.pipeline.runs;
     let time_limit = runs.time_limit.map_or_else(String::new, |limit| {
         format!("\n        \"execution_timeout\": timedelta(seconds={}),", limit.0.as_secs_f64())
@@ -97,7 +134,7 @@ PIPELINE = Path(__file__).parent / {path}
 
 with DAG(
     dag_id={dag_id_text},
-    schedule={schedule},
+    schedule={schedule},{start_date}
     catchup={catchup},
     max_active_runs=1,
     default_args={{
@@ -111,7 +148,7 @@ with DAG(
 {tasks}{order}"#,
         dag_id = plan.pipeline.name,
         command = command.escape_default(),
-        imports = imports(plan, timetable, streaming),
+        imports = imports(plan, timetable, options),
         path = text(path.unwrap_or(name)),
         dag_id_text = text(&plan.pipeline.name),
         catchup = if runs.catchup { "True" } else { "False" },
@@ -127,11 +164,16 @@ fn waits(flow: &PlannedFlow, streaming: bool) -> bool {
     streaming && flow.origin.plan.topic.is_some()
 }
 
+/// Whether a flow asks for what belongs to the time of its run.
+fn needs_interval(plan: &Plan) -> bool {
+    plan.flows.iter().any(|flow| flow.origin.plan.needs_interval)
+}
+
 /// What stands behind `schedule=`, and the timetable that it needs.
 fn schedule(plan: &Plan) -> (String, Option<&'static str>) {
     let Some(schedule) = &plan.pipeline.schedule else { return ("None".to_owned(), None) };
     let zone = plan.pipeline.timezone.as_deref();
-    let timetable = match (plan.flows.iter().any(|flow| flow.origin.plan.needs_interval), zone) {
+    let timetable = match (needs_interval(plan), zone) {
         // With a plain schedule, Airflow 3 gives its runs an interval of no length.
         (true, _) => "CronDataIntervalTimetable",
         (false, Some(_)) => "CronTriggerTimetable",
@@ -141,14 +183,16 @@ fn schedule(plan: &Plan) -> (String, Option<&'static str>) {
     (format!("{timetable}({}, timezone={zone})", text(schedule)), Some(timetable))
 }
 
-fn imports(plan: &Plan, timetable: Option<&str>, streaming: bool) -> String {
+fn imports(plan: &Plan, timetable: Option<&str>, options: &Options) -> String {
+    let streaming = options.streaming;
+    let times = if options.start_date.is_some() { "datetime, timedelta, timezone" } else { "timedelta" };
     let mut sdk = vec!["DAG"];
     if plan.flows.iter().any(|flow| table_of(flow).is_some()) {
         sdk.push("Asset");
     }
     sdk.extend(timetable);
     let mut lines = vec![
-        "from datetime import timedelta".to_owned(),
+        format!("from datetime import {times}"),
         "from pathlib import Path".to_owned(),
         String::new(),
         format!("from airflow.sdk import {}", sdk.join(", ")),

@@ -60,7 +60,9 @@ pub(crate) async fn run(args: Args) -> Outcome {
         Command::Tap { file, place, n } => tap::run(&file, &place, n).await,
         Command::Reset { file, flow, to } => reset::run(&file, &flow, &to).await,
         Command::DeadLetters { command } => dead_letters::run(command).await,
-        Command::Airflow { file, pipeline, streaming } => airflow::run(&file, pipeline.as_deref(), streaming),
+        Command::Airflow { file, pipeline, streaming, start_date } => {
+            airflow::run(&file, &airflow::Options { pipeline, streaming, start_date })
+        }
         Command::Sql(args) => sql::run(&args).await,
         Command::RandomUser { port, host, limit, fail, latency } => {
             random_user(SocketAddr::new(host, port), Options { limit, fail, latency }).await

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use millstream_connectors::kafka::{Awaited, Standing, TopicSourceSettings};
 use millstream_core::{Error, Result, RunValues, settings};
-use millstream_engine::{Backends, FlowSummary, Status};
+use millstream_engine::{Backends, FlowSummary, Runner, Status};
 use tokio::task::block_in_place;
 
 use super::attached::Attached;
@@ -34,6 +34,12 @@ pub(super) async fn run(
             .help(format!("`run FILE --flow {}` runs it", flow.name))
             .into());
     };
+    if flow.runner == Runner::Spark {
+        let what = format!("{} runs on Spark, which keeps how far it is in its checkpoint", flow.name);
+        return Err(Error::user(what)
+            .help(format!("`run FILE --flow {}` ends when Spark has done what is in the topic", flow.name))
+            .into());
+    }
     let stop = Stop::listen();
     if stop_at_eof {
         stop.also_at_eof();
