@@ -58,10 +58,13 @@ fn nothing_is_lost_or_doubled_or_out_of_order() {
         let (oracle, totals) = compare(folder.path());
         println!("{} messages in the topic, {} rows", oracle.messages, oracle.rows.len());
         let passed = oracle.messages - oracle.filtered - oracle.dead;
-        let expected = json!({
-            "read": oracle.messages, "passed": passed, "filtered": oracle.filtered, "dead": oracle.dead,
-            "written": passed,
-        });
+        // It may be that each process was killed before it had sent anything.
+        let expected = match oracle.messages {
+            0 => json!({}),
+            read => json!({
+                "read": read, "passed": passed, "filtered": oracle.filtered, "dead": oracle.dead, "written": passed,
+            }),
+        };
         assert_eq!(totals, expected, "every message is counted once");
     };
     // Before everything is sent once more, which would mend what was lost.
