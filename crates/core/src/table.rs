@@ -29,14 +29,14 @@ pub struct TableSettings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub columns: Option<String>,
     /// What a null in the query's result means: `keep` leaves the value that is there, `delete`
-    /// deletes it.
+    /// deletes it. Default `keep`.
     #[serde(default)]
     pub nulls: Nulls,
     /// How long a value lives after it is written, like `30d`; by default for ever, or as the table
     /// says. The embedded tables keep everything and refuse it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<Period>,
-    /// How many copies must have a row before it counts as written.
+    /// How many copies must have a row before it counts as written. Default `LOCAL_QUORUM`.
     #[serde(default)]
     pub consistency: Consistency,
 }
@@ -108,7 +108,7 @@ impl TableSettings {
     }
 }
 
-/// The database that all tables of a pipeline live in.
+/// The database that all tables of a pipeline live in. Left out, it is `embedded`.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TableConnection {

@@ -25,7 +25,7 @@ pub(crate) struct PipelineFile {
     /// The pipeline's name, in letters, digits, `_`, `-` and `.`; consumer groups begin with it.
     name: String,
     /// When it runs by itself: a cron expression of five fields, or `@hourly`, `@daily`,
-    /// `@weekly`, `@monthly`, `@yearly`.
+    /// `@weekly`, `@monthly`, `@yearly`. Without it, it runs when it is asked to.
     #[serde(default)]
     schedule: Option<String>,
     /// The time zone of the schedule, like `Europe/Paris`. Default UTC.
@@ -61,7 +61,7 @@ pub struct Flow {
     pub sql: String,
     /// Where the rows go; the first key names the kind.
     pub to: Map<String, Value>,
-    /// What runs the flow: `native`, or `spark` for a flow from a topic to a table.
+    /// What runs the flow: `native`, or `spark` for a flow from a topic to a table. Default `native`.
     #[serde(default)]
     pub runner: Runner,
     /// Where records go that cannot be processed.
@@ -84,11 +84,13 @@ pub enum Runner {
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeadLetterSettings {
-    /// Their topic; by default the name of the flow's topic with `.dead-letters` behind it.
+    /// Their topic; by default the name of the topic that the flow reads, else of the one that it writes, else of
+    /// the flow, with `.dead-letters` behind it.
     #[serde(default)]
     pub topic: Option<String>,
     /// The flow fails when more than this share of the records that it read since it was started
-    /// are dead letters, like `5%`: looked at when it ends, and from a thousand records on.
+    /// are dead letters, like `5%`: looked at when it ends, and from a thousand records on. By default
+    /// there may be any number.
     #[serde(default)]
     pub fail_above: Option<Share>,
 }

@@ -30,7 +30,7 @@ use users::message;
 /// Records where no number is given; where they come at a steady rate, ten seconds of them.
 const RECORDS: u64 = 500_000;
 const LATENCY_RECORDS: u64 = 10_000;
-/// Messages in one batch, as the Kafka source hands them over.
+/// Records that are decoded, queried or handed to the producer at once; the Kafka source hands over at most 2,048.
 const BATCH: u64 = 8_192;
 
 pub(super) async fn run(what: BenchKind, given: Option<u64>, partitions: u16) -> Outcome {

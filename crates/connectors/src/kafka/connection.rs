@@ -24,7 +24,7 @@ use super::errors::{explain, is_about_a_broker};
 /// How long one question to a broker that is not reached yet may take.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 
-/// The broker that all topics of a pipeline live on.
+/// The broker that all topics of a pipeline live on. Left out, it is `embedded`.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Connection {

@@ -49,7 +49,7 @@ pub struct TopicSourceSettings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<String>,
     /// What becomes of a message without a value: `dead` makes it a dead letter, `ignore` passes
-    /// over it.
+    /// over it. Default `dead`.
     #[serde(default)]
     pub on_null: OnNull,
 }
