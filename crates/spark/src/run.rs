@@ -122,7 +122,7 @@ impl SparkRun {
             }
             counts += counts_of(&progress);
             // A batch that reads nothing is reported with the number of the next one.
-            if progress.num_input_rows > 0 {
+            if progress.num_input_rows() > 0 {
                 last = Some(progress.batch_id);
             }
         }
@@ -206,7 +206,7 @@ const CHECKED: &str = "millstream_checked";
 
 /// What the query has no row for is filtered: unread messages are among its rows, or counted before it.
 fn counts_of(progress: &Progress) -> Counts {
-    let read = progress.num_input_rows;
+    let read = progress.num_input_rows();
     let rows = progress.metric(CHECKED, "rows") + progress.metric(READ, "unread");
     let passed = progress.metric(CHECKED, "passed");
     Counts {
@@ -425,7 +425,7 @@ const DEAD_LETTER_BYTES_MAX: u32 = 20 << 20;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::query::{Observed, ObservedField, ObservedSchema};
+    use crate::query::{Observed, ObservedField, ObservedSchema, SourceProgress};
 
     #[test]
     fn queries_are_found_again_by_who_would_make_the_same() {
@@ -455,8 +455,9 @@ mod tests {
             },
         };
         let checked = (CHECKED.to_owned(), metrics(&[("rows", 14), ("passed", 9)]));
+        let sources = vec![SourceProgress { num_input_rows: 20, ..SourceProgress::default() }];
         let counts = |observed_metrics| {
-            counts_of(&Progress { num_input_rows: 20, observed_metrics, ..Progress::default() })
+            counts_of(&Progress { sources: sources.clone(), observed_metrics, ..Progress::default() })
         };
         assert_eq!(
             counts(HashMap::from([checked.clone()])),
