@@ -206,7 +206,7 @@ impl RunningFlow {
         }
         {
             let mut state = self.state.lock();
-            state.waiting_for = Some("the clock: one key has more than a thousand messages a second".into());
+            state.waiting_for = Some("the clock: one key has more than a thousand messages a second; `timestamp:` dates them otherwise".into());
             state.waiting_since = Some(Instant::now());
         }
         let waited = tokio::select! {

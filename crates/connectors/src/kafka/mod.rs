@@ -80,8 +80,9 @@ pub struct TopicSinkSettings {
     pub topic: String,
     /// The column, or columns, of the message key: messages of one key stay in order.
     pub key: Names,
-    /// The column that says when a row was true; without it that is the time of sending. Kafka deletes messages by it:
-    /// where they may be older than the topic keeps them, set `retention.ms` in `config`.
+    /// The column that says when a row was true; without it that is the time of sending, at which a key gets a thousand
+    /// messages a second and no more. Kafka deletes messages by it: where they may be older than the topic keeps them,
+    /// set `retention.ms` in `config`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<String>,
     /// How many partitions a new topic gets; by default the broker decides.
