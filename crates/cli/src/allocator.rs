@@ -2,7 +2,7 @@
 //! an arena for every few threads and a heap as large as the largest buffer ever freed.
 
 /// Larger buffers come from the system and go back to it when they are freed. Those that are
-/// received from a broker, 1 MiB each, are not: to clear them anew each time costs a third of the
+/// received from a broker, up to 1 MiB each, are not: to clear them anew each time costs a third of the
 /// rate (docs/performance.md).
 #[cfg(target_env = "gnu")]
 const MAPPED_BYTES_MIN: i32 = 4 << 20;

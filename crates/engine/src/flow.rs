@@ -18,7 +18,7 @@ use crate::decode::process;
 use crate::keys::Keys;
 use crate::latency::Latency;
 use crate::plan::PlannedFlow;
-use crate::retry::{Attempts, Patience};
+use crate::retry::{Attempts, Patience, Waiting};
 
 /// A message dated more than so far ahead would win over every later one: it is refused.
 const AHEAD_MAX_MS: i64 = 3_600_000;
@@ -46,7 +46,7 @@ pub struct FlowState {
     pub waiting_since: Option<Instant>,
     /// How often something was tried again.
     pub retries: u64,
-    /// Bytes of keys and values of the records that are committed.
+    /// Bytes of keys, values and headers of the records that are committed.
     pub bytes: u64,
     /// When something was committed last, in milliseconds since 1970.
     pub committed_ms: Option<i64>,
@@ -204,19 +204,12 @@ impl RunningFlow {
         if ahead_ms == 0 {
             return true;
         }
-        {
-            let mut state = self.state.lock();
-            state.waiting_for = Some("the clock: one key has more than a thousand messages a second; `timestamp:` dates them otherwise".into());
-            state.waiting_since = Some(Instant::now());
-        }
-        let waited = tokio::select! {
+        let what = "the clock: one key has more than a thousand messages a second; `timestamp:` dates them otherwise";
+        let _waiting = Waiting::begin(&self.state, what.to_owned(), Instant::now());
+        tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(ahead_ms)) => true,
             () = stop.cancelled() => false,
-        };
-        let mut state = self.state.lock();
-        state.waiting_for = None;
-        state.waiting_since = None;
-        waited
+        }
     }
 
     /// Commits what was put off, once: what cannot be committed is read again.

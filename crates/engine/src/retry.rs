@@ -1,4 +1,4 @@
-//! Trying again what failed for a passing reason, for as long as the user has patience.
+//! Waiting: for what failed for a passing reason, for as long as the user has patience, and saying so.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,38 @@ pub(crate) struct Patience {
 impl Patience {
     /// Begins to try something.
     pub(crate) fn begin(&self) -> Attempts<'_> {
-        Attempts { patience: self, started: Instant::now(), wait: FIRST_WAIT, waited: false }
+        Attempts { patience: self, started: Instant::now(), wait: FIRST_WAIT, waiting: None }
+    }
+}
+
+/// Whoever looks on sees what a flow waits for, until this is dropped.
+pub(crate) struct Waiting<'a> {
+    state: &'a Mutex<FlowState>,
+}
+
+impl<'a> Waiting<'a> {
+    /// The flow waits for `what` since then.
+    pub(crate) fn begin(state: &'a Mutex<FlowState>, what: String, since: Instant) -> Self {
+        let waiting = Self { state };
+        {
+            let mut state = state.lock();
+            state.waiting_for = Some(what);
+            state.waiting_since = Some(since);
+        }
+        waiting
+    }
+
+    /// It is something else by now.
+    fn is_for(&self, what: String) {
+        self.state.lock().waiting_for = Some(what);
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut state = self.state.lock();
+        state.waiting_for = None;
+        state.waiting_since = None;
     }
 }
 
@@ -35,7 +66,7 @@ pub(crate) struct Attempts<'a> {
     patience: &'a Patience,
     started: Instant,
     wait: Duration,
-    waited: bool,
+    waiting: Option<Waiting<'a>>,
 }
 
 impl Attempts<'_> {
@@ -50,12 +81,12 @@ impl Attempts<'_> {
             return Err(Error { message, ..error });
         }
         tracing::debug!("{error}; trying again");
-        self.waited = true;
-        {
-            let mut state = self.patience.state.lock();
-            state.waiting_for = Some(error.to_string());
-            state.waiting_since.get_or_insert(self.started);
-            state.retries += 1;
+        self.patience.state.lock().retries += 1;
+        match &self.waiting {
+            Some(waiting) => waiting.is_for(error.to_string()),
+            None => {
+                self.waiting = Some(Waiting::begin(&self.patience.state, error.to_string(), self.started));
+            }
         }
         tokio::select! {
             () = tokio::time::sleep(self.wait) => {}
@@ -63,16 +94,6 @@ impl Attempts<'_> {
         }
         self.wait = (self.wait * 2).min(LONGEST_WAIT);
         Ok(())
-    }
-}
-
-impl Drop for Attempts<'_> {
-    fn drop(&mut self) {
-        if self.waited {
-            let mut state = self.patience.state.lock();
-            state.waiting_for = None;
-            state.waiting_since = None;
-        }
     }
 }
 
