@@ -109,7 +109,7 @@ fn look(field: &Field, path: &mut Vec<String>, used: &BTreeSet<Vec<String>>, fou
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::AsArray;
+    use arrow::array::{Array, AsArray};
 
     use super::*;
     use crate::json::Decoder;
@@ -147,12 +147,80 @@ mod tests {
     }
 
     #[test]
+    fn what_a_message_lacks_is_null_whatever_the_schema_promises() {
+        let schema = "id STRING NOT NULL, s STRUCT<x: INT NOT NULL>, m MAP<STRING, STRUCT<x: INT NOT NULL>>";
+        let schema = parse_schema(schema).expect("a schema");
+        let sql = "SELECT id, s.x, m, from_json('{}', 'STRUCT<a: INT NOT NULL>') AS j FROM input";
+        let query = FlowQuery::new(sql, &schema).expect("plans");
+        assert!(query.schema().field(0).is_nullable());
+        let messages = ["{}", r#"{"s":{}}"#, r#"{"id":"a","s":{"x":1},"m":{"k":{}}}"#];
+        let decoded = Decoder::new(&schema).decode(messages.iter().map(|message| Some(message.as_bytes())));
+        let result = query.run(&decoded.batch).expect("runs");
+        let ids = result.batch.column(0).as_string::<i32>().iter().collect::<Vec<_>>();
+        assert_eq!(ids, [None, None, Some("a")]);
+        assert_eq!(result.batch.column(1).null_count(), 2);
+    }
+
+    #[test]
+    fn a_column_is_named_by_a_name_or_an_alias_alone() {
+        let schema = "id STRING, name STRUCT<first: STRING>, items ARRAY<STRUCT<sku: STRING>>, \
+                      m MAP<STRING, STRUCT<p: INT>>";
+        let schema = parse_schema(schema).expect("a schema");
+        for value in ["items[0].sku", "m['k'].p", "from_json(id, 'a INT').a", "upper(id)"] {
+            let error = FlowQuery::new(&format!("SELECT id, {value} FROM input"), &schema).expect_err(value);
+            assert!(error.message.contains("column 2 has no name"), "{value}: {error}");
+        }
+        let sql = "SELECT id, name.first, items.sku, input.m.k, items[0].sku AS one FROM input";
+        let query = FlowQuery::new(sql, &schema).expect("plans");
+        let names: Vec<_> = query.schema().fields().iter().map(|field| field.name().as_str()).collect();
+        assert_eq!(names, ["id", "first", "sku", "k", "one"]);
+    }
+
+    #[test]
     fn unread_fields_are_named() {
         let schema = parse_schema(SCHEMA).expect("a schema");
         let unread = |sql: &str| FlowQuery::new(sql, &schema).expect("plans").unread().to_vec();
         assert_eq!(unread("SELECT id, name.FIRST AS f FROM input"), ["n", "name.last"]);
         assert_eq!(unread("SELECT name FROM input WHERE n = 1"), ["id"]);
         assert_eq!(unread("SELECT * FROM input"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_column_goes_before_the_function_of_its_name() {
+        let planned = |schema: &str, sql: &str| FlowQuery::new(sql, &parse_schema(schema).expect("a schema"));
+        let query = planned(
+            "user STRUCT<id: STRING>, Current_Date DATE",
+            "SELECT user.id, input.user, current_date, transform(array(1), user -> user) AS t FROM input",
+        );
+        let query = query.expect("plans");
+        let names: Vec<_> = query.schema().fields().iter().map(|field| field.name().as_str()).collect();
+        assert_eq!(names, ["id", "user", "current_date", "t"]);
+        assert_eq!(query.unread(), Vec::<String>::new());
+        for (name, why) in [("user", "Spark's session"), ("CURRENT_TIMESTAMP", "another value each time")] {
+            let error = planned("id STRING", &format!("SELECT {name} AS u FROM input")).expect_err(name);
+            assert!(error.message.contains(why), "{error}");
+        }
+        let error = planned("id STRING", "SELECT user.id AS u FROM input").expect_err("no column");
+        assert!(error.message.contains("no column `user`"), "{error}");
+    }
+
+    #[test]
+    fn thousands_of_conditions_and_branches_fit_the_stack() {
+        let messages =
+            [r#"{"id":"k0","n":0}"#, r#"{"id":"k1999","n":1999}"#, r#"{"n":7}"#, r#"{"id":"x","n":-1}"#];
+        let any = (0..2000).map(|at| format!("id = 'k{at}'")).collect::<Vec<_>>().join(" OR ");
+        let all = (0..2000).map(|at| format!("id <> 'k{at}'")).collect::<Vec<_>>().join(" AND ");
+        let arrays = (0..2000).map(|at| format!("array({at})")).collect::<Vec<_>>().join(", ");
+        let branches = (0..2000).map(|at| format!(" WHEN id = 'k{at}' THEN {at}")).collect::<String>();
+        for (condition, origins) in [
+            (any.clone(), &[0, 1][..]),
+            (format!("NOT ({any})"), &[3]),
+            (all, &[3]),
+            (format!("array(n) IN ({arrays})"), &[0, 1, 2]),
+            (format!("CASE{branches} END = n"), &[0, 1]),
+        ] {
+            assert_eq!(run(&format!("SELECT id FROM input WHERE {condition}"), &messages).origins, origins);
+        }
     }
 
     #[test]

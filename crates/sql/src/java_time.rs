@@ -77,6 +77,11 @@ impl TimePattern {
         read::moment(&self.parts, text)
     }
 
+    /// Days since 1970 of a text in this form, whatever zone it gives.
+    pub(crate) fn read_day(&self, text: &str) -> Option<i64> {
+        read::day(&self.parts, text)
+    }
+
     /// Whether texts can be read with it as Spark does.
     pub(crate) fn check_read(&self) -> Result<(), PatternError> {
         read::check(&self.parts)
@@ -330,6 +335,20 @@ mod tests {
             ("yyyy", "1970", midnight(0)),
             ("yyyy-MM-dd HH:mm:ss.SSS", "1970-01-01 00:00:01.5", Some(1_500_000)),
             ("yyyy-MM-dd'T'HH:mm:ss[.SSS][XXX]", "1970-01-01T02:00:00+02:00", Some(0)),
+            ("yyyy-MM-dd'T'HH:mmX", "1970-01-01T02:00+02", Some(0)),
+            ("yyyy-MM-dd'T'HH:mmX", "1970-01-01T02:30+0230", Some(0)),
+            ("yyyy-MM-dd'T'HH:mmXX", "1970-01-01T02:30+0230", Some(0)),
+            ("yyyy-MM-dd'T'HH:mmXX", "1970-01-01T02:00+02", None),
+            ("yyyy-MM-dd'T'HH:mmXXXX", "1970-01-01T02:30+0230", Some(0)),
+            ("yyyy-MM-dd'T'HH:mm:ssXXXX", "1970-01-01T02:30:15+023015", Some(0)),
+            ("yyyy-MM-dd'T'HH:mmXXXX", "1970-01-01T02:30+02:30", None),
+            ("yyyy-MM-dd'T'HH:mmXXXXX", "1970-01-01T02:30Z", Some(9_000_000_000)),
+            ("yyyy-MM-dd'T'HH:mmXXXXX", "1970-01-01T02:30+02:30", Some(0)),
+            ("yyyy-MM-dd'T'HH:mmXXXXX", "1969-12-31T21:30-02:30", Some(0)),
+            ("yyyy-MM-dd'T'HH:mm:ssXXXXX", "1970-01-01T02:30:15+02:30:15", Some(0)),
+            ("yyyy-MM-dd'T'HH:mmXXXXX", "1970-01-01T02:30+02", None),
+            ("yyyy-MM-dd'T'HH:mmXXXXX", "1970-01-01T02:30+02:30:60", None),
+            ("yyyy-MM-dd'T'HH:mmXXXXX", "1970-01-01T02:30+18:00:01", None),
             ("yyyy-MM-dd hh:mm a", "1970-01-01 12:01 AM", Some(60_000_000)),
             ("yy-MM-dd", "70-01-01", None),
             ("HH:mm", "01:00", Some(3_600_000_000)),
@@ -337,6 +356,20 @@ mod tests {
             let read = TimePattern::new(pattern).expect("a pattern");
             let expected = if pattern == "yy-MM-dd" { midnight(36_525) } else { expected };
             assert_eq!(read.read(text), expected, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn a_day_is_that_of_its_own_zone() {
+        let pattern = TimePattern::new("yyyy-MM-dd'T'HH:mm[XXX]").expect("a pattern");
+        for (text, expected) in [
+            ("1970-01-02T00:30+02:00", Some(1)),
+            ("1970-01-02T23:30-02:00", Some(1)),
+            ("1970-01-02T00:30", Some(1)),
+            ("1970-01-02T24:30Z", None),
+            ("1970-01-02T00:30+19:00", None),
+        ] {
+            assert_eq!(pattern.read_day(text), expected, "{text}");
         }
     }
 }

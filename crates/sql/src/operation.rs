@@ -20,17 +20,24 @@ pub(crate) type Kernel = Arc<dyn Fn(&[ColumnarValue], usize) -> Result<ColumnarV
 pub(crate) struct Bound {
     pub(crate) expr: Expr,
     pub(crate) kind: DataType,
+    /// Whether the query has it as a literal: of `60` Spark knows the digits, of `24 * 60` only the type.
+    pub(crate) is_literal: bool,
 }
 
 impl Bound {
+    pub(crate) fn new(expr: Expr, kind: DataType) -> Self {
+        Self { expr, kind, is_literal: false }
+    }
+
+    /// A value that is the same for every row.
     pub(crate) fn literal(value: ScalarValue) -> Self {
         let kind = value.data_type();
-        Self { expr: Expr::Literal(value, None), kind }
+        Self::new(Expr::Literal(value, None), kind)
     }
 
     pub(crate) fn null(kind: &DataType) -> Self {
         let value = ScalarValue::try_new_null(kind).expect("every type of ours has a null");
-        Self { expr: Expr::Literal(value, None), kind: kind.clone() }
+        Self::new(Expr::Literal(value, None), kind.clone())
     }
 
     /// The value, where it is the same for every row.
@@ -58,6 +65,8 @@ struct Operation {
     returns: DataType,
     signature: Signature,
     kernel: Kernel,
+    /// How many steps the kernel takes that no expression shows.
+    hidden_steps: usize,
 }
 
 impl fmt::Debug for Operation {
@@ -105,6 +114,17 @@ pub(crate) fn apply(
     kernel: Kernel,
     args: Vec<Bound>,
 ) -> Result<Bound> {
+    apply_hiding(0, name, returns, kernel, args)
+}
+
+/// As [`apply`], of a kernel that takes so many steps of its own.
+pub(crate) fn apply_hiding(
+    hidden_steps: usize,
+    name: impl Into<String>,
+    returns: DataType,
+    kernel: Kernel,
+    args: Vec<Bound>,
+) -> Result<Bound> {
     let constants: Option<Vec<_>> =
         args.iter().map(|arg| arg.constant().cloned().map(ColumnarValue::Scalar)).collect();
     if let Some(constants) = constants {
@@ -112,12 +132,18 @@ pub(crate) fn apply(
             ColumnarValue::Scalar(value) => value,
             ColumnarValue::Array(array) => ScalarValue::try_from_array(&array, 0)?,
         };
-        return Ok(Bound { expr: Expr::Literal(value, None), kind: returns });
+        return Ok(Bound::new(Expr::Literal(value, None), returns));
     }
     let signature = Signature::any(args.len(), Volatility::Immutable);
-    let operation = Operation { name: name.into(), returns: returns.clone(), signature, kernel };
+    let operation =
+        Operation { name: name.into(), returns: returns.clone(), signature, kernel, hidden_steps };
     let args = args.into_iter().map(|arg| arg.expr).collect();
-    Ok(Bound { expr: ScalarUDF::from(operation).call(args), kind: returns })
+    Ok(Bound::new(ScalarUDF::from(operation).call(args), returns))
+}
+
+/// How many steps a function takes that its expression does not show.
+pub(crate) fn hidden_steps(function: &ScalarUDF) -> usize {
+    function.inner().downcast_ref::<Operation>().map_or(0, |operation| operation.hidden_steps)
 }
 
 /// A kernel that works on whole columns: constants are made columns of one row, or, beside

@@ -34,29 +34,49 @@ pub(crate) struct Flat {
 /// The names that a query uses of its base, each with the fields it leads through.
 pub(crate) type Used = RefCell<BTreeSet<Vec<String>>>;
 
+/// Queries within queries, also by the names that WITH gives them; it keeps the stack bounded.
+const DEPTH_MAX: usize = 150;
+
 /// Flattens `query`; what cannot be answered row by row is refused.
 pub(crate) fn flatten(query: &Query, base: Option<&Base<'_>>, used: &Used) -> Bind<Flat> {
+    flatten_at(DEPTH_MAX, query, base, used)
+}
+
+/// As [`flatten`], with so many queries to go at most.
+fn flatten_at(depth: usize, query: &Query, base: Option<&Base<'_>>, used: &Used) -> Bind<Flat> {
     let select = &query.select;
+    if depth == 0 {
+        let message = format!("queries are nested deeper than {DEPTH_MAX}");
+        return Err(SqlError::unsupported(message, select.span.clone()));
+    }
     if let Some((what, span)) = query.more_than_one_record() {
         let message = format!("{what} looks at more than one record, which a flow does not do");
         return Err(SqlError::unsupported(message, span).help("ask the table with `millstream query`"));
     }
-    let (scope, inner) = read_from(query, base, used)?;
+    let (scope, inner) = read_from(depth, query, base, used)?;
     let columns = columns(&select.items, &scope)?;
     let own = select.filter.as_ref().map(|filter| bind::bind_condition(filter, &scope)).transpose()?;
     let filter = match (inner, own) {
-        (Some(inner), Some(own)) => Some(bind::and(inner, own)),
+        (Some(inner), Some(own)) => {
+            let both = bind::and(inner, own);
+            bind::check_copies(&both, 1, &select.filter_span)?;
+            Some(both)
+        }
         (inner, own) => inner.or(own),
     };
     Ok(Flat { filter, columns })
 }
 
 /// What the query's FROM sees, and the filter that is already on it.
-fn read_from(query: &Query, base: Option<&Base<'_>>, used: &Used) -> Bind<(Scope, Option<Bound>)> {
+fn read_from(
+    depth: usize,
+    query: &Query,
+    base: Option<&Base<'_>>,
+    used: &Used,
+) -> Bind<(Scope, Option<Bound>)> {
     let from_query = |inner: &Query, alias: Option<&String>| {
-        let flat = flatten(inner, base, used)?;
-        let scope = Scope::of_columns(alias.cloned(), flat.columns);
-        Ok((if let Some(base) = base { scope.over(base.schema) } else { scope }, flat.filter))
+        let flat = flatten_at(depth - 1, inner, base, used)?;
+        Ok((Scope::of_columns(alias.cloned(), flat.columns), flat.filter))
     };
     match &query.select.from {
         None => Ok((Scope::default(), None)),
@@ -109,6 +129,7 @@ pub(crate) fn columns(items: &[Item], scope: &Scope) -> Bind<Vec<Column>> {
                     };
                     for field in &fields {
                         let value = bind::field(value.clone(), field.name(), item.expr.span.clone())?;
+                        scope.take_steps(&value, &item.expr.span)?;
                         columns.push(Column { name: field.name().clone(), value });
                     }
                     continue;
@@ -116,7 +137,10 @@ pub(crate) fn columns(items: &[Item], scope: &Scope) -> Bind<Vec<Column>> {
                 if scope.columns.is_empty() {
                     return Err(SqlError::invalid("`*` needs a FROM", item.expr.span.clone()));
                 }
-                columns.extend(scope.columns.iter().cloned());
+                for column in scope.columns.iter() {
+                    scope.take_steps(&column.value, &item.expr.span)?;
+                    columns.push(column.clone());
+                }
             }
             _ => {
                 let value = bind::bind(&item.expr, scope)?;
@@ -127,13 +151,12 @@ pub(crate) fn columns(items: &[Item], scope: &Scope) -> Bind<Vec<Column>> {
     Ok(columns)
 }
 
-/// The name of a column without an alias, where it has one; Spark names the others after their
-/// text.
+/// The name of a column without an alias, where it has one: `a.b` is called `b`. Spark names all others after
+/// their text, `items[0].sku` as much as `n + 1`.
 fn name_of(item: &Item) -> String {
     match (&item.alias, &item.expr.kind) {
         (Some(alias), _) => alias.clone(),
         (None, Kind::Name(parts)) => parts.last().cloned().unwrap_or_default(),
-        (None, Kind::Field(_, name)) => name.clone(),
         _ => String::new(),
     }
 }
@@ -176,14 +199,13 @@ pub(crate) struct Evaluator {
 
 impl Evaluator {
     pub(crate) fn new(flat: &Flat, input: &Schema) -> Result<Self, DataFusionError> {
-        let declared = input;
         let input = Arc::new(internal_schema(input));
         let physical = |expr: &Expr| physical(expr, &input);
         let filter = flat.filter.as_ref().map(|filter| physical(&filter.expr)).transpose()?;
         let columns =
             flat.columns.iter().map(|column| physical(&column.value.expr)).collect::<Result<_, _>>()?;
         let fields = flat.columns.iter().map(|column| {
-            let nullable = is_nullable(&column.value.expr, declared);
+            let nullable = is_nullable(&column.value.expr);
             Field::new(&column.name, column.value.kind.clone(), nullable)
         });
         let output = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
@@ -246,16 +268,12 @@ pub(crate) fn internal_schema(schema: &Schema) -> Schema {
     )
 }
 
-/// Whether the expression can be null, as far as it is plain to see: a column that is declared NOT
-/// NULL is not.
-fn is_nullable(expr: &Expr, declared: &Schema) -> bool {
+/// Whether the expression can be null, as far as it is plain to see. A column can, whatever its schema says: what a
+/// message lacks is null.
+fn is_nullable(expr: &Expr) -> bool {
     match expr {
         Expr::Literal(value, _) => value.is_null(),
         Expr::IsNull(_) | Expr::IsNotNull(_) | Expr::IsTrue(_) | Expr::IsFalse(_) => false,
-        Expr::Column(column) => {
-            let at = (0..declared.fields().len()).find(|at| internal_name(*at) == column.name);
-            at.is_none_or(|at| declared.field(at).is_nullable())
-        }
         _ => true,
     }
 }

@@ -189,7 +189,7 @@ impl Planner<'_> {
             None => plan,
         };
         let mut aggregates = Aggregates::default();
-        let (items, having, order) = aggregates.take_out(query);
+        let (items, having, order) = aggregates.take_out(query, &scope);
         let (scope, plan) =
             if aggregates.is_needed(select) { aggregates.plan(select, &scope, plan)? } else { (scope, plan) };
         let plan = match &having {
@@ -208,8 +208,10 @@ impl Planner<'_> {
         scope: &Scope,
         plan: LogicalPlanBuilder,
     ) -> Result<Planned, QueryError> {
-        for (at, column) in columns.iter_mut().enumerate().filter(|(_, column)| column.name.is_empty()) {
-            column.name = format!("column{}", at + 1);
+        if let Some(span) = &query.select.distinct {
+            for column in &mut columns {
+                column.value = bind::normalised(column.value.clone(), span)?;
+            }
         }
         let shown = columns.len();
         // What is sorted by is computed beside the columns and left out at the end.
@@ -219,8 +221,8 @@ impl Planner<'_> {
             .enumerate()
             .map(|(at, column)| column.value.expr.clone().alias(output_name(at)))
             .collect();
-        for order in order {
-            let value = self.sort_key(order, &columns, scope)?;
+        for (written, order) in query.order_by.iter().zip(order) {
+            let value = sort_key(&written.expr, &order.expr, &columns, scope)?;
             let value = bind::normalised(value, &order.expr.span)?;
             let name = output_name(projected.len());
             projected.push(value.expr.alias(&name));
@@ -246,31 +248,11 @@ impl Planner<'_> {
         }
         let names = (0..shown).map(|at| Expr::Column(PlanColumn::new_unqualified(output_name(at))));
         let plan = plan.project(names.collect::<Vec<_>>())?;
-        let columns = columns.into_iter().map(|column| (column.name, column.value.kind)).collect();
-        Ok(Planned { plan, columns })
-    }
-
-    /// A column by its alias or its place in the list, else an expression.
-    fn sort_key(&self, order: &syntax::Order, columns: &[Column], scope: &Scope) -> Bind {
-        match &order.expr.kind {
-            Kind::Literal(syntax::Literal::Int(place)) => {
-                let at = usize::try_from(*place).ok().and_then(|place| place.checked_sub(1));
-                let column = at.and_then(|at| columns.get(at));
-                column.map(|column| column.value.clone()).ok_or_else(|| {
-                    SqlError::invalid(
-                        format!("there is no column {place} to sort by"),
-                        order.expr.span.clone(),
-                    )
-                })
-            }
-            Kind::Name(parts) if parts.len() == 1 => {
-                match columns.iter().find(|column| column.name.eq_ignore_ascii_case(&parts[0])) {
-                    Some(column) => Ok(column.value.clone()),
-                    None => bind::bind(&order.expr, scope),
-                }
-            }
-            _ => bind::bind(&order.expr, scope),
-        }
+        let named = columns.into_iter().enumerate().map(|(at, column)| {
+            let name = if column.name.is_empty() { format!("column{}", at + 1) } else { column.name };
+            (name, column.value.kind)
+        });
+        Ok(Planned { plan, columns: named.collect() })
     }
 
     fn read_from(
@@ -314,6 +296,65 @@ impl Planner<'_> {
             }
         }
     }
+}
+
+/// What the query is sorted by: one of its columns by the place in the list, else an expression, as it is written and
+/// with names in place of aggregates. A name in it is that of a column of the query before it is one of the table's.
+fn sort_key(written: &syntax::Expr, expr: &syntax::Expr, columns: &[Column], scope: &Scope) -> Bind {
+    if let Kind::Literal(syntax::Literal::Int(place)) = &written.kind {
+        let at = usize::try_from(*place).ok().and_then(|place| place.checked_sub(1));
+        let column = at.and_then(|at| columns.get(at));
+        return column.map(|column| column.value.clone()).ok_or_else(|| {
+            SqlError::invalid(format!("there is no column {place} to sort by"), written.span.clone())
+        });
+    }
+    let is_own = |name: &str| columns.iter().any(|column| is_called(column, name));
+    let expr = match &written.kind {
+        // Also where the query is grouped by a column of the table that has this name.
+        Kind::Name(parts) if is_own(&parts[0]) => written,
+        _ => expr,
+    };
+    // Whether the query calls something else by the name of that column of the table.
+    let is_hidden = |known: &Column| {
+        let is_same = |own: &Column| is_called(own, &known.name) && own.value.expr == known.value.expr;
+        is_own(&known.name) && !columns.iter().any(is_same)
+    };
+    let (mut asks_own, mut unclear) = (false, None);
+    expr.visit(&mut |part| {
+        let Kind::Name(parts) = &part.kind else { return };
+        asks_own |= is_own(&parts[0]);
+        let [relation, name, ..] = parts.as_slice() else { return };
+        let hides = || scope.columns.iter().any(|known| is_called(known, name) && is_hidden(known));
+        if scope.is_relation(relation) && (is_own(relation) || hides()) {
+            unclear = Some(part.span.clone());
+        }
+    });
+    if !asks_own {
+        return bind::bind(expr, scope);
+    }
+    if let Some(span) = unclear {
+        let message = "in ORDER BY this could be the table's column or the query's";
+        return Err(SqlError::unsupported(message, span).help("give the query's column another name"));
+    }
+    bind::bind(expr, &with_own(columns, scope))
+}
+
+/// The scope with the query's own columns in place of those of the table that have the same names.
+fn with_own(columns: &[Column], scope: &Scope) -> Scope {
+    let mut known: Vec<Column> = Vec::new();
+    for own in columns {
+        // Twice the same is not two.
+        if !known.iter().any(|seen| is_called(seen, &own.name) && seen.value.expr == own.value.expr) {
+            known.push(own.clone());
+        }
+    }
+    let others = scope.columns.iter().filter(|other| !columns.iter().any(|own| is_called(own, &other.name)));
+    known.extend(others.cloned());
+    Scope::of_columns(scope.relation.clone(), known)
+}
+
+fn is_called(column: &Column, name: &str) -> bool {
+    column.name.to_lowercase() == name.to_lowercase()
 }
 
 /// The column and its value, where one side of an equation is a column and the other a literal of its
@@ -413,6 +454,55 @@ mod tests {
             ("SELECT count(*) AS n FROM k.t WHERE id = 'nobody'", "| n |/| 0 |"),
         ] {
             assert_eq!(run(sql).await, expected, "{sql}");
+        }
+    }
+
+    #[tokio::test]
+    async fn thousands_of_conditions_fit_the_stack() {
+        let any = (0..2000).map(|at| format!("id = 'k{at}'")).collect::<Vec<_>>().join(" OR ");
+        let sql = format!("SELECT count(*) AS n FROM k.t WHERE {any} OR id = 'a'");
+        assert_eq!(run(&sql).await, "| n |/| 1 |");
+    }
+
+    #[tokio::test]
+    async fn there_is_one_zero() {
+        let zeros = "CASE WHEN id = 'a' THEN 0.0D ELSE -0.0D END";
+        for (sql, expected) in [
+            (format!("SELECT DISTINCT {zeros} AS z FROM k.t"), "| z   |/| 0.0 |"),
+            (format!("SELECT {zeros} AS z, count(*) AS n FROM k.t GROUP BY 1"), "| z   | n |/| 0.0 | 3 |"),
+            (format!("SELECT DISTINCT array({zeros}) AS z FROM k.t"), "| z     |/| [0.0] |"),
+            (format!("SELECT count(*) AS n FROM k.t GROUP BY array({zeros})"), "| n |/| 3 |"),
+        ] {
+            assert_eq!(run(&sql).await, expected, "{sql}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_sorted_by_is_the_querys_before_it_is_the_tables() {
+        for (sql, expected) in [
+            ("SELECT -n AS n FROM k.t ORDER BY n", "| n  |/|    |/| -2 |/| -1 |"),
+            ("SELECT -n AS n FROM k.t ORDER BY n * 1", "| n  |/|    |/| -2 |/| -1 |"),
+            ("SELECT -n AS n FROM k.t ORDER BY t.n * 1", "| n  |/|    |/| -1 |/| -2 |"),
+            ("SELECT -n AS n FROM k.t ORDER BY N + 0 DESC, id", "| n  |/| -1 |/| -2 |/|    |"),
+            ("SELECT id, n, n FROM k.t ORDER BY n + 1 DESC LIMIT 1", "| id | n | n |/| b  | 2 | 2 |"),
+            (
+                "SELECT upper(g) AS g, sum(n) AS s FROM k.t GROUP BY g ORDER BY s * -1",
+                "| g | s |/| Y | 2 |/| X | 1 |",
+            ),
+            (
+                "SELECT -n AS n, count(*) AS c FROM k.t WHERE n > 0 GROUP BY n ORDER BY n",
+                "| n  | c |/| -2 | 1 |/| -1 | 1 |",
+            ),
+        ] {
+            assert_eq!(run(sql).await, expected, "{sql}");
+        }
+        for sql in ["SELECT -n AS n FROM k.t ORDER BY n + t.n", "SELECT *, -n AS n FROM k.t ORDER BY n + 1"] {
+            let schema = parse_schema("id STRING, n INT, g STRING").expect("a schema");
+            let query = TableQuery::parse(sql).expect("parses");
+            assert!(
+                matches!(query.run(schema, Box::new(std::iter::empty())).await, Err(QueryError::Sql(_))),
+                "{sql}"
+            );
         }
     }
 }

@@ -7,24 +7,45 @@ use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use crate::error::SqlError;
 use crate::syntax;
 
-/// Reads a schema in Spark's DDL form: `a INT, b STRUCT<c: STRING>`.
+/// Reads a schema in Spark's DDL form: `a INT, b STRUCT<c: STRING>`. `NOT NULL` in it promises nothing, as in Spark's
+/// `from_json`: what a message lacks is null.
 pub fn parse_schema(text: &str) -> Result<SchemaRef, SqlError> {
     let fields = syntax::parse_fields(text)?;
     let fields: Vec<_> =
-        fields.into_iter().map(|field| Field::new(field.name, field.kind, field.nullable)).collect();
+        fields.into_iter().map(|field| Field::new(field.name, nullable(&field.kind), true)).collect();
     Ok(Arc::new(Schema::new(fields)))
 }
 
-/// Reads a type: fields as in a schema are a struct.
+/// Reads a type of what is read from JSON: fields as in a schema are a struct, and all of it may be null.
 pub(crate) fn parse_type(text: &str) -> Result<DataType, SqlError> {
     let as_type = match syntax::parse_data_type(text) {
-        Ok(kind) => return Ok(kind),
+        Ok(kind) => return Ok(nullable(&kind)),
         Err(error) => error,
     };
     // The reading that came further is what was meant.
     let fields = syntax::parse_fields(text)
         .map_err(|as_fields| if as_fields.span.start > as_type.span.start { as_fields } else { as_type })?;
-    Ok(DataType::Struct(fields.into_iter().map(|field| Field::new(field.name, field.kind, true)).collect()))
+    let fields = fields.into_iter().map(|field| Field::new(field.name, nullable(&field.kind), true));
+    Ok(DataType::Struct(fields.collect()))
+}
+
+/// The type with every part of it nullable but the keys of maps.
+pub(crate) fn nullable(kind: &DataType) -> DataType {
+    match kind {
+        DataType::List(item) => {
+            DataType::List(Arc::new(Field::new(item.name(), nullable(item.data_type()), true)))
+        }
+        DataType::Struct(fields) => {
+            let fields =
+                fields.iter().map(|field| Field::new(field.name(), nullable(field.data_type()), true));
+            DataType::Struct(fields.collect())
+        }
+        DataType::Map(entries, _) => match entries.data_type() {
+            DataType::Struct(entry) => map_of(nullable(entry[0].data_type()), nullable(entry[1].data_type())),
+            _ => kind.clone(),
+        },
+        other => other.clone(),
+    }
 }
 
 /// Spark's name of a type, as `simpleString` gives it.
@@ -119,5 +140,17 @@ mod tests {
         let text =
             "`a b` decimal(10,2), `s` struct<`x``y`: array<string>, `T`: timestamp>, `m` map<string, int>";
         assert_eq!(schema_ddl(&parse_schema(text).expect("a schema")), text);
+    }
+
+    #[test]
+    fn nothing_is_promised_not_to_be_null() {
+        let promised = "a INT NOT NULL, s STRUCT<x: INT NOT NULL, l: ARRAY<STRUCT<y: INT NOT NULL>>> NOT NULL, \
+                        m MAP<STRING, STRUCT<z: INT NOT NULL>>";
+        let plain = promised.replace(" NOT NULL", "");
+        assert_eq!(parse_schema(promised), parse_schema(&plain));
+        assert_eq!(parse_type(promised), parse_type(&plain));
+        let kind = "STRUCT<m: MAP<STRING, STRUCT<z: INT NOT NULL>>>";
+        assert_eq!(parse_type(kind), parse_type(&kind.replace(" NOT NULL", "")));
+        assert!(parse_schema("a INT NOT").is_err());
     }
 }

@@ -151,6 +151,8 @@ fn condition(column: &str, data_type: &DataType, value: &str) -> String {
         {
             format!("{column} = {value}")
         }
+        // Bytes need be no text, but a text is bytes.
+        DataType::Binary => format!("{column} = CAST({text} AS BINARY)"),
         _ => format!("CAST({column} AS STRING) = {text}"),
     }
 }
@@ -224,5 +226,33 @@ fn as_args(filter: &LetterFilter) -> args::LetterFilter {
         flow: filter.flow.clone(),
         reason: filter.reason.clone(),
         contains: filter.contains.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::{Field, Schema, TimeUnit};
+    use millstream_sql::FlowQuery;
+
+    use super::*;
+
+    #[test]
+    fn columns_of_every_type_are_searched() {
+        for kind in [
+            DataType::Utf8,
+            DataType::Binary,
+            DataType::Int32,
+            DataType::Float64,
+            DataType::Boolean,
+            DataType::Date32,
+            DataType::Decimal128(10, 2),
+            DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        ] {
+            let schema = Schema::new(vec![Field::new("a`b", kind.clone(), true)]);
+            for value in ["1", "it's"] {
+                let sql = format!("SELECT 1 AS one FROM input WHERE {}", condition("a`b", &kind, value));
+                assert!(FlowQuery::new(&sql, &schema).is_ok(), "{sql}");
+            }
+        }
     }
 }

@@ -6,30 +6,46 @@ pub(crate) mod coerce;
 mod intervals;
 mod operators;
 mod scope;
+mod size;
 
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::expr::Case;
-use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
+use datafusion::logical_expr::{Expr, Operator};
 
-pub(crate) use operators::{binary, like, normalised, unary};
-pub(crate) use scope::{Column, Scope, field, internal_column, internal_name};
+pub(crate) use operators::{binary, like, normalised, unary, with_one_zero};
+pub(crate) use scope::{Column, Scope, field, internal_name};
+pub(crate) use size::{check_copies, steps};
 
 use crate::cast;
 use crate::error::SqlError;
 use crate::functions::{self, Call, Lambda};
 use crate::operation::Bound;
 use crate::syntax::{self, CastKind, Kind, Literal, Predicate, Unary};
-use crate::types::simple_string;
+use crate::types::{nullable, simple_string};
 
 pub(crate) type Bind<T = Bound> = Result<T, SqlError>;
 
 /// Binds an expression in `scope`.
 pub(crate) fn bind(expr: &syntax::Expr, scope: &Scope) -> Bind {
+    let bound = match scope.around_of(expr) {
+        Some(around) => scope.captured(bind(expr, around)?),
+        None => bind_here(expr, scope)?,
+    };
+    scope.take_steps(&bound, &expr.span)?;
+    Ok(Bound { is_literal: matches!(expr.kind, Kind::Literal(_)), ..bound })
+}
+
+fn bind_here(expr: &syntax::Expr, scope: &Scope) -> Bind {
     let span = || expr.span.clone();
     match &expr.kind {
         Kind::Literal(literal) => bind_literal(literal, expr),
-        Kind::Name(parts) => scope.resolve(parts, span()),
+        Kind::Name(parts) => scope.resolve(parts, span()).map_err(|error| match parts.as_slice() {
+            [name] if !scope.has(name) && is_called_bare(name) => {
+                functions::unknown(&name.to_lowercase(), span())
+            }
+            _ => error,
+        }),
         Kind::Star(_) => Err(SqlError::invalid("`*` stands only in a SELECT list and in count(*)", span())),
         Kind::Call { name, args, distinct } => {
             if *distinct {
@@ -47,6 +63,10 @@ pub(crate) fn bind(expr: &syntax::Expr, scope: &Scope) -> Bind {
         Kind::Binary(syntax::Binary::Add, shift, moment) if let Kind::Interval(interval) = shift.kind => {
             intervals::shifted(bind(moment, scope)?, interval, false, span())
         }
+        Kind::Binary(operator @ (syntax::Binary::And | syntax::Binary::Or), left, right) => {
+            let (left, right) = (bind_condition(left, scope)?, bind_condition(right, scope)?);
+            operators::binary(*operator, left, right, span())
+        }
         Kind::Binary(operator, left, right) => {
             let (left, right) = (bind(left, scope)?, bind(right, scope)?);
             operators::binary(*operator, left, right, span())
@@ -56,6 +76,10 @@ pub(crate) fn bind(expr: &syntax::Expr, scope: &Scope) -> Bind {
             bind_case(operand.as_deref(), branches, otherwise.as_deref(), scope, expr)
         }
         Kind::Cast(value, kind, cast) => {
+            if nullable(kind) != *kind {
+                let error = SqlError::unsupported("NOT NULL in the type of a CAST is not answered", span());
+                return Err(error.help("leave NOT NULL out"));
+            }
             if *cast == CastKind::TryCast {
                 return cast::tried(bind(value, scope)?, kind, span());
             }
@@ -82,19 +106,25 @@ pub(crate) fn bind(expr: &syntax::Expr, scope: &Scope) -> Bind {
     }
 }
 
-/// Binds an expression that must be a condition.
-pub(crate) fn bind_condition(expr: &syntax::Expr, scope: &Scope) -> Bind {
-    let bound = bind(expr, scope)?;
-    condition(bound, expr)
+/// Whether Spark takes a name that is no column's for a call: `current_date`.
+fn is_called_bare(name: &str) -> bool {
+    let calls = ["current_date", "current_time", "current_timestamp", "current_user", "session_user", "user"];
+    calls.iter().any(|call| call.eq_ignore_ascii_case(name))
 }
 
-fn condition(bound: Bound, expr: &syntax::Expr) -> Bind {
-    match bound.kind {
-        DataType::Boolean => Ok(bound),
+/// Binds an expression that must be a condition.
+pub(crate) fn bind_condition(expr: &syntax::Expr, scope: &Scope) -> Bind {
+    condition(bind(expr, scope)?, &expr.span)
+}
+
+/// Refuses what is no condition; NULL is one.
+pub(crate) fn condition(value: Bound, span: &std::ops::Range<usize>) -> Bind {
+    match value.kind {
+        DataType::Boolean => Ok(value),
         DataType::Null => Ok(Bound::null(&DataType::Boolean)),
         ref other => {
             let message = format!("a condition is true or false, this is {}", simple_string(other));
-            Err(SqlError::invalid(message, expr.span.clone()))
+            Err(SqlError::invalid(message, span.clone()))
         }
     }
 }
@@ -159,21 +189,23 @@ fn bind_call(name: &str, args: &[syntax::Expr], scope: &Scope, expr: &syntax::Ex
     (function.bind)(call)
 }
 
-/// `struct(a, b.c, d AS e, *)`: fields are named after columns and aliases, else after their place.
+/// `struct(a, b.c, d AS e, m['k'], *)`: fields are named after columns, aliases and keys that are written out, else
+/// after their place.
 fn bind_struct(args: &[syntax::Expr], scope: &Scope, expr: &syntax::Expr) -> Bind {
     let mut fields: Vec<(Option<String>, Bound)> = Vec::new();
     for arg in args {
         match &arg.kind {
             Kind::Star(parts) if parts.is_empty() => {
-                fields.extend(
-                    scope.columns.iter().map(|column| (Some(column.name.clone()), column.value.clone())),
-                );
+                for column in scope.all_columns() {
+                    scope.take_steps(&column.value, &arg.span)?;
+                    fields.push((Some(column.name), column.value));
+                }
             }
             Kind::Named(value, name) => fields.push((Some(name.clone()), bind(value, scope)?)),
             Kind::Name(parts) => fields.push((parts.last().cloned(), bind(arg, scope)?)),
-            Kind::Field(value, name) => {
-                let value = bind(value, scope)?;
-                fields.push((Some(name.clone()), field(value, name, arg.span.clone())?));
+            Kind::Field(_, name) => fields.push((Some(name.clone()), bind(arg, scope)?)),
+            Kind::Index(_, key) if let Kind::Literal(Literal::String(key)) = &key.kind => {
+                fields.push((Some(key.clone()), bind(arg, scope)?));
             }
             _ => fields.push((None, bind(arg, scope)?)),
         }
@@ -190,17 +222,12 @@ fn bind_unary(operator: Unary, operand: &syntax::Expr, scope: &Scope, expr: &syn
 
 /// `NOT value`: null stays null.
 pub(crate) fn not(value: Bound) -> Bound {
-    Bound { expr: Expr::Not(Box::new(value.expr)), kind: DataType::Boolean }
+    Bound::new(Expr::Not(Box::new(value.expr)), DataType::Boolean)
 }
 
 /// `left AND right`, both being conditions.
 pub(crate) fn and(left: Bound, right: Bound) -> Bound {
-    logical(left, Operator::And, right)
-}
-
-fn logical(left: Bound, operator: Operator, right: Bound) -> Bound {
-    let expr = Expr::BinaryExpr(BinaryExpr::new(Box::new(left.expr), operator, Box::new(right.expr)));
-    Bound { expr, kind: DataType::Boolean }
+    operators::joined(Operator::And, left, right)
 }
 
 fn bind_predicate(
@@ -213,15 +240,15 @@ fn bind_predicate(
     let span = || expr.span.clone();
     let bound = bind(value, scope)?;
     let result = match test {
-        Predicate::IsNull => Bound { expr: Expr::IsNull(Box::new(bound.expr)), kind: DataType::Boolean },
+        Predicate::IsNull => Bound::new(Expr::IsNull(Box::new(bound.expr)), DataType::Boolean),
         Predicate::IsBoolean(wanted) => {
-            let operand = Box::new(condition(bound, value)?.expr);
+            let operand = Box::new(condition(bound, &value.span)?.expr);
             let expr = if *wanted { Expr::IsTrue(operand) } else { Expr::IsFalse(operand) };
-            Bound { expr, kind: DataType::Boolean }
+            Bound::new(expr, DataType::Boolean)
         }
         Predicate::IsUnknown => {
-            let operand = Box::new(condition(bound, value)?.expr);
-            Bound { expr: Expr::IsNull(operand), kind: DataType::Boolean }
+            let operand = Box::new(condition(bound, &value.span)?.expr);
+            Bound::new(Expr::IsNull(operand), DataType::Boolean)
         }
         Predicate::IsDistinctFrom(other) => {
             let same = operators::binary(syntax::Binary::EqualNullSafe, bound, bind(other, scope)?, span())?;
@@ -231,9 +258,12 @@ fn bind_predicate(
             let low =
                 operators::binary(syntax::Binary::GreaterEqual, bound.clone(), bind(low, scope)?, span())?;
             let high = operators::binary(syntax::Binary::LessEqual, bound, bind(high, scope)?, span())?;
-            logical(low, Operator::And, high)
+            and(low, high)
         }
         Predicate::In(values) => {
+            if !coerce::is_atomic(&bound.kind) {
+                check_copies(&bound, values.len(), &value.span)?;
+            }
             let values = values.iter().map(|value| bind(value, scope)).collect::<Bind<Vec<_>>>()?;
             operators::is_in(bound, values, span())?
         }
@@ -258,7 +288,14 @@ fn bind_case(
     expr: &syntax::Expr,
 ) -> Bind {
     let span = || expr.span.clone();
-    let operand = operand.map(|operand| bind(operand, scope)).transpose()?;
+    let operand = match operand {
+        Some(operand) => {
+            let bound = bind(operand, scope)?;
+            check_copies(&bound, branches.len(), &operand.span)?;
+            Some(bound)
+        }
+        None => None,
+    };
     let mut conditions = Vec::new();
     let mut values = Vec::new();
     for (when, then) in branches {
@@ -289,7 +326,7 @@ pub(crate) fn case(conditions: Vec<Bound>, values: Vec<Bound>, kind: &DataType) 
         .map(|(condition, value)| (Box::new(condition.expr), Box::new(value.expr)))
         .collect();
     let expr = Expr::Case(Case::new(None, branches, Some(Box::new(otherwise.expr))));
-    Bound { expr, kind: kind.clone() }
+    Bound::new(expr, kind.clone())
 }
 
 /// `left = right`.
@@ -308,4 +345,38 @@ pub(crate) fn failed(
 ) -> impl FnOnce(datafusion::common::DataFusionError) -> SqlError {
     let span = span.clone();
     move |error| SqlError::unsupported(format!("cannot be computed natively: {error}"), span)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::answer;
+
+    #[test]
+    fn a_field_has_the_name_of_its_key() {
+        for (value, expected) in [
+            ("struct(map('color', 'red')['color'])", r#"{"color":"red"}"#),
+            ("struct(map('a', 1)['a'], array(5)[0], map(1, 2)[1])", r#"{"a":1,"col2":5,"col3":2}"#),
+        ] {
+            let answer = answer(&format!("SELECT to_json({value})")).expect(value);
+            assert_eq!(answer.expect("a row").text[0].as_deref(), Some(expected), "{value}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_condition_is_refused_in_its_place() {
+        for sql in [
+            "SELECT true AND 1",
+            "SELECT 1 OR false OR true",
+            "SELECT true AND NOT 1",
+            "SELECT if(1, 2, 3)",
+            "SELECT CASE WHEN 1 THEN 2 END",
+            "SELECT 1 IS NOT TRUE",
+        ] {
+            let error = answer(sql).expect_err(sql);
+            assert!(error.message.contains("a condition is true or false, this is int"), "{sql}: {error}");
+            assert_eq!(&sql[error.span], "1", "{sql}");
+        }
+        let null = answer("SELECT NULL AND true, if(NULL, 1, 2)").expect("an answer").expect("a row");
+        assert_eq!(null.text, [None, Some("2".to_owned())]);
+    }
 }

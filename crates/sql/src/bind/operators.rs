@@ -5,7 +5,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, PrimitiveArray};
+use arrow::array::{
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, ListArray, PrimitiveArray, StructArray,
+};
 use arrow::compute::{binary as zip_arrays, unary as map_array};
 use arrow::datatypes::{
     ArrowNativeTypeOp, DataType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
@@ -15,7 +17,7 @@ use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::{BinaryExpr, Expr, Like, Operator};
 
 use super::coerce::{self, bounded_decimal, decimal_of, is_float, is_integer, is_numeric};
-use super::{Bind, failed};
+use super::{Bind, condition, failed};
 use crate::cast;
 use crate::error::SqlError;
 use crate::functions::{self, Call, decimal};
@@ -27,8 +29,8 @@ type Computed = Result<ArrayRef, DataFusionError>;
 
 pub(crate) fn binary(operator: Binary, left: Bound, right: Bound, span: Range<usize>) -> Bind {
     match operator {
-        Binary::And => logical(Operator::And, left, right, span),
-        Binary::Or => logical(Operator::Or, left, right, span),
+        Binary::And => Ok(joined(Operator::And, condition(left, &span)?, condition(right, &span)?)),
+        Binary::Or => Ok(joined(Operator::Or, condition(left, &span)?, condition(right, &span)?)),
         Binary::Equal => compare(Operator::Eq, left, right, span),
         Binary::NotEqual => compare(Operator::NotEq, left, right, span),
         Binary::Less => compare(Operator::Lt, left, right, span),
@@ -75,21 +77,10 @@ fn no_meaning(what: &str, operands: &[&Bound], span: Range<usize>) -> SqlError {
         .help("CAST to the type you mean")
 }
 
-fn logical(operator: Operator, left: Bound, right: Bound, span: Range<usize>) -> Bind {
-    let condition = |side: Bound| match side.kind {
-        DataType::Boolean => Ok(side),
-        DataType::Null => Ok(Bound::null(&DataType::Boolean)),
-        _ => {
-            let message = format!("AND and OR join conditions, this is {}", simple_string(&side.kind));
-            Err(SqlError::invalid(message, span.clone()))
-        }
-    };
-    Ok(joined(operator, condition(left)?, condition(right)?))
-}
-
-fn joined(operator: Operator, left: Bound, right: Bound) -> Bound {
+/// `left operator right`, true or false or null.
+pub(super) fn joined(operator: Operator, left: Bound, right: Bound) -> Bound {
     let expr = Expr::BinaryExpr(BinaryExpr::new(Box::new(left.expr), operator, Box::new(right.expr)));
-    Bound { expr, kind: DataType::Boolean }
+    Bound::new(expr, DataType::Boolean)
 }
 
 fn compare(operator: Operator, left: Bound, right: Bound, span: Range<usize>) -> Bind {
@@ -111,8 +102,7 @@ fn compare(operator: Operator, left: Bound, right: Bound, span: Range<usize>) ->
     if !coerce::is_atomic(&left.kind) || !coerce::is_atomic(&right.kind) {
         return compare_nested(operator, left, right, span);
     }
-    let kind = coerce::comparable(&left.kind, &right.kind);
-    let Some(kind) = kind.filter(is_orderable) else {
+    let Some(kind) = coerce::comparable(&left.kind, &right.kind) else {
         return Err(no_meaning("comparing", &[&left, &right], span));
     };
     if kind == DataType::Null {
@@ -153,28 +143,47 @@ fn compare_nested(operator: Operator, left: Bound, right: Bound, span: Range<usi
     apply(name, DataType::Boolean, kernel, vec![left, right]).map_err(failed(&span))
 }
 
-/// Whether values of the type are compared as Spark does by comparing their Arrow values.
-fn is_orderable(kind: &DataType) -> bool {
-    coerce::is_atomic(kind)
-}
-
 /// Arrow orders floating-point numbers by their bits: all NaNs become one and −0.0 becomes 0.0.
 pub(crate) fn normalised(value: Bound, span: &Range<usize>) -> Bind {
-    if !is_float(&value.kind) {
+    if !has_floats(&value.kind) {
         return Ok(value);
     }
     let kind = value.kind.clone();
-    let kernel = on_arrays(|args| {
-        let one_nan = |n: f64| if n.is_nan() { f64::NAN } else { n + 0.0 };
-        Ok(match args[0].data_type() {
-            DataType::Float32 => {
-                let map = |n: f32| if n.is_nan() { f32::NAN } else { n + 0.0 };
-                Arc::new(map_array::<Float32Type, _, Float32Type>(args[0].as_primitive(), map)) as ArrayRef
-            }
-            _ => Arc::new(map_array::<Float64Type, _, Float64Type>(args[0].as_primitive(), one_nan)),
-        })
-    });
+    let kernel = on_arrays(|args| Ok(with_one_zero(&args[0])));
     apply(format!("normalise {}", simple_string(&kind)), kind, kernel, vec![value]).map_err(failed(span))
+}
+
+fn has_floats(kind: &DataType) -> bool {
+    match kind {
+        DataType::List(item) => has_floats(item.data_type()),
+        DataType::Struct(fields) => fields.iter().any(|field| has_floats(field.data_type())),
+        kind => is_float(kind),
+    }
+}
+
+/// The column with one NaN and one zero, also in arrays and structs.
+pub(crate) fn with_one_zero(array: &ArrayRef) -> ArrayRef {
+    match array.data_type() {
+        DataType::Float32 => {
+            let map = |n: f32| if n.is_nan() { f32::NAN } else { n + 0.0 };
+            Arc::new(map_array::<Float32Type, _, Float32Type>(array.as_primitive(), map))
+        }
+        DataType::Float64 => {
+            let map = |n: f64| if n.is_nan() { f64::NAN } else { n + 0.0 };
+            Arc::new(map_array::<Float64Type, _, Float64Type>(array.as_primitive(), map))
+        }
+        DataType::List(item) => {
+            let list = array.as_list::<i32>();
+            let items = with_one_zero(list.values());
+            Arc::new(ListArray::new(item.clone(), list.offsets().clone(), items, list.nulls().cloned()))
+        }
+        DataType::Struct(fields) if !fields.is_empty() => {
+            let parts = array.as_struct();
+            let columns = parts.columns().iter().map(with_one_zero).collect();
+            Arc::new(StructArray::new(fields.clone(), columns, parts.nulls().cloned()))
+        }
+        _ => array.clone(),
+    }
 }
 
 pub(super) fn is_in(value: Bound, values: Vec<Bound>, span: Range<usize>) -> Bind {
@@ -183,18 +192,26 @@ pub(super) fn is_in(value: Bound, values: Vec<Bound>, span: Range<usize>) -> Bin
     let (kind, mut all) = coerce::all_alike(all, span.clone())?;
     if !coerce::is_atomic(&kind) {
         let value = all.remove(0);
-        let mut tests =
+        let tests =
             all.into_iter().map(|item| compare_nested(Operator::Eq, value.clone(), item, span.clone()));
-        let first = tests.next().ok_or_else(|| no_meaning("IN", &[&value], span.clone()))??;
-        return tests.try_fold(first, |any, test| Ok(joined(Operator::Or, any, test?)));
+        return any(tests.collect::<Bind<Vec<_>>>()?).ok_or_else(|| no_meaning("IN", &[&value], span));
     }
-    if !is_orderable(&kind) || kind == DataType::Null {
+    if kind == DataType::Null {
         return Err(no_meaning("IN", &[&all[0]], span));
     }
     let value = normalised(all.remove(0), &span)?;
     let list = all.into_iter().map(|item| Ok(normalised(item, &span)?.expr)).collect::<Bind<Vec<_>>>()?;
     let expr = Expr::InList(InList::new(Box::new(value.expr), list, false));
-    Ok(Bound { expr, kind: DataType::Boolean })
+    Ok(Bound::new(expr, DataType::Boolean))
+}
+
+/// Whether any of these holds; they are parted in the middle, so that many do not become deep.
+fn any(mut conditions: Vec<Bound>) -> Option<Bound> {
+    if conditions.len() < 2 {
+        return conditions.pop();
+    }
+    let right = conditions.split_off(conditions.len() / 2);
+    Some(joined(Operator::Or, any(conditions)?, any(right)?))
 }
 
 pub(crate) fn like(
@@ -236,7 +253,7 @@ pub(crate) fn like(
     }
     let pattern = Expr::Literal(ScalarValue::Utf8(Some(rewritten)), None);
     let expr = Expr::Like(Like::new(false, Box::new(value.expr), Box::new(pattern), None, false));
-    Ok(Bound { expr, kind: DataType::Boolean })
+    Ok(Bound::new(expr, DataType::Boolean))
 }
 
 fn arithmetic(operator: Binary, left: Bound, right: Bound, span: Range<usize>) -> Bind {
@@ -396,12 +413,13 @@ fn decimal_arithmetic(operator: Binary, left: Bound, right: Bound, span: &Range<
     }
 }
 
-/// A whole number as the DECIMAL that holds it: a constant takes just its own digits.
+/// A whole number as the DECIMAL that holds it: one that is written out takes just its own digits, any other,
+/// also where it is always the same, all that its type may have.
 fn as_decimal(value: Bound, span: &Range<usize>) -> Bind {
     if matches!(value.kind, DataType::Decimal128(..)) {
         return Ok(value);
     }
-    let digits = match value.constant() {
+    let digits = match value.constant().filter(|_| value.is_literal) {
         Some(ScalarValue::Int32(Some(number))) => Some(i64::from(*number)),
         Some(ScalarValue::Int64(Some(number))) => Some(*number),
         Some(ScalarValue::Int16(Some(number))) => Some(i64::from(*number)),
@@ -471,4 +489,34 @@ fn bit_not(array: &ArrayRef) -> Computed {
         DataType::Int32 => Arc::new(map_array::<Int32Type, _, Int32Type>(array.as_primitive(), |n| !n)),
         _ => Arc::new(map_array::<Int64Type, _, Int64Type>(array.as_primitive(), |n| !n)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::flow::FlowQuery;
+    use crate::types::{parse_schema, simple_string};
+
+    #[test]
+    fn only_a_literal_has_its_own_digits_as_a_decimal() {
+        let schema = parse_schema("a DECIMAL(10,2)").expect("a schema");
+        for (value, expected) in [
+            ("a / 60", "decimal(14,6)"),
+            ("a / (60)", "decimal(14,6)"),
+            ("a / (24 * 60)", "decimal(21,13)"),
+            ("a / CAST(3600 AS INT)", "decimal(21,13)"),
+            ("a * 5", "decimal(12,2)"),
+            ("a * -5", "decimal(12,2)"),
+            ("a * -(5)", "decimal(21,2)"),
+            ("a * coalesce(5)", "decimal(21,2)"),
+            ("a * (2 + 3L)", "decimal(31,2)"),
+            ("mod(a, 3)", "decimal(3,2)"),
+            ("mod(a, 1 + 2)", "decimal(10,2)"),
+        ] {
+            let query = FlowQuery::new(&format!("SELECT {value} AS r FROM input"), &schema).expect(value);
+            assert_eq!(simple_string(query.schema().field(0).data_type()), expected, "{value}");
+        }
+        let sql = "WITH c AS (SELECT *, 60 AS k FROM input) SELECT a / k AS r FROM c";
+        let query = FlowQuery::new(sql, &schema).expect("plans");
+        assert_eq!(simple_string(query.schema().field(0).data_type()), "decimal(21,13)");
+    }
 }

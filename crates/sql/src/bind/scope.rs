@@ -1,7 +1,9 @@
 //! Which columns a query sees, and how a name finds one: letter case makes no difference, a dot
 //! leads into a struct.
 
+use std::cell::RefCell;
 use std::ops::Range;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, ListArray, make_array};
@@ -10,9 +12,11 @@ use arrow::datatypes::{DataType, Field, Fields, Schema};
 use datafusion::common::{Column as PlanColumn, ScalarValue};
 use datafusion::logical_expr::Expr;
 
+use super::size::StepsLeft;
 use super::{Bind, failed};
 use crate::error::SqlError;
 use crate::operation::{Bound, apply, on_arrays};
+use crate::syntax::{self, Kind};
 use crate::types::simple_string;
 
 /// A column that a query sees.
@@ -22,27 +26,35 @@ pub(crate) struct Column {
     pub(crate) value: Bound,
 }
 
-/// The columns of the one relation that a query reads.
+/// The columns of the one relation that a query reads; of a function with `->` its parameters.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Scope {
     /// The relation's name or alias.
     pub(crate) relation: Option<String>,
-    pub(crate) columns: Vec<Column>,
-    /// The parameters of the functions around, the innermost last.
-    variables: Vec<Vec<Column>>,
-    /// The columns that plans know by these names: the schema's and the parameters.
-    leaves: Vec<Bound>,
+    pub(crate) columns: Rc<[Column]>,
+    /// Where the function stands.
+    around: Option<Around>,
+    steps_left: StepsLeft,
+}
+
+/// What a function sees beside its parameters.
+#[derive(Debug, Clone)]
+struct Around {
+    scope: Rc<Scope>,
+    /// What the function takes from there: whole look-ups, so that of a wide struct only the field is repeated
+    /// for each item.
+    captured: Rc<RefCell<Vec<Bound>>>,
 }
 
 impl Column {
     /// A column that plans know as `internal`.
-    pub(crate) fn internal(name: &str, internal: String, kind: DataType) -> Self {
-        Self { name: name.to_owned(), value: Bound { expr: internal_column(&internal), kind } }
+    fn internal(name: &str, internal: &str, kind: DataType) -> Self {
+        Self { name: name.to_owned(), value: Bound::new(internal_column(internal), kind) }
     }
 }
 
 /// The expression of the column that plans know by that name.
-pub(crate) fn internal_column(name: &str) -> Expr {
+fn internal_column(name: &str) -> Expr {
     Expr::Column(PlanColumn::new_unqualified(name))
 }
 
@@ -51,40 +63,83 @@ impl Scope {
     /// ([`internal_name`]).
     pub(crate) fn of_schema(relation: Option<String>, schema: &Schema) -> Self {
         let fields = schema.fields().iter().enumerate();
-        let columns: Vec<_> = fields
-            .map(|(at, field)| Column::internal(field.name(), internal_name(at), field.data_type().clone()))
-            .collect();
-        let leaves = columns.iter().map(|column| column.value.clone()).collect();
-        Self { relation, columns, variables: Vec::new(), leaves }
+        let columns = fields
+            .map(|(at, field)| Column::internal(field.name(), &internal_name(at), field.data_type().clone()));
+        Self { relation, columns: columns.collect(), ..Self::default() }
     }
 
     /// The columns of a query in FROM.
     pub(crate) fn of_columns(relation: Option<String>, columns: Vec<Column>) -> Self {
-        Self { relation, columns, ..Self::default() }
+        Self { relation, columns: columns.into(), ..Self::default() }
     }
 
-    /// With the columns of the schema that all others are computed from.
-    #[must_use]
-    pub(crate) fn over(mut self, schema: &Schema) -> Self {
-        self.leaves = Self::of_schema(None, schema).leaves;
-        self
+    /// The parameters of a function that stands in `around`.
+    pub(crate) fn of_function(around: Self, parameters: &[(String, DataType)]) -> Self {
+        let columns = parameters
+            .iter()
+            .enumerate()
+            .map(|(at, (name, kind))| Column::internal(name, &parameter_name(at), kind.clone()));
+        Self {
+            relation: None,
+            columns: columns.collect(),
+            steps_left: around.steps_left.clone(),
+            around: Some(Around { scope: Rc::new(around), captured: Rc::default() }),
+        }
     }
 
-    /// With the parameters of one more function.
-    pub(crate) fn with_variables(mut self, variables: Vec<Column>) -> Self {
-        self.leaves.extend(variables.iter().map(|variable| variable.value.clone()));
-        self.variables.push(variables);
-        self
+    /// What plans know of a function: its parameters, and behind them what it has taken from around it.
+    pub(crate) fn function_inputs(&self) -> (Schema, Vec<Bound>) {
+        let captured =
+            self.around.as_ref().map(|around| around.captured.borrow().clone()).unwrap_or_default();
+        let own = self.columns.iter().enumerate().map(|(at, column)| (parameter_name(at), &column.value));
+        let taken = captured.iter().enumerate().map(|(at, value)| (captured_name(at), value));
+        let fields = own.chain(taken).map(|(name, value)| Field::new(name, value.kind.clone(), true));
+        (Schema::new(fields.collect::<Vec<_>>()), captured)
     }
 
-    /// How many functions are around.
-    pub(crate) fn depth(&self) -> usize {
-        self.variables.len()
+    /// Where a function takes `expr` from as a whole: a look-up that asks for none of its parameters. All else is
+    /// computed in the function, and so only where that asks for it.
+    pub(super) fn around_of(&self, expr: &syntax::Expr) -> Option<&Self> {
+        let around = self.around.as_ref()?;
+        if !matches!(expr.kind, Kind::Name(_) | Kind::Field(..) | Kind::Index(..)) {
+            return None;
+        }
+        let mut is_own = false;
+        expr.visit(&mut |part| {
+            if let Kind::Name(parts) = &part.kind {
+                is_own |= parts.first().is_some_and(|name| self.has(name));
+            }
+        });
+        if is_own { None } else { Some(around.scope.as_ref()) }
     }
 
-    /// The column that plans know by that name.
-    pub(crate) fn leaf(&self, name: &str) -> Option<Bound> {
-        self.leaves.iter().find(|leaf| leaf.expr == internal_column(name)).cloned()
+    /// A value from around a function as the function sees it: a column, if rows differ in it.
+    pub(super) fn captured(&self, value: Bound) -> Bound {
+        let Some(around) = self.around.as_ref().filter(|_| value.constant().is_none()) else { return value };
+        let mut captured = around.captured.borrow_mut();
+        let at = captured.iter().position(|known| known.expr == value.expr).unwrap_or(captured.len());
+        let name = captured_name(at);
+        let kind = value.kind.clone();
+        if at == captured.len() {
+            captured.push(value);
+        }
+        Bound::new(internal_column(&name), kind)
+    }
+
+    /// All columns of the relation, also where a function looks at them.
+    pub(super) fn all_columns(&self) -> Vec<Column> {
+        match &self.around {
+            None => self.columns.to_vec(),
+            Some(around) => {
+                let columns = around.scope.all_columns().into_iter();
+                columns.map(|column| Column { value: self.captured(column.value), ..column }).collect()
+            }
+        }
+    }
+
+    /// Counts the steps of a value that stands in the query; refuses it where the query becomes too large.
+    pub(crate) fn take_steps(&self, value: &Bound, span: &Range<usize>) -> Bind<()> {
+        self.steps_left.take(value, span)
     }
 
     /// Whether `name` is the relation's.
@@ -94,14 +149,6 @@ impl Scope {
 
     /// The column, or the field in a column, that `parts` name.
     pub(crate) fn resolve(&self, parts: &[String], span: Range<usize>) -> Bind {
-        if let [name, fields @ ..] = parts {
-            let mut variables = self.variables.iter().rev().flatten();
-            if let Some(variable) = variables.find(|variable| same_name(&variable.name, name)) {
-                return fields
-                    .iter()
-                    .try_fold(variable.value.clone(), |value, name| field(value, name, span.clone()));
-            }
-        }
         let (column, fields) = match parts {
             [relation, name, fields @ ..] if self.is_relation(relation) && self.has(name) => (name, fields),
             [name, fields @ ..] => (name, fields),
@@ -117,7 +164,8 @@ impl Scope {
         fields.iter().try_fold(first.value.clone(), |value, name| field(value, name, span.clone()))
     }
 
-    fn has(&self, name: &str) -> bool {
+    /// Whether there is a column of that name.
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.columns.iter().any(|known| same_name(&known.name, name))
     }
 
@@ -134,6 +182,16 @@ impl Scope {
 /// The name under which the column at `index` of a schema is known to plans.
 pub(crate) fn internal_name(index: usize) -> String {
     format!("c{index}")
+}
+
+/// The name under which the parameter at `index` of a function is known to its plan.
+fn parameter_name(index: usize) -> String {
+    format!("p{index}")
+}
+
+/// The name under which a function's plan knows what it has taken from around it.
+fn captured_name(index: usize) -> String {
+    format!("t{index}")
 }
 
 /// Whether two names mean the same column.

@@ -12,6 +12,7 @@ use std::ops::Range;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
 
 pub(crate) use from_text::{big_decimal, digit};
 pub(crate) use java_floating::java_double;
@@ -50,8 +51,34 @@ pub(crate) fn explicit(value: Bound, kind: &DataType, span: Range<usize>) -> Bin
             format!("CAST from {} to {} is not answered", simple_string(&value.kind), simple_string(kind));
         return Err(SqlError::unsupported(message, span));
     };
+    if makes_text_of_bytes(&value.kind, kind) && !is_text(value.constant()) {
+        let message = "bytes as text: Spark keeps those that are no UTF-8, which no text natively has";
+        return Err(SqlError::unsupported(message, span)
+            .help("write base64(…) or hex(…), or run the flow on Spark (`runner: spark`)"));
+    }
     let name = format!("cast {} as {}", simple_string(&value.kind), simple_string(kind));
     apply(name, kind.clone(), kernel, vec![value]).map_err(failed(&span))
+}
+
+/// Whether a cast takes BINARY for the bytes of a text, in any part.
+fn makes_text_of_bytes(from: &DataType, to: &DataType) -> bool {
+    match (from, to) {
+        (DataType::Binary, DataType::Utf8) => true,
+        (DataType::List(a) | DataType::Map(a, _), DataType::Utf8) => makes_text_of_bytes(a.data_type(), to),
+        (DataType::Struct(a), DataType::Utf8) => a.iter().any(|a| makes_text_of_bytes(a.data_type(), to)),
+        (DataType::List(a), DataType::List(b)) | (DataType::Map(a, _), DataType::Map(b, _)) => {
+            makes_text_of_bytes(a.data_type(), b.data_type())
+        }
+        (DataType::Struct(a), DataType::Struct(b)) => {
+            a.iter().zip(b).any(|(a, b)| makes_text_of_bytes(a.data_type(), b.data_type()))
+        }
+        _ => false,
+    }
+}
+
+/// Whether it is known that these bytes are a text.
+fn is_text(bytes: Option<&ScalarValue>) -> bool {
+    matches!(bytes, Some(ScalarValue::Binary(Some(bytes))) if std::str::from_utf8(bytes).is_ok())
 }
 
 /// `TRY_CAST(value AS kind)`: what is out of the type's range is null, too.
@@ -119,5 +146,53 @@ pub(super) fn kernel(from: &DataType, to: &DataType) -> Option<Kernel> {
         (DataType::Utf8, _) => from_text::kernel(to),
         (_, DataType::Binary) => numbers::to_bytes(from),
         (from, to) => numbers::kernel(from, to).or_else(|| times::kernel(from, to)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::answer;
+    use crate::flow::FlowQuery;
+    use crate::types::parse_schema;
+
+    #[test]
+    fn bytes_become_text_only_where_they_are_one() {
+        let schema =
+            parse_schema("b BINARY, s STRING, l ARRAY<BINARY>, o STRUCT<b: BINARY>, m MAP<STRING, BINARY>");
+        let schema = schema.expect("a schema");
+        for value in [
+            "CAST(b AS STRING)",
+            "TRY_CAST(b AS STRING)",
+            "string(b)",
+            "concat(b, s)",
+            "concat_ws('-', s, b)",
+            "contains(b, s)",
+            "upper(b)",
+            "CAST(l AS STRING)",
+            "CAST(o AS STRING)",
+            "CAST(m AS STRING)",
+            "CAST(l AS ARRAY<STRING>)",
+            "CAST(m AS MAP<STRING, STRING>)",
+            "CAST(X'FF' AS STRING)",
+            "CAST(X'C3' AS STRING)",
+            "CAST(array(X'FF') AS STRING)",
+        ] {
+            let error = FlowQuery::new(&format!("SELECT {value} AS r FROM input"), &schema).expect_err(value);
+            assert!(error.message.contains("no UTF-8"), "{value}: {error}");
+        }
+        for value in ["hex(b)", "base64(b)", "length(b)", "concat(b, b)", "contains(b, X'FF')", "md5(b)", "b"]
+        {
+            let planned = FlowQuery::new(&format!("SELECT {value} AS r FROM input"), &schema);
+            assert!(planned.is_ok(), "{value}");
+        }
+        for (sql, expected) in [
+            ("SELECT hex(CAST(X'C3A9' AS STRING))", Some("C3A9")),
+            ("SELECT concat(X'C3A9', 'x')", Some("éx")),
+            ("SELECT CAST(CAST(NULL AS BINARY) AS STRING)", None),
+            ("SELECT hex(concat(X'FF', X'00'))", Some("FF00")),
+        ] {
+            let answer = answer(sql).expect(sql).expect("a row");
+            assert_eq!(answer.text, [expected.map(str::to_owned)], "{sql}");
+        }
     }
 }

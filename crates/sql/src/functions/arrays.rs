@@ -43,6 +43,11 @@ impl Call {
         Ok(())
     }
 
+    /// Refuses a NULL without a type, as Spark does where it looks for a value.
+    pub(super) fn refuse_null(&self, at: usize) -> Bind<()> {
+        if self.args[at].kind == DataType::Null { Err(self.refuse()) } else { Ok(()) }
+    }
+
     fn orderable(&self, kind: &DataType) -> Bind<()> {
         if order::is_orderable(kind) { Ok(()) } else { Err(self.refuse()) }
     }
@@ -80,6 +85,7 @@ fn count(call: Call, of_null: Option<i32>) -> Bind {
 /// Whether an item equals the value; null where only an item that is null might.
 pub(super) fn array_contains(mut call: Call) -> Bind {
     call.arity(2..=2)?;
+    call.refuse_null(1)?;
     let kind = call.item_and_value(0, 1)?;
     call.orderable(&kind)?;
     let kernel = on_arrays(|args| {
@@ -278,4 +284,19 @@ pub(super) fn get(mut call: Call) -> Bind {
     call.arity(2..=2)?;
     let index = call.args.remove(1);
     nested::index(call.args.remove(0), index, call.span)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::answer;
+
+    #[test]
+    fn a_null_without_a_type_is_looked_for_nowhere() {
+        for call in ["array_contains(array(1), NULL)", "map_contains_key(map(1, 2), NULL)"] {
+            let error = answer(&format!("SELECT {call}")).expect_err(call);
+            assert!(error.message.contains("void"), "{call}: {error}");
+        }
+        let typed = answer("SELECT array_contains(array(1), CAST(NULL AS INT))").expect("an answer");
+        assert_eq!(typed.expect("a row").text, [None::<String>]);
+    }
 }

@@ -11,7 +11,7 @@ use crate::bind::{self, Bind, coerce};
 use crate::operation::Bound;
 
 fn not_null(value: &Bound) -> Bound {
-    Bound { expr: Expr::IsNotNull(Box::new(value.expr.clone())), kind: DataType::Boolean }
+    Bound::new(Expr::IsNotNull(Box::new(value.expr.clone())), DataType::Boolean)
 }
 
 /// The first that is not null.
@@ -75,8 +75,7 @@ fn null_if_equal(mut call: Call) -> Bind {
 
 pub(super) fn r#if(mut call: Call) -> Bind {
     call.arity(3..=3)?;
-    call.cast_condition()?;
-    let condition = call.args.remove(0);
+    let condition = bind::condition(call.args.remove(0), &call.spans[0])?;
     let (kind, values) = coerce::all_alike(call.args, call.span)?;
     Ok(bind::case(vec![condition], values, &kind))
 }
@@ -84,7 +83,7 @@ pub(super) fn r#if(mut call: Call) -> Bind {
 pub(super) fn is_null(mut call: Call) -> Bind {
     call.arity(1..=1)?;
     let expr = Expr::IsNull(Box::new(call.args.remove(0).expr));
-    Ok(Bound { expr, kind: DataType::Boolean })
+    Ok(Bound::new(expr, DataType::Boolean))
 }
 
 pub(super) fn is_not_null(call: Call) -> Bind {
@@ -95,26 +94,11 @@ pub(super) fn is_not_null(call: Call) -> Bind {
 /// `NOT` as a function.
 pub(super) fn not(mut call: Call) -> Bind {
     call.arity(1..=1)?;
-    call.cast_condition()?;
-    Ok(bind::not(call.args.remove(0)))
+    Ok(bind::not(bind::condition(call.args.remove(0), &call.spans[0])?))
 }
 
 pub(super) fn equal_null(mut call: Call) -> Bind {
     call.arity(2..=2)?;
     let (right, left) = (call.args.pop().expect("two"), call.args.pop().expect("two"));
     bind::equal_null_safe(left, right, call.span)
-}
-
-impl Call {
-    /// Refuses a first argument that is no condition; NULL is one.
-    fn cast_condition(&mut self) -> Bind<()> {
-        match self.args[0].kind {
-            DataType::Boolean => Ok(()),
-            DataType::Null => {
-                self.args[0] = Bound::null(&DataType::Boolean);
-                Ok(())
-            }
-            _ => Err(self.refuse()),
-        }
-    }
 }

@@ -238,19 +238,22 @@ fn months(a: i64, b: i64, rounded: bool) -> f64 {
 pub(super) fn date_part(mut call: Call) -> Bind {
     call.arity(2..=2)?;
     let Some(field) = call.constant_text(0, "the field")? else { return Ok(Bound::null(&DataType::Float64)) };
-    let part: fn(Call) -> Bind = match field.to_uppercase().as_str() {
-        "YEAR" | "Y" | "YEARS" | "YR" | "YRS" => year,
-        "YEAROFWEEK" => year_of_week,
-        "QUARTER" | "QTR" => quarter,
-        "MONTH" | "MON" | "MONS" | "MONTHS" => month,
-        "WEEK" | "W" | "WEEKS" => week_of_year,
-        "DAY" | "D" | "DAYS" => day,
-        "DAYOFWEEK" | "DOW" => day_of_week,
-        "DAYOFWEEK_ISO" | "DOW_ISO" => day_of_week_iso,
-        "DOY" => day_of_year,
-        "HOUR" | "H" | "HOURS" | "HR" | "HRS" => super::moments::hour,
-        "MINUTE" | "M" | "MIN" | "MINS" | "MINUTES" => super::moments::minute,
-        "SECOND" | "S" | "SEC" | "SECONDS" | "SECS" => super::moments::second_with_fraction,
+    // Each part is an operation of its own name: two of one name would be taken for the same.
+    let (name, part): (&'static str, fn(Call) -> Bind) = match field.to_uppercase().as_str() {
+        "YEAR" | "Y" | "YEARS" | "YR" | "YRS" => ("year", year),
+        "YEAROFWEEK" => ("date_part yearofweek", year_of_week),
+        "QUARTER" | "QTR" => ("quarter", quarter),
+        "MONTH" | "MON" | "MONS" | "MONTHS" => ("month", month),
+        "WEEK" | "W" | "WEEKS" => ("weekofyear", week_of_year),
+        "DAY" | "D" | "DAYS" => ("day", day),
+        "DAYOFWEEK" | "DOW" => ("dayofweek", day_of_week),
+        "DAYOFWEEK_ISO" | "DOW_ISO" => ("date_part dayofweek_iso", day_of_week_iso),
+        "DOY" => ("dayofyear", day_of_year),
+        "HOUR" | "H" | "HOURS" | "HR" | "HRS" => ("hour", super::moments::hour),
+        "MINUTE" | "M" | "MIN" | "MINS" | "MINUTES" => ("minute", super::moments::minute),
+        "SECOND" | "S" | "SEC" | "SECONDS" | "SECS" => {
+            ("date_part second", super::moments::second_with_fraction)
+        }
         _ => {
             let message = format!("`{field}` is no part of a date or time");
             return Err(SqlError::invalid(message, call.spans[0].clone()));
@@ -258,12 +261,28 @@ pub(super) fn date_part(mut call: Call) -> Bind {
     };
     call.args.remove(0);
     call.spans.remove(0);
-    part(call)
+    part(Call { name, ..call })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::explain::explain;
+    use crate::types::parse_schema;
+
+    #[test]
+    fn parts_are_told_apart_by_their_names() {
+        let schema = parse_schema("at TIMESTAMP").expect("a schema");
+        let fields =
+            ["year", "yearofweek", "qtr", "mon", "week", "d", "dow", "dow_iso", "doy", "hr", "m", "s"];
+        let columns = fields.map(|field| format!("date_part('{field}', at) AS {field}")).join(", ");
+        let explained = explain(&format!("SELECT {columns} FROM input"), Some(&schema)).expect("a plan");
+        let mut names: Vec<_> = explained.columns.iter().map(|(_, step)| step.what.clone()).collect();
+        assert!(explained.columns.iter().all(|(_, step)| step.source.is_some()), "{names:?}");
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), fields.len(), "{names:?}");
+    }
 
     #[test]
     fn weeks_are_the_standards() {

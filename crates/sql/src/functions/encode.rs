@@ -8,7 +8,7 @@ use super::bits::unhexed;
 use super::rows::{Bytes, Flag, Text};
 use crate::bind::{self, Bind, coerce};
 use crate::error::SqlError;
-use crate::json::base64 as from_base64;
+use crate::json::{base64 as from_base64, java_text};
 use crate::operation::Bound;
 
 pub(super) fn base64(call: Call) -> Bind {
@@ -199,7 +199,7 @@ pub(super) fn decode(mut call: Call) -> Bind {
     call.arity(2..=2)?;
     let Some(charset) = call.charset(1)? else { return Ok(Bound::null(&DataType::Utf8)) };
     if charset != Charset::Latin1 {
-        call.only_constants("a byte that is no letter", "write CAST(… AS STRING)")?;
+        call.only_constants("a byte that is no letter", "run the flow on Spark (`runner: spark`)")?;
     }
     let null = call.args[0].is_null_constant();
     let (name, span) = (format!("decode {:?}", call.args[1].constant_text()), call.span.clone());
@@ -216,6 +216,7 @@ pub(super) fn decode(mut call: Call) -> Bind {
 fn choice(mut call: Call) -> Bind {
     let span = call.span.clone();
     let value = call.args.remove(0);
+    bind::check_copies(&value, call.args.len() / 2, &span)?;
     let mut conditions = Vec::new();
     let mut results = Vec::new();
     let mut rest = call.args.into_iter().peekable();
@@ -263,7 +264,7 @@ fn url_decoded(text: &str) -> Option<String> {
             byte => bytes.push(*byte),
         }
     }
-    Some(String::from_utf8_lossy(&bytes).into_owned())
+    Some(java_text(&bytes))
 }
 
 pub(super) fn url_decode(call: Call) -> Bind {
@@ -287,5 +288,23 @@ pub(super) fn is_valid_utf8(call: Call) -> Bind {
     match call.args.first().map(|arg| &arg.kind) {
         Some(DataType::Utf8) => call.one::<Text, Flag>(|_| Some(true)),
         _ => Err(call.refuse()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_utf8_in_an_address_is_read_as_java_does() {
+        for (text, expected) in [
+            ("a+%C3%A9", Some("a é")),
+            ("%C3x", Some("\u{fffd}x")),
+            ("%ED%A0%80", Some("\u{fffd}")),
+            ("%FF%FE", Some("\u{fffd}\u{fffd}")),
+            ("%C", None),
+        ] {
+            assert_eq!(url_decoded(text).as_deref(), expected, "{text}");
+        }
     }
 }

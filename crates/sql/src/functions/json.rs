@@ -10,7 +10,9 @@ use super::search::text_lists;
 use crate::bind::Bind;
 use crate::error::SqlError;
 use crate::java_time::TimePattern;
-use crate::json::{Formats, Node, OF_PATHS, Path, first_value, from_texts, is_readable, to_texts};
+use crate::json::{
+    Formats, Node, OF_PATHS, Path, first_value, from_texts, is_readable, is_writable, to_texts,
+};
 use crate::operation::{Bound, on_arrays};
 
 /// The first value of a text; `None` where it is no JSON.
@@ -121,6 +123,10 @@ pub(super) fn to_json(mut call: Call) -> Bind {
     call.args.truncate(1);
     if !matches!(call.args[0].kind, DataType::Struct(_) | DataType::List(_) | DataType::Map(..)) {
         return Err(call.refuse());
+    }
+    if !is_writable(&call.args[0].kind) {
+        let message = "to_json of a map whose keys are neither texts nor numbers";
+        return Err(SqlError::unsupported(message, call.spans[0].clone()).help("make the keys texts"));
     }
     call.apply(DataType::Utf8, on_arrays(|args| Ok(Text::collect(to_texts(&args[0]).into_iter()))))
 }

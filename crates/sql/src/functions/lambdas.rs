@@ -1,31 +1,34 @@
 //! Functions over the items of arrays and the entries of maps: `transform(a, x -> x + 1)`. The
-//! items of all rows are put one after another, and the body is evaluated over them at once.
-//! Source: Spark's `higherOrderFunctions`.
+//! items of all rows are put one after another, and the body is evaluated over them at once, or over some after
+//! others where much of their rows is repeated for them. Source: Spark's `higherOrderFunctions`.
 
-use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int32Array, RecordBatch, RecordBatchOptions, UInt64Array};
-use arrow::compute::{interleave, take};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::compute::{concat, interleave, take};
+use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::Result;
 use datafusion::physical_expr::PhysicalExpr;
 
 use super::Call;
 use super::lists::{Builder, Lists, entry_of, list_array, list_of, map_array};
 use super::rows::{Cell, Flag};
-use crate::bind::{self, Bind, Column, Scope};
+use crate::bind::{self, Bind, Scope};
 use crate::error::SqlError;
-use crate::operation::{Bound, on_arrays};
+use crate::operation::{Bound, apply_hiding, on_arrays};
 use crate::syntax;
 use crate::types::{map_of, simple_string};
+
+/// More bytes of rows are not repeated for their items at once.
+const REPEATED_BYTES_MAX: usize = 64 << 20;
 
 /// An argument that is a function, with what its body sees.
 pub(crate) struct Lambda {
     pub(crate) names: Vec<String>,
     pub(crate) body: syntax::Expr,
     pub(crate) scope: Scope,
-    pub(crate) span: std::ops::Range<usize>,
+    pub(crate) span: Range<usize>,
 }
 
 /// A function whose parameters have types.
@@ -35,8 +38,10 @@ struct Body {
     label: String,
     physical: Arc<dyn PhysicalExpr>,
     schema: SchemaRef,
-    /// The columns beside the parameters that it uses.
+    /// What it takes of its row, beside the parameters.
     captured: Vec<Bound>,
+    /// How many steps it is computed in.
+    steps: usize,
 }
 
 impl Lambda {
@@ -47,41 +52,13 @@ impl Lambda {
             let message = format!("a function of {} parameter(s) is needed here", kinds.len());
             return Err(SqlError::invalid(message, self.span));
         }
-        let depth = self.scope.depth();
-        let parameters: Vec<_> = self
-            .names
-            .iter()
-            .zip(kinds)
-            .enumerate()
-            .map(|(at, (name, kind))| Column::internal(name, format!("l{depth}_{at}"), kind.clone()))
-            .collect();
-        let scope = self.scope.with_variables(parameters.clone());
+        let parameters: Vec<_> = self.names.iter().cloned().zip(kinds.iter().cloned()).collect();
+        let scope = Scope::of_function(self.scope, &parameters);
         let body = bind::bind(&self.body, &scope)?;
-        let own: Vec<_> = parameters.iter().map(|column| column.value.clone()).collect();
-        let used: BTreeSet<String> =
-            body.expr.column_refs().into_iter().map(|column| column.name.clone()).collect();
-        let captured: Vec<Bound> = used
-            .into_iter()
-            .filter(|name| !own.iter().any(|value| value.expr == bind::internal_column(name)))
-            .map(|name| {
-                scope.leaf(&name).ok_or_else(|| {
-                    SqlError::unsupported(
-                        "a column in this function is not answered natively here",
-                        self.span.clone(),
-                    )
-                })
-            })
-            .collect::<Bind<_>>()?;
-        let fields = own.iter().chain(&captured).map(|value| match &value.expr {
-            datafusion::logical_expr::Expr::Column(column) => {
-                Field::new(&column.name, value.kind.clone(), true)
-            }
-            _ => Field::new("constant", value.kind.clone(), true),
-        });
-        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let (schema, captured) = scope.function_inputs();
         let physical = crate::plan::physical(&body.expr, &schema).map_err(bind::failed(&self.span))?;
-        let label = format!("{:?} {}", self.names, body.expr);
-        Ok(Body { kind: body.kind, label, physical, schema, captured })
+        let (label, steps) = (format!("{:?} {}", self.names, body.expr), bind::steps(&body.expr));
+        Ok(Body { kind: body.kind, label, physical, schema: Arc::new(schema), captured, steps })
     }
 }
 
@@ -118,12 +95,12 @@ impl Call {
     ) -> Bind {
         self.args.truncate(values);
         self.args.extend(body.captured.iter().cloned());
-        let name = format!("{} {}", self.name, body.label);
+        let (name, steps) = (format!("{} {}", self.name, body.label), body.steps);
         let kernel = on_arrays(move |args| {
             let (args, captured) = args.split_at(values);
             compute(&body, args, captured)
         });
-        self.apply_as(name, returns, kernel)
+        apply_hiding(steps, name, returns, kernel, self.args).map_err(bind::failed(&self.span))
     }
 }
 
@@ -171,18 +148,49 @@ impl Items {
         Ok(take(items, &self.places, None)?)
     }
 
-    /// Columns of the rows, repeated for each item.
-    fn spread(&self, columns: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
-        Ok(columns.iter().map(|column| take(column, &self.rows, None)).collect::<Result<_, _>>()?)
-    }
-
     /// What the body gives for each item.
     fn evaluate(&self, body: &Body, parameters: &[ArrayRef], captured: &[ArrayRef]) -> Result<ArrayRef> {
-        body.evaluate(parameters, &self.spread(captured)?, self.len())
+        let at_once = self.at_once(captured);
+        if self.len() <= at_once {
+            return self.evaluate_some(0..self.len(), body, parameters, captured);
+        }
+        let starts = (0..self.len()).step_by(at_once);
+        let some = starts.map(|start| {
+            self.evaluate_some(start..self.len().min(start + at_once), body, parameters, captured)
+        });
+        let parts: Vec<ArrayRef> = some.collect::<Result<_>>()?;
+        let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
+        Ok(concat(&parts)?)
+    }
+
+    fn evaluate_some(
+        &self,
+        some: Range<usize>,
+        body: &Body,
+        parameters: &[ArrayRef],
+        captured: &[ArrayRef],
+    ) -> Result<ArrayRef> {
+        let parameters: Vec<_> = parameters.iter().map(|items| items.slice(some.start, some.len())).collect();
+        let rows = self.rows.slice(some.start, some.len());
+        let captured: Vec<ArrayRef> =
+            captured.iter().map(|column| take(column, &rows, None)).collect::<Result<_, _>>()?;
+        body.evaluate(&parameters, &captured, some.len())
+    }
+
+    /// For how many items the columns of their rows are repeated at once. No row is repeated more often than the
+    /// longest has items.
+    fn at_once(&self, columns: &[ArrayRef]) -> usize {
+        let bytes: usize = columns.iter().map(|column| column.get_array_memory_size()).sum();
+        let places = (0..self.valid.len()).filter_map(|row| self.row(row));
+        let longest = places.map(|places| places.len()).max().unwrap_or(0);
+        match bytes.saturating_mul(longest) > REPEATED_BYTES_MAX {
+            true => (REPEATED_BYTES_MAX / bytes).max(1),
+            false => usize::MAX,
+        }
     }
 
     /// The items of each row.
-    fn row(&self, row: usize) -> Option<std::ops::Range<usize>> {
+    fn row(&self, row: usize) -> Option<Range<usize>> {
         let start = row.checked_sub(1).map_or(0, |before| self.ends[before]);
         self.valid[row].then(|| start as usize..self.ends[row] as usize)
     }
@@ -203,7 +211,7 @@ pub(super) fn transform(mut call: Call) -> Bind {
 }
 
 /// Refuses a function that gives no truth value.
-fn condition(body: Body, span: &std::ops::Range<usize>) -> Bind<Body> {
+fn condition(body: Body, span: &Range<usize>) -> Bind<Body> {
     if body.kind == DataType::Boolean {
         return Ok(body);
     }
@@ -475,4 +483,118 @@ pub(super) fn map_zip_with(mut call: Call) -> Bind {
         let values = items.evaluate(body, &own, captured)?;
         map_array(own[0].clone(), values, items.ends, items.valid)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cast::cell_text;
+    use crate::explain::{Step, explain};
+    use crate::flow::FlowQuery;
+    use crate::json::Decoder;
+    use crate::types::parse_schema;
+
+    const SCHEMA: &str = "data STRUCT<id: STRING, rates: MAP<STRING, INT>, items: ARRAY<STRUCT<sku: STRING, \
+                          parts: ARRAY<INT>>>>, big STRING, n INT";
+
+    /// What a function is computed from: columns and the look-ups in them.
+    fn taken(sql: &str) -> Vec<String> {
+        fn path(step: &Step) -> String {
+            let inner = step.parts.iter().map(path).collect::<Vec<_>>();
+            let what = step.what.split(" of ").next().unwrap_or_default();
+            if inner.is_empty() { what.to_owned() } else { format!("{what} ({})", inner.join(", ")) }
+        }
+        let schema = parse_schema(SCHEMA).expect("a schema");
+        let explained = explain(sql, Some(&schema)).unwrap_or_else(|e| panic!("{sql}: {e}"));
+        explained.columns[0].1.parts.iter().map(path).collect()
+    }
+
+    #[test]
+    fn of_what_is_around_only_what_is_looked_up_is_repeated() {
+        let (items, id) = ("field 2 (column data)", "field 0 (column data)");
+        for (body, expected) in [
+            ("concat(data.id, i.sku)", &[id][..]),
+            ("named_struct('a', data.id, 'b', i.sku, 'c', DATA.ID)", &[id]),
+            ("concat(i.sku, input.data.rates['EUR'])", &["element_at (field 1 (column data), 'EUR')"]),
+            ("transform(i.parts, p -> p + length(data.id) + n)", &[id, "column n"]),
+            ("upper(i.sku)", &[]),
+            ("concat(i.sku, 'x')", &[]),
+        ] {
+            let sql = format!("SELECT transform(data.items, i -> {body}) AS r FROM input");
+            let expected: Vec<&str> = std::iter::once(items).chain(expected.iter().copied()).collect();
+            assert_eq!(taken(&sql), expected, "{sql}");
+        }
+    }
+
+    fn run(sql: &str, message: &str) -> Vec<Option<String>> {
+        let schema = parse_schema(SCHEMA).expect("a schema");
+        let query = FlowQuery::new(sql, &schema).unwrap_or_else(|e| panic!("{sql}: {e}"));
+        let decoded = Decoder::new(&schema).decode([Some(message.as_bytes())].into_iter());
+        let batch = query.run(&decoded.batch).unwrap_or_else(|e| panic!("{sql}: {e}")).batch;
+        batch.columns().iter().map(|column| cell_text(column, 0)).collect()
+    }
+
+    #[test]
+    fn functions_see_what_is_around_them() {
+        let message =
+            r#"{"data":{"id":"d","rates":{"EUR":7},"items":[{"sku":"a","parts":[1,2]},{"sku":"b"}]},"n":5}"#;
+        for (sql, expected) in [
+            ("SELECT transform(data.items, i -> concat(data.id, i.sku, n)) AS r FROM input", "[da5, db5]"),
+            (
+                "SELECT transform(data.items, i -> transform(i.parts, (p, at) -> p * n + data.rates['EUR'] + at)) AS r \
+                 FROM input",
+                "[[12, 18], null]",
+            ),
+            (
+                "SELECT transform(x.items, i -> concat(x.id, x.m, i.sku)) AS r FROM (SELECT data.items, data.id, n + 1 AS m \
+                 FROM input) x",
+                "[d6a, d6b]",
+            ),
+            (
+                "SELECT transform(data.items, n -> transform(array(1), x -> concat(n.sku, x))) AS r FROM input",
+                "[[a1], [b1]]",
+            ),
+            ("SELECT transform(array(1), x -> struct(*).n) AS r FROM input", "[5]"),
+            (
+                "SELECT transform(array(1), x -> named_struct('x', x, 's', struct(*)).s.n) AS r FROM input",
+                "[5]",
+            ),
+            ("SELECT aggregate(data.items, n, (sum, i) -> sum + n, sum -> sum * n) AS r FROM input", "75"),
+        ] {
+            assert_eq!(run(sql, message), [Some(expected.to_owned())], "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_large_row_of_many_items_is_evaluated_part_by_part() {
+        // All at once its text would be repeated over more bytes than a column of texts holds.
+        let big = "x".repeat(1_200_000);
+        let parts = (0..2000).map(|at| at.to_string()).collect::<Vec<_>>().join(",");
+        let message = format!(r#"{{"data":{{"items":[{{"parts":[{parts}]}}]}},"big":"{big}"}}"#);
+        let sql = "SELECT aggregate(transform(data.items[0].parts, (p, at) -> octet_length(big) + p - at), 0L, \
+                   (sum, p) -> sum + p) AS sum FROM input";
+        assert_eq!(run(sql, &message), [Some("2400000000".to_owned())]);
+    }
+
+    #[test]
+    fn rows_are_repeated_for_no_more_items_than_their_bytes_allow() {
+        let places = |lengths: &[i32]| {
+            let ends: Vec<i32> = lengths
+                .iter()
+                .scan(0, |end, length| {
+                    *end += length;
+                    Some(*end)
+                })
+                .collect();
+            let count = *ends.last().expect("rows") as usize;
+            let items: ArrayRef = Arc::new(Int32Array::from(vec![0; count]));
+            Items::new(&list_array(&DataType::Int32, items, ends, vec![true; lengths.len()]))
+        };
+        let column =
+            |bytes: usize| -> ArrayRef { Arc::new(arrow::array::StringArray::from(vec!["x".repeat(bytes)])) };
+        assert_eq!(places(&[3, 2]).at_once(&[column(1 << 20)]), usize::MAX);
+        let at_once = places(&[3, 1000]).at_once(&[column(1 << 20)]);
+        assert!((16..=64).contains(&at_once), "{at_once}");
+        assert_eq!(places(&[2]).at_once(&[column(65 << 20)]), 1);
+    }
 }

@@ -260,6 +260,7 @@ pub(super) fn map_entries(call: Call) -> Bind {
 
 pub(super) fn map_contains_key(mut call: Call) -> Bind {
     call.arity(2..=2)?;
+    call.refuse_null(1)?;
     let (key, _) = call.entry(0)?;
     if coerce::wider(&key, &call.args[1].kind, false).as_ref() != Some(&key) {
         return Err(call.refuse());

@@ -3,9 +3,8 @@
 //! Source: Spark's `PhysicalDataType` orderings (`SQLOrderingUtil`, `InterpretedOrdering`).
 
 use std::cmp::Ordering;
-use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, ListArray, StructArray};
+use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
     Int64Type, TimestampMicrosecondType,
@@ -80,29 +79,6 @@ pub(crate) fn compare_values(left: &ArrayRef, at: usize, right: &ArrayRef, to: u
                 .unwrap_or(Ordering::Equal)
         }
         _ => Ordering::Equal,
-    }
-}
-
-/// The column with every −0.0 in it as 0.0, also in arrays and structs.
-pub(crate) fn without_negative_zeros(array: &ArrayRef) -> ArrayRef {
-    match array.data_type() {
-        DataType::Float32 => {
-            Arc::new(array.as_primitive::<Float32Type>().unary::<_, Float32Type>(|number| number + 0.0))
-        }
-        DataType::Float64 => {
-            Arc::new(array.as_primitive::<Float64Type>().unary::<_, Float64Type>(|number| number + 0.0))
-        }
-        DataType::List(item) => {
-            let list = array.as_list::<i32>();
-            let values = without_negative_zeros(list.values());
-            Arc::new(ListArray::new(item.clone(), list.offsets().clone(), values, list.nulls().cloned()))
-        }
-        DataType::Struct(fields) if !fields.is_empty() => {
-            let parts = array.as_struct();
-            let columns = parts.columns().iter().map(without_negative_zeros).collect();
-            Arc::new(StructArray::new(fields.clone(), columns, parts.nulls().cloned()))
-        }
-        _ => array.clone(),
     }
 }
 

@@ -153,7 +153,7 @@ pub(super) fn regexp_replace(mut call: Call) -> Bind {
         Ok(parts) => parts,
         Err(what) => return Err(SqlError::invalid(what, call.spans[2].clone())),
     };
-    call.of_text::<Text>(format!("regexp_replace {text} by {with}"), move |text| {
+    call.of_text::<Text>(format!("regexp_replace {text:?} by {with:?}"), move |text| {
         let mut out = String::with_capacity(text.len());
         let mut done = 0;
         for found in pattern.find_all(text) {
@@ -258,6 +258,17 @@ pub(super) fn parts(pattern: &Pattern, text: &str, limit: i32) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::explain::explain;
+    use crate::types::parse_schema;
+
+    #[test]
+    fn replacements_are_told_apart_by_their_names() {
+        let schema = parse_schema("s STRING").expect("a schema");
+        let sql =
+            "SELECT regexp_replace(s, 'a by b', 'c') AS x, regexp_replace(s, 'a', 'b by c') AS y FROM input";
+        let columns = explain(sql, Some(&schema)).expect("a plan").columns;
+        assert_ne!(columns[0].1.what, columns[1].1.what);
+    }
 
     #[test]
     fn replacements_name_groups() {

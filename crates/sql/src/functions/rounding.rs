@@ -51,14 +51,7 @@ fn half(mut call: Call, mode: Mode) -> Bind {
             });
             call.apply_as(name, kind, kernel)
         }
-        DataType::Decimal128(precision, scale) => {
-            let whole = i32::from(precision) - i32::from(scale) + 1;
-            let (precision, scale) = match digits {
-                ..0 => (whole.max(digits.saturating_neg().saturating_add(1)), 0),
-                _ => (whole + digits.min(scale.into()), digits.min(scale.into())),
-            };
-            decimal(call, digits, mode, precision, scale)
-        }
+        DataType::Decimal128(precision, scale) => decimal(call, digits, mode, precision, scale),
         ref kind if is_integer(kind) && digits >= 0 => Ok(call.args.remove(0)),
         ref kind if is_integer(kind) => {
             let (kind, span) = (kind.clone(), call.span.clone());
@@ -102,16 +95,10 @@ fn directed(mut call: Call, mode: Mode, of_double: fn(f64) -> f64) -> Bind {
         let Some((precision, scale)) = decimal_of(&to) else { return Err(call.refuse()) };
         let Some(digits) = digits else { return Err(call.refuse()) };
         call.args.truncate(1);
-        let whole = i32::from(precision) - i32::from(scale) + 1;
-        let (precision, scale) = match digits {
-            ..0 => (whole.max(digits.saturating_neg().saturating_add(1)), 0),
-            _ => (whole + digits.min(scale.into()), digits.min(scale.into())),
-        };
         return decimal(call, digits, mode, precision, scale);
     }
     if let DataType::Decimal128(precision, scale) = call.args[0].kind {
-        let precision = i32::from(precision) - i32::from(scale) + 1;
-        return decimal(call, 0, mode, precision, 0);
+        return decimal(call, 0, mode, precision, scale);
     }
     if is_integer(&call.args[0].kind) {
         call.cast(0, &DataType::Int64)?;
@@ -120,7 +107,13 @@ fn directed(mut call: Call, mode: Mode, of_double: fn(f64) -> f64) -> Bind {
     call.one::<Double, Long>(move |number| Some(of_double(number) as i64))
 }
 
-fn decimal(call: Call, digits: i32, mode: Mode, precision: i32, scale: i32) -> Bind {
+/// A DECIMAL of that precision and scale, rounded.
+fn decimal(call: Call, digits: i32, mode: Mode, precision: u8, scale: i8) -> Bind {
+    let whole = i32::from(precision) - i32::from(scale) + 1;
+    let (precision, scale) = match digits {
+        ..0 => (whole.max(digits.saturating_neg().saturating_add(1)), 0),
+        _ => (whole + digits.min(scale.into()), digits.min(scale.into())),
+    };
     // Beyond 38 digits Spark's query stops, but only where it rounds in front of the point.
     let may_stop = digits < 0 && precision > 38;
     let returns = bounded_decimal(precision.min(38), scale.min(38));

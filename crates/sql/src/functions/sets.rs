@@ -2,17 +2,17 @@
 //! −0.0 becomes 0.0.
 //! Source: Spark's `collectionOperations`.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::DataType;
 
 use super::Call;
-use super::arrays::is_equal;
 use super::lists::{Builder, Lists, list_of};
 use super::order;
 use super::rows::{Cell, Flag};
-use crate::bind::{Bind, coerce};
+use crate::bind::{Bind, coerce, with_one_zero};
 use crate::operation::on_arrays;
 
 /// The places of values that were not there before.
@@ -27,6 +27,13 @@ fn distinct(items: &ArrayRef, places: impl Iterator<Item = usize>) -> Vec<usize>
     places
 }
 
+/// The places in the order of their values, so that each is found without looking at all.
+fn sorted(places: impl Iterator<Item = usize>, compare: impl Fn(usize, usize) -> Ordering) -> Vec<usize> {
+    let mut places: Vec<usize> = places.collect();
+    places.sort_unstable_by(|x, y| compare(*x, *y));
+    places
+}
+
 pub(super) fn array_distinct(call: Call) -> Bind {
     call.arity(1..=1)?;
     let kind = call.item(0)?;
@@ -36,7 +43,7 @@ pub(super) fn array_distinct(call: Call) -> Bind {
     let returns = list_of(kind.clone());
     let kernel = on_arrays(move |args| {
         let lists = Lists::new(&args[0]);
-        let items = order::without_negative_zeros(lists.items());
+        let items = with_one_zero(lists.items());
         let mut builder = Builder::default();
         for row in 0..args[0].len() {
             builder.row(0, lists.places(row).map(|places| distinct(&items, places)));
@@ -70,7 +77,7 @@ fn combined(mut call: Call, set: Set) -> Bind {
         let (left, right) = (Lists::new(&args[0]), Lists::new(&args[1]));
         // One column with the items of both, so that places tell them apart.
         let both = arrow::compute::concat(&[left.items().as_ref(), right.items().as_ref()])?;
-        let both = order::without_negative_zeros(&both);
+        let both = with_one_zero(&both);
         let shift = left.items().len();
         let mut builder = Builder::default();
         for row in 0..args[0].len() {
@@ -79,7 +86,14 @@ fn combined(mut call: Call, set: Set) -> Bind {
                 continue;
             };
             let b = b.start + shift..b.end + shift;
-            let in_b = |at: usize| b.clone().any(|other| order::compare(&both, at, &both, other).is_eq());
+            let known = match set {
+                Set::Union => Vec::new(),
+                Set::Intersection | Set::Difference => {
+                    sorted(b.clone(), |x, y| order::compare(&both, x, &both, y))
+                }
+            };
+            let in_b =
+                |at: usize| known.binary_search_by(|other| order::compare(&both, *other, &both, at)).is_ok();
             let places = match set {
                 Set::Union => distinct(&both, a.chain(b)),
                 Set::Intersection => distinct(&both, a.filter(|at| in_b(*at))),
@@ -111,12 +125,19 @@ pub(super) fn arrays_overlap(mut call: Call) -> Bind {
         let (left, right) = (Lists::new(&args[0]), Lists::new(&args[1]));
         let cells = (0..args[0].len()).map(|row| {
             let (a, b) = (left.places(row)?, right.places(row)?);
-            let found = a.clone().any(|at| b.clone().any(|to| is_equal(left.items(), at, right.items(), to)));
-            let has_null =
-                a.clone().any(|at| left.items().is_null(at)) || b.clone().any(|at| right.items().is_null(at));
-            if found {
+            let (items, others) = (left.items(), right.items());
+            // Null equals nothing.
+            let known = sorted(b.clone().filter(|to| others.is_valid(*to)), |x, y| {
+                order::compare_values(others, x, others, y)
+            });
+            let in_b = |at: usize| {
+                let found = |to: &usize| order::compare_values(others, *to, items, at);
+                items.is_valid(at) && known.binary_search_by(found).is_ok()
+            };
+            if a.clone().any(in_b) {
                 return Some(true);
             }
+            let has_null = a.clone().any(|at| items.is_null(at)) || b.clone().any(|to| others.is_null(to));
             (a.is_empty() || b.is_empty() || !has_null).then_some(false)
         });
         Ok(Flag::collect(cells))
@@ -135,4 +156,37 @@ pub(super) fn column_of_maps(array: &ArrayRef, column: &ArrayRef, kind: &DataTyp
     let map = array.as_map();
     let DataType::List(field) = list_of(kind.clone()) else { unreachable!("an array's type") };
     Arc::new(arrow::array::ListArray::new(field, map.offsets().clone(), column.clone(), map.nulls().cloned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::answer;
+
+    #[test]
+    fn of_many_items_not_every_pair_is_looked_at() {
+        let (a, b) = ("sequence(1, 100000)", "sequence(50001, 150000)");
+        let sql = format!(
+            "SELECT size(array_intersect({a}, {b})), size(array_except({a}, {b})), size(array_union({a}, {b})), \
+             arrays_overlap({a}, sequence(100001, 200000)), arrays_overlap({b}, {a})"
+        );
+        // All pairs would take minutes.
+        let answer = answer(&sql).unwrap_or_else(|e| panic!("{e}")).expect("a row");
+        let expected = ["50000", "50000", "150000", "false", "true"].map(|text| Some(text.to_owned()));
+        assert_eq!(answer.text, expected);
+    }
+
+    #[test]
+    fn null_is_an_item_like_others_but_equals_none() {
+        for (call, expected) in [
+            ("array_intersect(array(1, NULL, 3, NULL), array(NULL, 3, 2))", Some("[null, 3]")),
+            ("array_except(array(1, NULL, 1), array(NULL))", Some("[1]")),
+            ("array_except(array(1, NULL), array(2, 1))", Some("[null]")),
+            ("arrays_overlap(array(1, NULL), array(NULL, 2))", None),
+            ("arrays_overlap(array(1, NULL), array(NULL, 1))", Some("true")),
+            ("arrays_overlap(array(1), array(2))", Some("false")),
+        ] {
+            let answer = answer(&format!("SELECT {call}")).unwrap_or_else(|e| panic!("{call}: {e}"));
+            assert_eq!(answer.expect("a row").text[0].as_deref(), expected, "{call}");
+        }
+    }
 }

@@ -304,8 +304,12 @@ pub(super) fn instr(mut call: Call) -> Bind {
     call.apply(DataType::Int32, kernel)
 }
 
-/// The place of `part` in `text` from the code point `from` on, counted from 1.
+/// The place of `part` in `text` from the code point `from` on, counted from 1. Nothing is at the start, wherever it
+/// is looked for.
 fn place(text: &str, part: &str, from: usize) -> i32 {
+    if part.is_empty() {
+        return 1;
+    }
     let Some(start) = text.char_indices().map(|(at, _)| at).chain([text.len()]).nth(from) else { return 0 };
     match text[start..].find(part) {
         Some(found) => text[..start + found].chars().count() as i32 + 1,
@@ -449,4 +453,26 @@ fn letters(mut call: Call, take: for<'a> fn(&'a str, i32) -> &'a str) -> Bind {
         Ok(Arc::new(parts) as ArrayRef)
     });
     call.apply(DataType::Utf8, kernel)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_found_where_spark_finds_it() {
+        for (text, part, from, expected) in [
+            ("añb", "b", 0, 3),
+            ("añb", "b", 2, 3),
+            ("añb", "b", 3, 0),
+            ("añb", "a", 1, 0),
+            ("añb", "", 0, 1),
+            ("añb", "", 1, 1),
+            ("añb", "", 9, 1),
+            ("", "", 1, 1),
+            ("", "b", 0, 0),
+        ] {
+            assert_eq!(place(text, part, from), expected, "{part:?} in {text:?} from {from}");
+        }
+    }
 }

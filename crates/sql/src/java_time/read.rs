@@ -42,14 +42,34 @@ pub(super) fn check(parts: &[Part]) -> Result<(), PatternError> {
     Ok(())
 }
 
+/// Microseconds since 1970, by the zone in the text.
 pub(super) fn moment(parts: &[Part], text: &str) -> Option<i64> {
+    let fields = fields(parts, text)?;
+    let local = fields.days()?.checked_mul(MICROS_PER_DAY)?.checked_add(fields.micros_of_day()?)?;
+    let offset = match &fields.zone {
+        None => 0,
+        Some(zone) => offset_at(zone, local)?,
+    };
+    local.checked_sub(i64::from(offset) * 1_000_000)
+}
+
+/// Days since 1970 of the date as it is written: where a zone stands behind it, it is the day there.
+pub(super) fn day(parts: &[Part], text: &str) -> Option<i64> {
+    let fields = fields(parts, text)?;
+    fields.micros_of_day()?;
+    fields.days()
+}
+
+/// What a text says that is in the pattern from its first letter to its last.
+fn fields(parts: &[Part], text: &str) -> Option<Fields> {
     let mut fields = Fields::default();
     let rest = read(parts, text, &mut fields)?;
-    if rest.is_empty() { fields.resolve() } else { None }
+    rest.is_empty().then_some(fields)
 }
 
 impl Fields {
-    fn resolve(self) -> Option<i64> {
+    /// Days since 1970.
+    fn days(&self) -> Option<i64> {
         let year = self.year.unwrap_or(1970);
         let days = match self.day_of_year {
             Some(day) => {
@@ -62,6 +82,11 @@ impl Fields {
         if self.weekday.is_some_and(|weekday| weekday != (days + 3).rem_euclid(7)) {
             return None;
         }
+        Some(days)
+    }
+
+    /// Microseconds since midnight.
+    fn micros_of_day(&self) -> Option<i64> {
         let hour = match (self.hour, self.half_hour, self.afternoon) {
             (Some(hour), None, None) => hour,
             (None, Some(hour), Some(afternoon)) => hour + if afternoon { 12 } else { 0 },
@@ -74,13 +99,7 @@ impl Fields {
             _ => return None,
         };
         let seconds = (hour * 60 + self.minute.unwrap_or(0)) * 60 + self.second.unwrap_or(0);
-        let local =
-            days.checked_mul(MICROS_PER_DAY)?.checked_add(seconds * 1_000_000 + self.micros.unwrap_or(0))?;
-        let offset = match &self.zone {
-            None => 0,
-            Some(zone) => offset_at(zone, local)?,
-        };
-        local.checked_sub(i64::from(offset) * 1_000_000)
+        Some(seconds * 1_000_000 + self.micros.unwrap_or(0))
     }
 }
 
@@ -255,7 +274,8 @@ fn name<'t>(names: &[&str], count: usize, text: &'t str) -> Option<(i64, &'t str
     })
 }
 
-/// `Z`, `+02`, `+0230`, `+02:30`, by the number of letters.
+/// `Z`, or what the number of letters says: `+02` with minutes or without, `+0230`, `+02:30`, and with four or five
+/// of them the same with seconds or without.
 fn offset<'t>(count: usize, text: &'t str, fields: &mut Fields) -> Option<&'t str> {
     if let Some(rest) = without_prefix(text, "Z") {
         fields.zone = Some("Z".into());
@@ -263,21 +283,24 @@ fn offset<'t>(count: usize, text: &'t str, fields: &mut Fields) -> Option<&'t st
     }
     let sign = text.chars().next().filter(|c| matches!(c, '+' | '-'))?;
     let (hours, mut rest) = number(2..=2, 0, &text[1..])?;
-    let mut minutes = 0;
-    match count {
-        1 => {
-            if let Some((found, after)) = number(2..=2, 0, rest) {
-                (minutes, rest) = (found, after);
-            }
-        }
-        2 => (minutes, rest) = number(2..=2, 0, rest)?,
-        3 => (minutes, rest) = number(2..=2, 0, rest.strip_prefix(':')?)?,
-        _ => return None,
+    // Two digits that are no minutes or seconds are left to what follows.
+    let colon = if matches!(count, 3 | 5) { ":" } else { "" };
+    let sixty = |text: &'t str| number(2..=2, 0, text.strip_prefix(colon)?).filter(|(found, _)| *found < 60);
+    let (mut minutes, mut seconds) = (0, 0);
+    match sixty(rest) {
+        Some((found, after)) => (minutes, rest) = (found, after),
+        None if count > 1 => return None,
+        None => {}
     }
-    if hours > 18 || minutes > 59 {
-        return None;
+    if count > 3
+        && let Some((found, after)) = sixty(rest)
+    {
+        (seconds, rest) = (found, after);
     }
-    fields.zone = Some(format!("{sign}{hours:02}:{minutes:02}"));
+    let zone = format!("{sign}{hours:02}:{minutes:02}:{seconds:02}");
+    // No clock is more than 18 hours away.
+    offset_at(&zone, 0)?;
+    fields.zone = Some(zone);
     Some(rest)
 }
 

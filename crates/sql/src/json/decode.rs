@@ -4,12 +4,13 @@
 use std::borrow::Cow;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use millstream_core::Reason;
 
 use super::column::Column;
 use super::read;
 use super::scan::Scanner;
+use crate::types::nullable;
 
 /// The batch that came of messages.
 #[derive(Debug)]
@@ -29,13 +30,12 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// A decoder for messages that are objects with these fields. What a message lacks is null,
-    /// whatever the schema says of nulls, as in Spark.
+    /// A decoder for messages that are objects with these fields. What a message lacks is null, also where the
+    /// schema says that nothing is.
     pub fn new(schema: &Schema) -> Self {
-        let fields: Vec<Field> = schema.fields().iter().map(|field| nullable(field)).collect();
-        let schema = Schema::new(fields);
-        let root = Column::new(&DataType::Struct(schema.fields().clone()));
-        Self { schema: schema.into(), root }
+        let kind = nullable(&DataType::Struct(schema.fields().clone()));
+        let DataType::Struct(fields) = &kind else { unreachable!("a struct with nulls is a struct") };
+        Self { schema: Schema::new(fields.clone()).into(), root: Column::new(&kind) }
     }
 
     /// The columns of the batches.
@@ -68,7 +68,7 @@ impl Decoder {
     fn read(&mut self, message: &[u8]) -> Result<(), String> {
         let text = match std::str::from_utf8(message) {
             Ok(text) => Cow::Borrowed(text),
-            Err(_) => Cow::Owned(replaced(message)),
+            Err(_) => Cow::Owned(java_text(message)),
         };
         let mut scanner = Scanner::new(&text);
         if scanner.peek() != Some(b'{') {
@@ -88,12 +88,12 @@ impl Decoder {
     }
 }
 
-/// Bytes that are no UTF-8 as Java reads them: as U+FFFD. It differs from Rust in taking a
-/// surrogate (`ED A0..BF`) with its continuation as one.
+/// Bytes as Java reads them: what is no UTF-8 as U+FFFD. It differs from Rust in taking a surrogate (`ED A0..BF`)
+/// with its continuation as one.
 #[cold]
-fn replaced(message: &[u8]) -> String {
+pub(crate) fn java_text(bytes: &[u8]) -> String {
     let mut text = String::new();
-    let mut rest = message;
+    let mut rest = bytes;
     while let Some(at) = rest.windows(2).position(|pair| pair[0] == 0xed && (0xa0..=0xbf).contains(&pair[1]))
     {
         text.push_str(&String::from_utf8_lossy(&rest[..at]));
@@ -103,16 +103,6 @@ fn replaced(message: &[u8]) -> String {
     }
     text.push_str(&String::from_utf8_lossy(rest));
     text
-}
-
-/// The field with every part of it nullable.
-fn nullable(field: &Field) -> Field {
-    let kind = match field.data_type() {
-        DataType::Struct(fields) => DataType::Struct(fields.iter().map(|field| nullable(field)).collect()),
-        DataType::List(item) => DataType::List(nullable(item).into()),
-        other => other.clone(),
-    };
-    Field::new(field.name(), kind, true)
 }
 
 #[cfg(test)]
@@ -154,6 +144,21 @@ mod tests {
         assert_eq!(mixed.origins, [6, 13, 20]);
         assert_eq!(mixed.refused.len(), 18);
         assert!(mixed.refused.iter().all(|(_, reason, _)| *reason == Reason::Unreadable));
+    }
+
+    #[test]
+    fn a_time_without_a_zone_is_a_text_without_one() {
+        let local =
+            decode("at TIMESTAMP_NTZ", &[r#"{"at":"2024-02-29T12:30:00"}"#, r#"{"at":"2024-02-29"}"#]);
+        assert!(local.refused.is_empty(), "{:?}", local.refused);
+        let others = [
+            r#"{"at":"2024-02-29T12:30:00+02:00"}"#,
+            r#"{"at":"2024-02-29T12:30:00Z"}"#,
+            r#"{"at":"12:30"}"#,
+            r#"{"at":1700000000}"#,
+        ];
+        assert_eq!(decode("at TIMESTAMP_NTZ", &others).refused.len(), others.len());
+        assert!(decode("at TIMESTAMP", &others).refused.is_empty());
     }
 
     #[test]

@@ -24,6 +24,26 @@ pub fn encode_rows(batch: &RecordBatch, out: &mut Vec<u8>) -> Vec<usize> {
         .collect()
 }
 
+/// Whether values of the type are written as Spark writes them. The keys of a map it writes as it keeps them: a date
+/// as a number of days, bytes as an address in memory.
+pub(crate) fn is_writable(kind: &DataType) -> bool {
+    match kind {
+        DataType::Struct(fields) => fields.iter().all(|field| is_writable(field.data_type())),
+        DataType::List(item) => is_writable(item.data_type()),
+        DataType::Map(entries, _) => match entries.data_type() {
+            DataType::Struct(entry) => is_plain(entry[0].data_type()) && is_writable(entry[1].data_type()),
+            _ => false,
+        },
+        _ => true,
+    }
+}
+
+/// Whether Spark keeps a value of the type as it is cast to text.
+fn is_plain(key: &DataType) -> bool {
+    !matches!(key, DataType::Date32 | DataType::Timestamp(..) | DataType::Binary)
+        && !matches!(key, DataType::List(_) | DataType::Struct(_) | DataType::Map(..))
+}
+
 /// Each value of a column as JSON, null for null.
 pub(crate) fn to_texts(array: &ArrayRef) -> Vec<Option<String>> {
     let cell = Cell::new(array);
@@ -230,7 +250,7 @@ pub(crate) fn to_base64(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
     use crate::json::Decoder;
-    use crate::types::parse_schema;
+    use crate::types::{parse_schema, parse_type};
 
     #[test]
     fn what_was_read_is_written_and_nulls_are_left_out() {
@@ -249,5 +269,26 @@ mod tests {
         let ends = encode_rows(&decoded.batch, &mut out);
         assert_eq!(String::from_utf8(out).expect("UTF-8"), text);
         assert_eq!(ends, [text.len()]);
+    }
+
+    #[test]
+    fn keys_that_spark_writes_otherwise_are_refused() {
+        for kind in [
+            "MAP<DATE, INT>",
+            "MAP<TIMESTAMP_NTZ, INT>",
+            "MAP<BINARY, INT>",
+            "MAP<ARRAY<INT>, INT>",
+            "ARRAY<MAP<STRING, STRUCT<m: MAP<DATE, INT>>>>",
+        ] {
+            assert!(!is_writable(&parse_type(kind).expect("a type")), "{kind}");
+        }
+        let error = crate::answer("SELECT to_json(map(DATE'2024-01-01', 1))").expect_err("a date");
+        assert!(error.message.contains("keys"), "{error}");
+        let sql = "SELECT to_json(map(1, 'x')), to_json(map(1.50, true)), to_json(map(false, 2))";
+        let answer = crate::answer(sql).expect("an answer").expect("a row");
+        assert_eq!(
+            answer.text,
+            [r#"{"1":"x"}"#, r#"{"1.50":true}"#, r#"{"false":2}"#].map(|text| Some(text.to_owned()))
+        );
     }
 }

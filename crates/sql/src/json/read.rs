@@ -60,7 +60,10 @@ fn string(text: &Text<'_>, column: &mut Column) -> Result<(), ()> {
             values.push(decimal(text, *precision, *scale).ok_or(())?);
         }
         (Values::Int32(values), DataType::Date32) => values.push(date(text).ok_or(())?),
-        (Values::Int64(values), DataType::Timestamp(..)) => values.push(timestamp(text).ok_or(())?),
+        (Values::Int64(values), DataType::Timestamp(_, Some(_))) => values.push(timestamp(text).ok_or(())?),
+        (Values::Int64(values), DataType::Timestamp(_, None)) => {
+            values.push(local_timestamp(text).ok_or(())?)
+        }
         _ => return Err(()),
     }
     column.push_valid();
@@ -84,6 +87,16 @@ pub(super) fn date(text: &str) -> Option<i32> {
 
 pub(super) fn timestamp(text: &str) -> Option<i64> {
     parse_timestamp(text).or_else(|| parse_timestamp(&without_gmt(text)?))
+}
+
+/// A time without a zone: Spark's `parseWithoutTimeZone`, to which a text with a zone, or without a date, is none.
+pub(super) fn local_timestamp(text: &str) -> Option<i64> {
+    parse_date(text)?;
+    let text = text.trim_matches(|c: char| c <= ' ' || c == '\u{7f}');
+    let time = text.split_once([' ', 'T']).map_or("", |(_, time)| time);
+    // A zone is a name or has a sign.
+    let has_zone = time.contains(|c: char| c.is_alphabetic() || matches!(c, '+' | '-'));
+    if has_zone { None } else { parse_timestamp(text) }
 }
 
 /// An old way to write a zone: `2000-01-01T00:00:00GMT+01:00`.
@@ -151,7 +164,7 @@ fn number(scanner: &mut Scanner<'_>, column: &mut Column) -> Result<(), Bad> {
         (Values::Decimal(values), DataType::Decimal128(precision, scale)) => {
             push(values, decimal(digits, *precision, *scale))
         }
-        (Values::Int64(values), DataType::Timestamp(..)) if number.whole => {
+        (Values::Int64(values), DataType::Timestamp(_, Some(_))) if number.whole => {
             push(values, digits.parse::<i64>().ok().map(|seconds| seconds.wrapping_mul(1_000_000)))
         }
         (Values::Bytes { bytes, ends }, DataType::Utf8) => {

@@ -253,6 +253,10 @@ impl Reader<'_> {
             "-0" => "0",
             text => text,
         };
+        // Behind a number that stands alone Jackson takes nothing but white space.
+        if self.depth == 0 && matches!(self.bytes.get(self.at), Some(b',' | b']' | b'}')) {
+            return Err(Malformed);
+        }
         self.ends(Node::Number(text.to_owned(), whole))
     }
 
@@ -323,4 +327,22 @@ fn write_text(text: &str, escapes: bool, out: &mut Vec<u8>) {
         }
     }
     out.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn behind_a_number_that_stands_alone_is_only_white_space() {
+        let number = Ok(Some(Node::Number("1".into(), true)));
+        for text in ["1", " 1 ", "1\n2", "1 ,2"] {
+            assert_eq!(first_value(text, OF_PATHS), number, "{text}");
+        }
+        for text in ["1,2", "1]", "1}", "1x", "-1.5,"] {
+            assert_eq!(first_value(text, OF_PATHS), Err(Malformed), "{text}");
+        }
+        assert_eq!(first_value("true,2", OF_PATHS), Ok(Some(Node::Boolean(true))));
+        assert!(first_value("[1,2],3", OF_PATHS).is_ok());
+    }
 }

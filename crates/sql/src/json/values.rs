@@ -6,7 +6,7 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::DataType;
 
 use super::column::{Column, Values};
-use super::read::{base64, date, decimal, timestamp};
+use super::read::{base64, date, decimal, local_timestamp, timestamp};
 use super::tree::{Node, OF_FROM_JSON, first_value};
 use crate::java_time::TimePattern;
 
@@ -137,11 +137,15 @@ fn push_scalar(values: &mut Values, kind: &DataType, node: &Node, formats: &Form
         }
         (Values::Int32(values), DataType::Date32, Node::Text(text)) if !text.is_empty() => {
             values.push(match &formats.date {
-                Some(pattern) => pattern.read(text)?.div_euclid(86_400_000_000).try_into().ok()?,
+                Some(pattern) => pattern.read_day(text)?.try_into().ok()?,
                 None => date(text)?,
             });
         }
-        (Values::Int64(values), DataType::Timestamp(..), Node::Text(text)) if !text.is_empty() => {
+        // `timestampFormat` is for times with a zone alone.
+        (Values::Int64(values), DataType::Timestamp(_, None), Node::Text(text)) => {
+            values.push(local_timestamp(text)?);
+        }
+        (Values::Int64(values), DataType::Timestamp(_, Some(_)), Node::Text(text)) if !text.is_empty() => {
             values.push(match &formats.timestamp {
                 Some(pattern) => pattern.read(text)?,
                 None => timestamp(text)?,
@@ -165,5 +169,52 @@ fn non_number(node: &Node) -> Option<f64> {
             _ => None,
         },
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::answer;
+
+    /// What `from_json` reads of the field `a`, as text.
+    fn read(message: &str, kind: &str, options: &str) -> Option<String> {
+        let sql = format!("SELECT from_json('{message}', 'a {kind}'{options}).a");
+        answer(&sql).unwrap_or_else(|e| panic!("{sql}: {e}")).expect("a row").text[0].clone()
+    }
+
+    #[test]
+    fn a_time_without_a_zone_is_a_text_without_one() {
+        for (value, expected) in [
+            ("\"2024-02-29T12:30:00\"", Some("2024-02-29 12:30:00")),
+            ("\" 2024-02-29 \"", Some("2024-02-29 00:00:00")),
+            ("\"2024-02-29T12:30:00+02:00\"", None),
+            ("\"2024-02-29T12:30:00Z\"", None),
+            ("\"2024-02-29 12:30:00 Europe/Paris\"", None),
+            ("\"12:30\"", None),
+            ("\"T12:30:00\"", None),
+            ("\"2024-02-29T12:30:00GMT+02:00\"", None),
+            ("\"\"", None),
+            ("1700000000", None),
+        ] {
+            let message = format!("{{\"a\":{value}}}");
+            for options in ["", ", map('timestampFormat', 'dd.MM.yyyy')"] {
+                assert_eq!(
+                    read(&message, "TIMESTAMP_NTZ", options).as_deref(),
+                    expected,
+                    "{message}{options}"
+                );
+            }
+        }
+        let moment = read("{\"a\":\"2024-02-29T12:30:00+02:00\"}", "TIMESTAMP", "");
+        assert_eq!(moment.as_deref(), Some("2024-02-29 10:30:00"));
+    }
+
+    #[test]
+    fn a_date_is_that_of_its_own_zone() {
+        let format = ", map('dateFormat', \"yyyy-MM-dd'T'HH:mm:ssXXX\")";
+        for text in ["2024-01-01T00:30:00+02:00", "2024-01-01T23:30:00-02:00", "2024-01-01T12:00:00Z"] {
+            let date = read(&format!("{{\"a\":\"{text}\"}}"), "DATE", format);
+            assert_eq!(date.as_deref(), Some("2024-01-01"), "{text}");
+        }
     }
 }

@@ -34,9 +34,10 @@ impl Aggregates {
     pub(super) fn take_out(
         &mut self,
         query: &Query,
+        scope: &Scope,
     ) -> (Vec<syntax::Item>, Option<syntax::Expr>, Vec<syntax::Order>) {
         let select = &query.select;
-        self.groups = select.group_by.iter().map(|group| grouped(group, &select.items)).collect();
+        self.groups = select.group_by.iter().map(|group| grouped(group, &select.items, scope)).collect();
         let items = select.items.iter().map(|item| {
             let name = match &item.expr.kind {
                 Kind::Name(parts) => parts.last().cloned(),
@@ -96,13 +97,13 @@ impl Aggregates {
     }
 }
 
-/// `GROUP BY 1` and `GROUP BY alias` mean the item of the list.
-fn grouped(group: &syntax::Expr, items: &[syntax::Item]) -> syntax::Expr {
+/// `GROUP BY 1` means the item of the list, and so does `GROUP BY alias` where no column has that name.
+fn grouped(group: &syntax::Expr, items: &[syntax::Item], scope: &Scope) -> syntax::Expr {
     let item = match &group.kind {
         Kind::Literal(syntax::Literal::Int(place)) => {
             usize::try_from(*place).ok().and_then(|place| items.get(place.checked_sub(1)?))
         }
-        Kind::Name(parts) if parts.len() == 1 => items
+        Kind::Name(parts) if parts.len() == 1 && !scope.has(&parts[0]) => items
             .iter()
             .find(|item| item.alias.as_ref().is_some_and(|alias| alias.eq_ignore_ascii_case(&parts[0]))),
         _ => None,
@@ -120,7 +121,7 @@ fn call_name(at: usize) -> String {
 
 fn named(name: String, kind: DataType) -> Column {
     let expr = Expr::Column(PlanColumn::new_unqualified(name.clone()));
-    Column { name, value: Bound { expr, kind } }
+    Column { name, value: Bound::new(expr, kind) }
 }
 
 /// The call and its type, as Spark types it.
@@ -164,5 +165,65 @@ fn aggregate(
             Ok((avg(cast(value.expr, DataType::Float64)), DataType::Float64))
         }
         _ => Err(refused(&kind)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::cast::cell_text;
+    use crate::json::Decoder;
+    use crate::query::{TableQuery, TableReader};
+    use crate::types::parse_schema;
+
+    /// The rows of the answer in order of their texts.
+    async fn rows(sql: &str) -> Vec<String> {
+        let schema = parse_schema("at TIMESTAMP, n INT").expect("a schema");
+        let messages = [
+            r#"{"at":"2024-02-29T10:00:00Z","n":1}"#,
+            r#"{"at":"2024-02-29T12:00:00Z","n":2}"#,
+            r#"{"at":"2023-01-05T12:00:00Z","n":3}"#,
+        ];
+        let decoded = Decoder::new(&schema).decode(messages.iter().map(|m| Some(m.as_bytes())));
+        let query = TableQuery::parse(sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
+        let reader: TableReader = Box::new(std::iter::once(Ok(decoded.batch)));
+        let batches = query.run(schema, reader).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+        let mut rows = Vec::new();
+        for batch in &batches {
+            for row in 0..batch.num_rows() {
+                let cells = batch.columns().iter().map(|column| cell_text(column, row).unwrap_or_default());
+                rows.push(cells.collect::<Vec<_>>().join(" | "));
+            }
+        }
+        rows.sort();
+        rows
+    }
+
+    #[tokio::test]
+    async fn a_group_is_a_column_before_it_is_an_alias() {
+        for (sql, expected) in [
+            (
+                "SELECT date_trunc('DAY', at) AS at, count(*) AS many FROM k.t GROUP BY at",
+                &["2023-01-05 00:00:00 | 1", "2024-02-29 00:00:00 | 1", "2024-02-29 00:00:00 | 1"][..],
+            ),
+            (
+                "SELECT date_trunc('DAY', at) AS at, count(*) AS many FROM k.t GROUP BY 1",
+                &["2023-01-05 00:00:00 | 1", "2024-02-29 00:00:00 | 2"],
+            ),
+            (
+                "SELECT date_trunc('DAY', at) AS day, count(*) AS many FROM k.t GROUP BY day",
+                &["2023-01-05 00:00:00 | 1", "2024-02-29 00:00:00 | 2"],
+            ),
+        ] {
+            assert_eq!(rows(sql).await, expected, "{sql}");
+        }
+    }
+
+    #[tokio::test]
+    async fn parts_of_one_moment_stay_different_columns() {
+        let sql = "SELECT extract(YEAR FROM at) AS y, extract(MONTH FROM at) AS m, extract(DAY FROM at) AS d, \
+                   date_part('doy', at) AS doy FROM k.t";
+        assert_eq!(rows(sql).await, ["2023 | 1 | 5 | 5", "2024 | 2 | 29 | 60", "2024 | 2 | 29 | 60"]);
+        let sql = "SELECT extract(YEAR FROM at) AS y, max(extract(MONTH FROM at)) AS m FROM k.t GROUP BY 1";
+        assert_eq!(rows(sql).await, ["2023 | 1", "2024 | 2"]);
     }
 }

@@ -11,16 +11,23 @@ pub(super) type Parsed<T> = Result<T, SqlError>;
 /// Deeper nesting than any person writes; it keeps the stack bounded.
 const DEPTH_MAX: usize = 150;
 
+/// As [`DEPTH_MAX`], of the tree that is made: in a chain of operators each stands within the next, without any
+/// brackets. Binding takes some 3 kB of stack for a level, planning and evaluating up to 4 kB for each of the one or
+/// two steps that it becomes; a thread has 2 MB.
+const HEIGHT_MAX: usize = 200;
+
 /// A place among the tokens of a text.
 pub(super) struct Cursor {
     tokens: Vec<(Token, Range<usize>)>,
     at: usize,
     depth: usize,
+    /// How many levels the expression has that is being read: of its parts so far the tallest counts.
+    height: usize,
 }
 
 impl Cursor {
     pub(super) fn new(text: &str) -> Parsed<Self> {
-        Ok(Self { tokens: tokens(text)?, at: 0, depth: 0 })
+        Ok(Self { tokens: tokens(text)?, at: 0, depth: 0, height: 0 })
     }
 
     pub(super) fn peek(&self) -> &Token {
@@ -113,6 +120,36 @@ impl Cursor {
         let parsed = parse(self);
         self.depth -= 1;
         parsed
+    }
+
+    /// Reads an expression that stands within another.
+    pub(super) fn within<T>(&mut self, parse: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
+        self.nested(|cursor| {
+            cursor.beside(|cursor| {
+                let parsed = parse(cursor)?;
+                cursor.raise(1)?;
+                Ok(parsed)
+            })
+        })
+    }
+
+    /// Reads a part of an expression beside the parts that were read before.
+    pub(super) fn beside<T>(&mut self, parse: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
+        let others = std::mem::take(&mut self.height);
+        let parsed = parse(self)?;
+        self.height = self.height.max(others);
+        Ok(parsed)
+    }
+
+    /// Puts so many levels around what was read.
+    pub(super) fn raise(&mut self, levels: usize) -> Parsed<()> {
+        self.height += levels;
+        if self.height <= HEIGHT_MAX {
+            return Ok(());
+        }
+        let message = format!("operators stand within each other, deeper than {HEIGHT_MAX}");
+        let error = SqlError::unsupported(message, self.span());
+        Err(error.help("write concat(…) for many texts, or run the flow on Spark (`runner: spark`)"))
     }
 
     /// Closes one `<`, where the lexer may have read `>>` or `>>>`.

@@ -174,33 +174,23 @@ impl<'a> Lexer<'a> {
                 }
                 return Ok(Token::String(content));
             }
-            if c == '\\' { self.escape(&mut content) } else { content.push(c) }
+            if c == '\\' { self.escape(&mut content)? } else { content.push(c) }
         }
     }
 
     /// Resolves what follows a backslash, as Spark's `unescapeSQLString` does.
-    fn escape(&mut self, content: &mut String) {
-        let rest = self.rest();
-        let Some(c) = rest.chars().next() else { return };
-        let digits = |from: usize, count: usize, radix: u32| {
-            let digits = rest.get(from..from + count)?;
-            digits
-                .chars()
-                .all(|c| c.is_digit(radix))
-                .then(|| u32::from_str_radix(digits, radix).ok())
-                .flatten()
-        };
-        let coded = match c {
-            'u' => digits(1, 4, 16).map(|code| (code, 5)),
-            'U' => digits(1, 8, 16).map(|code| (code, 9)),
-            '0' | '1' => digits(0, 3, 8).map(|code| (code, 3)),
-            _ => None,
-        };
-        if let Some((c, length)) = coded.and_then(|(code, length)| Some((char::from_u32(code)?, length))) {
+    fn escape(&mut self, content: &mut String) -> Result<(), SqlError> {
+        let start = self.at - 1;
+        if let Some(code) = self.code() {
+            let c = char::from_u32(code).or_else(|| self.other_half(code));
+            let Some(c) = c else {
+                let message = "this is half of a character, or none";
+                return Err(SqlError::unsupported(message, start..self.at).help("write the character itself"));
+            };
             content.push(c);
-            self.at += length;
-            return;
+            return Ok(());
         }
+        let Some(c) = self.rest().chars().next() else { return Ok(()) };
         self.at += c.len_utf8();
         match c {
             '0' => content.push('\0'),
@@ -213,6 +203,35 @@ impl<'a> Lexer<'a> {
             '%' | '_' => content.extend(['\\', c]),
             other => content.push(other),
         }
+        Ok(())
+    }
+
+    /// Reads the code of a character, if one follows the backslash.
+    fn code(&mut self) -> Option<u32> {
+        let rest = self.rest();
+        let (before, length, radix) = match rest.chars().next()? {
+            'u' => (1, 4, 16),
+            'U' => (1, 8, 16),
+            '0' | '1' => (0, 3, 8),
+            _ => return None,
+        };
+        let digits = rest.get(before..before + length)?;
+        if !digits.chars().all(|c| c.is_digit(radix)) {
+            return None;
+        }
+        self.at += before + length;
+        u32::from_str_radix(digits, radix).ok()
+    }
+
+    /// Characters beyond the first 65,536 may be written in halves, as Java has them: the whole, where a second
+    /// half follows `high`.
+    fn other_half(&mut self, high: u32) -> Option<char> {
+        if !(0xd800..0xdc00).contains(&high) || !self.rest().starts_with('\\') {
+            return None;
+        }
+        self.at += 1;
+        let low = self.code().filter(|low| (0xdc00..0xe000).contains(low))?;
+        char::from_u32(0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00))
     }
 }
 

@@ -18,18 +18,41 @@ pub(crate) fn parse_query(text: &str) -> Parsed<Query> {
     Ok(query)
 }
 
-/// Reads a schema: `a INT, b STRUCT<c: STRING>`.
+/// Reads a schema of JSON: `a INT, b STRUCT<c: STRING>`.
 pub(crate) fn parse_fields(text: &str) -> Parsed<Vec<Field>> {
     let mut cursor = Cursor::new(text)?;
     let mut fields = Vec::new();
     loop {
-        fields.push(cursor.field()?);
+        let name = cursor.span();
+        let field = cursor.field()?;
+        if !has_text_keys(&field.kind) {
+            let kind = text[name.end..].trim_start_matches(|c: char| c == ':' || c.is_whitespace());
+            let span = cursor.since(text.len() - kind.len());
+            let error = SqlError::invalid("the keys of a MAP in JSON are STRINGs", span);
+            return Err(error.help("write MAP<STRING, …>, or STRUCT<…> where the names are known"));
+        }
+        fields.push(field);
         if !cursor.symbol(",") {
             break;
         }
     }
     cursor.expect_end()?;
     Ok(fields)
+}
+
+/// Whether the keys of all maps in a type are texts.
+fn has_text_keys(kind: &DataType) -> bool {
+    match kind {
+        DataType::List(item) => has_text_keys(item.data_type()),
+        DataType::Struct(fields) => fields.iter().all(|field| has_text_keys(field.data_type())),
+        DataType::Map(entries, _) => match entries.data_type() {
+            DataType::Struct(entry) => {
+                *entry[0].data_type() == DataType::Utf8 && has_text_keys(entry[1].data_type())
+            }
+            _ => false,
+        },
+        _ => true,
+    }
 }
 
 /// Reads a type: `STRUCT<a: INT>`.
@@ -40,32 +63,42 @@ pub(crate) fn parse_data_type(text: &str) -> Parsed<DataType> {
     Ok(kind)
 }
 
+/// So many conditions stand one in another where AND or OR joins them.
+const CONDITIONS_IN_A_ROW: usize = 8;
+
 /// Expressions, the loosest binding first.
 impl Cursor {
     pub(super) fn expr(&mut self) -> Parsed<Expr> {
-        self.nested(Self::or)
+        self.within(Self::or)
     }
 
     pub(super) fn or(&mut self) -> Parsed<Expr> {
-        let mut left = self.and()?;
-        while self.word("OR") {
-            left = binary(Binary::Or, left, self.and()?);
-        }
-        Ok(left)
+        self.conditions("OR", Binary::Or, Self::and)
     }
 
     pub(super) fn and(&mut self) -> Parsed<Expr> {
-        let mut left = self.not()?;
-        while self.word("AND") {
-            left = binary(Binary::And, left, self.not()?);
+        self.conditions("AND", Binary::And, Self::not)
+    }
+
+    fn conditions(
+        &mut self,
+        word: &str,
+        operator: Binary,
+        condition: fn(&mut Self) -> Parsed<Expr>,
+    ) -> Parsed<Expr> {
+        let mut conditions = vec![condition(self)?];
+        while self.word(word) {
+            conditions.push(self.beside(condition)?);
         }
-        Ok(left)
+        let (all, levels) = joined(operator, conditions);
+        self.raise(levels)?;
+        Ok(all)
     }
 
     pub(super) fn not(&mut self) -> Parsed<Expr> {
         let start = self.span().start;
         if self.word("NOT") || self.symbol("!") {
-            let operand = Box::new(self.nested(Self::not)?);
+            let operand = Box::new(self.within(Self::not)?);
             return Ok(Expr { kind: Kind::Unary(Unary::Not, operand), span: self.since(start) });
         }
         self.predicate()
@@ -87,10 +120,11 @@ impl Cursor {
                 Predicate::IsUnknown
             } else if self.word("DISTINCT") {
                 self.expect_word("FROM")?;
-                Predicate::IsDistinctFrom(Box::new(self.comparison()?))
+                Predicate::IsDistinctFrom(Box::new(self.beside(Self::comparison)?))
             } else {
                 return self.expected("NULL, TRUE, FALSE, UNKNOWN or DISTINCT FROM");
             };
+            self.raise(1)?;
             let kind = Kind::Predicate(Box::new(value), test, negated);
             return Ok(Expr { kind, span: self.since(start) });
         }
@@ -101,14 +135,16 @@ impl Cursor {
             self.advance();
         }
         let Some(test) = self.test()? else { return Ok(value) };
+        self.raise(1)?;
         Ok(Expr { kind: Kind::Predicate(Box::new(value), test, negated), span: self.since(start) })
     }
 
     pub(super) fn test(&mut self) -> Parsed<Option<Predicate>> {
         if self.word("BETWEEN") {
-            let low = self.comparison()?;
+            let low = self.beside(Self::comparison)?;
             self.expect_word("AND")?;
-            return Ok(Some(Predicate::Between(Box::new(low), Box::new(self.comparison()?))));
+            let high = self.beside(Self::comparison)?;
+            return Ok(Some(Predicate::Between(Box::new(low), Box::new(high))));
         }
         if self.word("IN") {
             self.expect_symbol("(")?;
@@ -128,12 +164,12 @@ impl Cursor {
             if ["ANY", "SOME", "ALL"].iter().any(|word| self.is_word(0, word)) {
                 return self.unsupported("LIKE ANY, SOME or ALL");
             }
-            let pattern = Box::new(self.comparison()?);
+            let pattern = Box::new(self.beside(Self::comparison)?);
             let escape = if self.word("ESCAPE") { Some(self.escape_character()?) } else { None };
             return Ok(Some(Predicate::Like { pattern, escape, ignore_case }));
         }
         if self.word("RLIKE") || self.word("REGEXP") {
-            return Ok(Some(Predicate::Rlike(Box::new(self.comparison()?))));
+            return Ok(Some(Predicate::Rlike(Box::new(self.beside(Self::comparison)?))));
         }
         Ok(None)
     }
@@ -201,7 +237,9 @@ impl Cursor {
                 _ => return Ok(left),
             };
             self.advance();
-            left = binary(operator, left, self.unary()?);
+            let right = self.beside(Self::unary)?;
+            self.raise(1)?;
+            left = binary(operator, left, right);
         }
     }
 
@@ -215,7 +253,9 @@ impl Cursor {
             let found = operators.iter().find(|(symbol, _)| self.is_symbol(0, symbol));
             let Some((_, operator)) = found else { return Ok(left) };
             self.advance();
-            left = binary(*operator, left, operand(self)?);
+            let right = self.beside(&operand)?;
+            self.raise(1)?;
+            left = binary(*operator, left, right);
         }
     }
 
@@ -237,7 +277,7 @@ impl Cursor {
             let kind = Kind::Literal(number_literal(&format!("-{number}"), span)?);
             return self.postfix_of(Expr { kind, span: self.since(start) });
         }
-        let operand = Box::new(self.nested(Self::unary)?);
+        let operand = Box::new(self.within(Self::unary)?);
         Ok(Expr { kind: Kind::Unary(operator, operand), span: self.since(start) })
     }
 
@@ -265,12 +305,16 @@ impl Cursor {
                         parts.push(name);
                         Kind::Name(parts)
                     }
-                    kind => Kind::Field(Box::new(Expr { kind, span: value.span }), name),
+                    kind => {
+                        self.raise(1)?;
+                        Kind::Field(Box::new(Expr { kind, span: value.span }), name)
+                    }
                 };
                 value = Expr { kind, span: self.since(start) };
             } else if self.symbol("[") {
                 let index = self.expr()?;
                 self.expect_symbol("]")?;
+                self.raise(1)?;
                 let kind = Kind::Index(Box::new(value), Box::new(index));
                 value = Expr { kind, span: self.since(start) };
             } else {
@@ -283,4 +327,18 @@ impl Cursor {
 fn binary(operator: Binary, left: Expr, right: Expr) -> Expr {
     let span = left.span.start..right.span.end;
     Expr { kind: Kind::Binary(operator, Box::new(left), Box::new(right)), span }
+}
+
+/// Conditions as one, and how many levels that makes. A few stand one in another from the left, as they are written;
+/// many are parted in the middle until they are few, so that thousands do not become deep: they are still asked from
+/// the first to the last, and brackets change nothing in AND and OR.
+fn joined(operator: Binary, mut conditions: Vec<Expr>) -> (Expr, usize) {
+    if conditions.len() > CONDITIONS_IN_A_ROW {
+        let right = conditions.split_off(conditions.len() / 2);
+        let ((left, levels), (right, others)) = (joined(operator, conditions), joined(operator, right));
+        return (binary(operator, left, right), levels.max(others) + 1);
+    }
+    let levels = conditions.len() - 1;
+    let all = conditions.into_iter().reduce(|left, right| binary(operator, left, right));
+    (all.expect("at least one condition"), levels)
 }

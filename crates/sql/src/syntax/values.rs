@@ -93,11 +93,6 @@ impl Cursor {
             "EXISTS" if call_follows && (self.is_word(1, "SELECT") || self.is_word(1, "WITH")) => {
                 return self.unsupported("EXISTS (query)");
             }
-            "CURRENT_DATE" | "CURRENT_TIMESTAMP" | "CURRENT_USER" | "USER" | "SESSION_USER"
-                if !call_follows =>
-            {
-                Kind::Call { name: upper.to_ascii_lowercase(), args: Vec::new(), distinct: false }
-            }
             "TRIM" | "SUBSTRING" | "SUBSTR" | "POSITION" | "OVERLAY" | "EXTRACT" if call_follows => {
                 return self.keyword_call(&upper, start);
             }
@@ -173,7 +168,7 @@ impl Cursor {
             return self.end_call("date_part".into(), args, start);
         }
         // `POSITION(a IN b)` must not read `a IN (…)`.
-        args.push(if name == "position" { self.comparison()? } else { self.expr()? });
+        args.push(if name == "position" { self.within(Self::comparison)? } else { self.expr()? });
         if name.ends_with("trim") && self.word("FROM") {
             let text = self.expr()?;
             // The SQL form names first what is trimmed off; Spark's functions differ in that.
