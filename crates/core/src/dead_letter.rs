@@ -13,7 +13,7 @@ pub enum Reason {
     Empty,
     /// The value is not what the declared schema says.
     Unreadable,
-    /// A column of the key is null, or the partition key is empty or too long.
+    /// A column of the key is null, the partition key is empty, or it or the clustering columns are too long.
     NullKey,
     /// A value is none of its column's type.
     BadValue,

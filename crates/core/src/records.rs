@@ -39,6 +39,7 @@ pub struct Records {
     entries: Vec<Entry>,
     /// Headers are rare, so they are kept aside: (index of the record, its headers), ascending.
     headers: Vec<(u32, Vec<Header>)>,
+    headers_bytes: usize,
 }
 
 /// One record, borrowed from its [`Records`].
@@ -89,6 +90,8 @@ impl Records {
         let (value_start, value_len) = self.append(record.value);
         if !record.headers.is_empty() {
             self.headers.push((self.entries.len() as u32, record.headers.to_vec()));
+            self.headers_bytes +=
+                record.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
         }
         self.entries.push(Entry {
             partition: record.partition,
@@ -119,9 +122,9 @@ impl Records {
         self.entries.is_empty()
     }
 
-    /// Bytes of all keys and values.
+    /// Bytes of all keys, values and headers.
     pub fn size_bytes(&self) -> usize {
-        self.bytes.len()
+        self.bytes.len() + self.headers_bytes
     }
 
     /// The record at `index`.
@@ -179,6 +182,6 @@ mod tests {
         records.push(plain);
         records.push(null);
         assert_eq!(records.iter().collect::<Vec<_>>(), [plain, null]);
-        assert_eq!(records.size_bytes(), 1);
+        assert_eq!(records.size_bytes(), 1 + "reason".len() + "empty".len());
     }
 }

@@ -111,6 +111,9 @@ pub trait RunHistory: Send + Sync {
     /// The newest moment for which the schedule has made a run.
     fn last_scheduled_ms(&self, pipeline: &str) -> Result<Option<i64>>;
 
+    /// When the pipeline was first started with a schedule: `now_ms`, where it is now.
+    fn begun_ms(&self, pipeline: &str, now_ms: i64) -> Result<i64>;
+
     /// Runs that have not ended.
     fn unfinished(&self, pipeline: &str) -> Result<Vec<Run>>;
 

@@ -24,7 +24,8 @@ const SCHEMA: &str = "
         pipeline TEXT NOT NULL, id TEXT NOT NULL, at_ms INTEGER NOT NULL, attempt INTEGER NOT NULL,
         text TEXT NOT NULL);
     CREATE INDEX IF NOT EXISTS lines_by_run ON lines (pipeline, id);
-    CREATE TABLE IF NOT EXISTS paused (pipeline TEXT PRIMARY KEY) WITHOUT ROWID;";
+    CREATE TABLE IF NOT EXISTS paused (pipeline TEXT PRIMARY KEY) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS begun (pipeline TEXT PRIMARY KEY, at_ms INTEGER NOT NULL) WITHOUT ROWID;";
 
 /// The file `runs.sqlite`.
 pub struct History {
@@ -115,6 +116,14 @@ impl RunHistory for History {
     fn last_scheduled_ms(&self, pipeline: &str) -> Result<Option<i64>> {
         self.with(|connection| {
             let sql = "SELECT max(scheduled_ms) FROM runs WHERE pipeline = ?1";
+            connection.query_row(sql, params![pipeline], |row| row.get(0))
+        })
+    }
+
+    fn begun_ms(&self, pipeline: &str, now_ms: i64) -> Result<i64> {
+        self.with(|connection| {
+            connection.execute("INSERT OR IGNORE INTO begun VALUES (?1, ?2)", params![pipeline, now_ms])?;
+            let sql = "SELECT at_ms FROM begun WHERE pipeline = ?1";
             connection.query_row(sql, params![pipeline], |row| row.get(0))
         })
     }
@@ -222,6 +231,21 @@ mod tests {
         history.save("p", &run(8, RunState::Failed)).expect("saves");
         assert_eq!(history.run("p", "scheduled__00008").expect("reads"), Some(run(8, RunState::Failed)));
         assert_eq!(history.unfinished("p").expect("reads"), []);
+    }
+
+    #[test]
+    fn the_first_start_is_kept_also_in_a_history_that_had_none() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (earlier, _) = SCHEMA.split_once("CREATE TABLE IF NOT EXISTS begun").expect("is the last table");
+        let connection = Connection::open(folder.path().join("runs.sqlite")).expect("opens");
+        connection.execute_batch(earlier).expect("as an earlier version left it");
+        drop(connection);
+        let history = History::open(folder.path()).expect("opens");
+        assert_eq!(history.begun_ms("p", 5).expect("is kept"), 5);
+        drop(history);
+        let history = History::open(folder.path()).expect("opens");
+        assert_eq!(history.begun_ms("p", 9).expect("reads"), 5);
+        assert_eq!(history.begun_ms("other", 9).expect("is kept"), 9);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 mod broker;
 mod history;
+mod syncer;
 mod table;
 
 pub use broker::Broker;

@@ -171,6 +171,80 @@ fn shared_by(consumer: &BaseConsumer) -> usize {
     consumer.assignment().map_or(0, |list| list.count())
 }
 
+/// A folder as it is now.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    for entry in std::fs::read_dir(from).expect("a folder") {
+        let (path, target) = entry.map(|entry| (entry.path(), to.join(entry.file_name()))).expect("an entry");
+        match path.is_dir() {
+            true => copy(&path, &target),
+            false => drop(std::fs::copy(path, target).expect("copies")),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offset_that_went_back_stays_there_after_a_power_loss() {
+    let (before, after) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let (broker, address) = start(before.path()).await;
+    create(&address, topic("t", 1)).await.expect("made");
+    produce(&producer(&address, "none"), "t", 0..10).await;
+    let commit = |address: &str, offset: i64| {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset("t", 0, Offset::Offset(offset)).expect("an offset");
+        tokio::task::block_in_place(|| consumer(address, "g", "range").commit(&list, CommitMode::Sync))
+            .expect("commits");
+    };
+    commit(&address, 10);
+    broker.stop().await.expect("stops");
+    let (broker, address) = start(before.path()).await;
+    commit(&address, 3);
+    copy(before.path(), after.path());
+    // As after a start of the machine: what is not known to have reached the disk counts for nothing.
+    std::fs::write(after.path().join("boot-id"), "another").expect("writes");
+    broker.stop().await.expect("stops");
+    let (broker, address) = start(after.path()).await;
+    let offset = tokio::task::block_in_place(|| {
+        let mut list = TopicPartitionList::new();
+        list.add_partition("t", 0);
+        let committed = consumer(&address, "g", "range").committed_offsets(list, SHORT).expect("offsets");
+        committed.elements()[0].offset()
+    });
+    assert_eq!(offset, Offset::Offset(3));
+    broker.stop().await.expect("stops");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_consumers_of_one_instance_the_older_one_is_told() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (broker, address) = start(dir.path()).await;
+    create(&address, topic("t", 1)).await.expect("made");
+    produce(&producer(&address, "none"), "t", 0..10).await;
+    tokio::task::block_in_place(|| {
+        let of_instance = || -> BaseConsumer {
+            let mut config = client(&address);
+            config.set("group.id", "g").set("group.instance.id", "one").set("auto.offset.reset", "earliest");
+            config.set("heartbeat.interval.ms", "100").set("session.timeout.ms", "6000");
+            let consumer: BaseConsumer = config.create().expect("a consumer");
+            consumer.subscribe(&["t"]).expect("subscribes");
+            consumer
+        };
+        let older = of_instance();
+        assert_eq!(read(&older, 10).len(), 10);
+        let newer = of_instance();
+        let began = Instant::now();
+        let told = || older.client().fatal_error().map(|(code, _)| code);
+        while (told().is_none() || shared_by(&newer) != 1) && began.elapsed() < SHORT * 2 {
+            for consumer in [&older, &newer] {
+                consumer.poll(Duration::from_millis(20));
+            }
+        }
+        assert_eq!(told(), Some(RDKafkaErrorCode::FencedInstanceId));
+        assert_eq!(shared_by(&newer), 1);
+    });
+    broker.stop().await.expect("stops");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_supported_is_refused_by_kafkas_own_errors() {
     let dir = tempfile::tempdir().expect("a folder");

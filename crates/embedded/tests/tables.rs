@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, Decimal128Array, Int32Array, RecordBatch, StringArray};
 use millstream_core::{Reason, RowSink, Rows, Scope, Sink, SinkKind, Written, cql};
 use millstream_embedded::{TableKind, TableStore};
 use serde_json::json;
@@ -118,6 +118,25 @@ async fn rows_that_can_never_be_written_are_refused_alone() {
     let other = "CREATE TABLE k.t (id text PRIMARY KEY, a text, n bigint)";
     let error = open(&store, other, "keep").await.prepare().await.expect_err("other columns");
     assert!(error.message.contains("n is int there and bigint in the file"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_spark_has_no_value_for_is_read_as_null() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = TableStore::new(&dir.path().join("tables.sqlite"));
+    let create = "CREATE TABLE k.t (id decimal PRIMARY KEY, n int)";
+    let mut sink = open(&store, create, "keep").await;
+    sink.prepare().await.expect("prepares");
+    // Cassandra takes it; DECIMAL(38,18), in which it is read, has twenty digits before the point.
+    let id =
+        Decimal128Array::from(vec![2 * 10_i128.pow(20)]).with_precision_and_scale(38, 0).expect("a number");
+    let columns: [(&str, ArrayRef); 2] = [("id", Arc::new(id)), ("n", Arc::new(Int32Array::from(vec![1])))];
+    let batch = RecordBatch::try_from_iter(columns).expect("a batch");
+    assert_eq!(write(&mut sink, &batch, &[1]).await.written, 1);
+    let table = cql::parse(create, "k", "t").expect("a table");
+    let mut scan = store.scan(&table, None, 2).expect("reads").expect("is there");
+    let row = scan.next().expect("a row").expect("reads");
+    assert_eq!((row.column(0).is_null(0), row.column(1).is_null(0)), (true, false));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,15 +1,13 @@
 //! Which values of a column can be stored: what the native sink finds by trying, as conditions of
 //! Spark SQL. A type whose values no condition tells apart is refused.
 
-use millstream_core::cql::{Key, Table, Type};
+use millstream_core::cql::{KEY_BYTES_MAX, KEY_PART_BYTES, Key, Table, Type};
 use millstream_core::{Error, Reason, Result};
 
 use crate::text::{literal, name};
 
 /// Characters of a value that a detail shows.
 const EXCERPT_CHARS: usize = 60;
-/// The longest partition key that Cassandra takes, in bytes.
-const KEY_BYTES_MAX: usize = 65_535;
 
 /// What a column needs beside the query's own.
 struct Rule {
@@ -115,27 +113,37 @@ fn cases(table: &Table, written: &[String]) -> Vec<Case> {
             cases.push(Case { bad: format!("{value} IS NULL"), reason: Reason::NullKey, detail });
         }
     }
-    cases.extend(partition_key(table));
+    cases.extend(long_key(table, Key::Partition));
+    cases.extend(long_key(table, Key::Clustering));
     cases
 }
 
-/// What makes a partition key impossible: that it is empty, or too long.
-fn partition_key(table: &Table) -> Vec<Case> {
-    let parts: Vec<_> = table.key().filter(|column| column.key == Some(Key::Partition)).collect();
+/// What makes the columns that are `key` impossible together: that they are too long, and that a partition key is
+/// empty. A number of any length counts for nothing: no condition says how long it is.
+fn long_key(table: &Table, key: Key) -> Vec<Case> {
+    let parts: Vec<_> = table.key().filter(|column| column.key == Some(key)).collect();
     let texts: Vec<_> = parts
         .iter()
         .filter(|column| matches!(column.kind, Type::Ascii | Type::Text | Type::Blob))
         .map(|column| format!("octet_length({})", name(&column.name)))
         .collect();
     let mut cases = Vec::new();
-    if let ([part], [length]) = (parts.as_slice(), texts.as_slice()) {
+    if let (Key::Partition, [part], [length]) = (key, parts.as_slice(), texts.as_slice()) {
         let detail = literal(&format!("{} is empty, which no partition key may be", part.name));
         cases.push(Case { bad: format!("{length} = 0"), reason: Reason::NullKey, detail });
     }
     if !texts.is_empty() {
-        let length = texts.join(" + ");
+        let mut others: usize = parts.iter().filter_map(|column| column.kind.value_bytes()).sum();
+        if key == Key::Partition && parts.len() > 1 {
+            others += KEY_PART_BYTES * parts.len();
+        }
+        let mut length = texts.join(" + ");
+        if others > 0 {
+            length += &format!(" + {others}");
+        }
         let detail = format!(
-            "concat('the partition key has ', {length}, {})",
+            "concat({}, {length}, {})",
+            literal(&format!("{} ", key.has())),
             literal(&format!(" bytes, {KEY_BYTES_MAX} are possible"))
         );
         cases.push(Case { bad: format!("{length} > {KEY_BYTES_MAX}"), reason: Reason::NullKey, detail });
@@ -165,6 +173,20 @@ mod tests {
              octet_length(`id`) > 65535 THEN 'null-key' END"
         );
         assert!(detail.starts_with("CASE WHEN `id` IS NULL THEN 'id is null' WHEN"), "{detail}");
+    }
+
+    #[test]
+    fn a_key_is_as_long_as_cassandra_takes_it() {
+        let table = table("a TEXT, b UUID, c TEXT, d INT, e BLOB, PRIMARY KEY ((a, b), c, d, e)");
+        let written = ["a", "b", "c", "d", "e"].map(str::to_owned);
+        let (reason, detail) = (reason(&table, &written), detail(&table, &written));
+        // A UUID has 16 bytes, and three go with each column of a partition key; an INT has four.
+        let ending = " WHEN octet_length(`a`) + 22 > 65535 THEN 'null-key' \
+                      WHEN octet_length(`c`) + octet_length(`e`) + 4 > 65535 THEN 'null-key' END";
+        assert!(reason.ends_with(ending), "{reason}");
+        let ending = "THEN concat('the clustering columns have ', octet_length(`c`) + octet_length(`e`) + 4, \
+                      ' bytes, 65535 are possible') END";
+        assert!(detail.ends_with(ending), "{detail}");
     }
 
     #[test]

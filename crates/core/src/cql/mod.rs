@@ -26,6 +26,6 @@ pub use name::{is_reserved, quoted};
 pub use parse::parse;
 pub use partition_key::PartitionKey;
 pub use read::{RowsBuilder, schema_of};
-pub use row::RowReader;
+pub use row::{KEY_BYTES_MAX, KEY_PART_BYTES, RowReader};
 pub use types::{Column, Key, Table, Type};
 pub use value::Value;

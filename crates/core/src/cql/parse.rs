@@ -1,4 +1,4 @@
-//! Reads `CREATE TABLE` (and passes `CREATE KEYSPACE` through) as Cassandra's grammar has it.
+//! Reads `CREATE TABLE` (and of `CREATE KEYSPACE` the name) as Cassandra's grammar has it.
 //! It does not read queries, and properties behind `WITH` are handed on unread.
 
 use std::ops::Range;
@@ -26,7 +26,9 @@ pub fn parse(text: &str, keyspace: &str, name: &str) -> Parsed<Table> {
                     span,
                 });
             }
-        } else if !parser.word("KEYSPACE") {
+        } else if parser.word("KEYSPACE") {
+            parser.keyspace(keyspace)?;
+        } else {
             let message =
                 "expected CREATE TABLE or CREATE KEYSPACE; other statements are not run from here".into();
             return Err(ParseError { message, span: parser.span() });
@@ -137,16 +139,36 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn table(&mut self, keyspace: &str) -> Parsed<Table> {
+    fn if_not_exists(&mut self) -> Parsed<()> {
         if self.word("IF") {
             self.expect_word("NOT")?;
             self.expect_word("EXISTS")?;
         }
-        let mut name = self.given_name()?;
-        let mut in_keyspace = keyspace.to_owned();
-        if self.symbol('.') {
-            in_keyspace = std::mem::replace(&mut name, self.given_name()?);
+        Ok(())
+    }
+
+    /// The keyspace that is made can only be the table's: where a statement makes one, nobody else does.
+    fn keyspace(&mut self, keyspace: &str) -> Parsed<()> {
+        self.if_not_exists()?;
+        let span = self.span();
+        let name = self.given_name()?;
+        if name == keyspace {
+            return Ok(());
         }
+        let message = format!("this makes the keyspace {name}, and the table is in {keyspace}");
+        Err(ParseError { message, span })
+    }
+
+    fn table(&mut self, keyspace: &str) -> Parsed<Table> {
+        self.if_not_exists()?;
+        let span = self.span();
+        let in_keyspace = self.given_name()?;
+        if !self.symbol('.') {
+            // Cassandra would not know where to put it: the statement is run as it is, without a USE before it.
+            let message = format!("its keyspace is missing: write {keyspace}.{}", &self.text[span.clone()]);
+            return Err(ParseError { message, span });
+        }
+        let name = self.given_name()?;
         self.expect_symbol('(')?;
         let mut columns: Vec<Column> = Vec::new();
         let mut key: Option<Vec<(String, Key)>> = None;
@@ -301,6 +323,13 @@ mod tests {
             ("CREATE TABLE k.t (id uuid, \"to\" int, PRIMARY KEY (id, to))", "in quotes, \"to\"", "to"),
             ("CREATE TABLE k.t (id uuid PRIMARY KEY, _n int)", "in quotes, \"_n\"", "_n"),
             ("CREATE TABLE k.view (id uuid PRIMARY KEY)", "in quotes, \"view\"", "view"),
+            ("CREATE TABLE t (id uuid PRIMARY KEY)", "write k.t", "t"),
+            ("CREATE TABLE IF NOT EXISTS \"T\" (id uuid PRIMARY KEY)", "write k.\"T\"", "\"T\""),
+            (
+                "CREATE KEYSPACE IF NOT EXISTS other WITH x = 1; CREATE TABLE k.t (id uuid PRIMARY KEY)",
+                "makes the keyspace other, and the table is in k",
+                "other",
+            ),
             ("DROP TABLE k.t", "expected CREATE", "DROP"),
             ("CREATE TABLE k.t (id 'x", "never closed", "'x"),
             ("", "no CREATE TABLE", ""),

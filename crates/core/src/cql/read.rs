@@ -49,12 +49,10 @@ fn entries_field(key: &Type, value: &Type) -> FieldRef {
     Arc::new(Field::new("entries", DataType::Struct(entry_fields(key, value)), false))
 }
 
-/// The columns in which `table` is read.
+/// The columns in which `table` is read. One of the key may be null, too: Spark does not have every number and every
+/// moment of Cassandra's.
 pub fn schema_of(table: &Table) -> SchemaRef {
-    let fields = table
-        .columns
-        .iter()
-        .map(|column| Field::new(&column.name, spark_type(&column.kind), column.key.is_none()));
+    let fields = table.columns.iter().map(|column| Field::new(&column.name, spark_type(&column.kind), true));
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
@@ -270,8 +268,41 @@ impl Builder {
     }
 }
 
-/// The number with `to` digits behind the point; null where that loses digits, as in Spark.
+/// The number with `to` digits behind the point; null where that loses digits or takes too many, as in Spark.
 fn rescale(unscaled: i128, from: i8, to: i8) -> Option<i128> {
+    /// The first number of more than 38 digits.
+    const TOO_LARGE: u128 = 10_u128.pow(38);
     let shift = 10_i128.checked_pow(u32::from(from.abs_diff(to)))?;
-    if from <= to { unscaled.checked_mul(shift) } else { (unscaled % shift == 0).then(|| unscaled / shift) }
+    let scaled = if from <= to {
+        unscaled.checked_mul(shift)
+    } else {
+        (unscaled % shift == 0).then(|| unscaled / shift)
+    };
+    scaled.filter(|scaled| scaled.unsigned_abs() < TOO_LARGE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cql::parse;
+
+    #[test]
+    fn a_key_that_spark_has_no_value_for_is_read_as_null() {
+        let decimal = |unscaled: i128, scale: i8| Value::Decimal { unscaled, scale };
+        for (kind, key) in [
+            ("decimal", decimal(2 * 10_i128.pow(20), 0)),
+            ("decimal", decimal(10_i128.pow(20), 0)),
+            ("decimal", decimal(1, 20)),
+            ("varint", decimal(10_i128.pow(38), 0)),
+            ("timestamp", Value::Integer(i64::MAX)),
+        ] {
+            let create = format!("CREATE TABLE k.t (id {kind} PRIMARY KEY, n int)");
+            let table = parse(&create, "k", "t").expect("a table");
+            let mut rows = RowsBuilder::new(&table);
+            rows.push([Some(key.clone()), Some(Value::Integer(7))]);
+            let batch = rows.finish().expect("a row");
+            assert!(batch.column(0).is_null(0), "{kind} {key}");
+            assert!(!batch.column(1).is_null(0), "{kind} {key}");
+        }
+    }
 }

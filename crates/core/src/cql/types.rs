@@ -124,6 +124,18 @@ impl Type {
         }
     }
 
+    /// How many bytes Cassandra stores of each of its values; none where it is not always as many.
+    pub fn value_bytes(&self) -> Option<usize> {
+        match self {
+            Self::Boolean | Self::Tinyint => Some(1),
+            Self::Smallint => Some(2),
+            Self::Date | Self::Float | Self::Int => Some(4),
+            Self::Bigint | Self::Double | Self::Time | Self::Timestamp => Some(8),
+            Self::Timeuuid | Self::Uuid => Some(16),
+            _ => None,
+        }
+    }
+
     /// Whether a column of the query's type can be stored in a column of this type; single
     /// values may still be refused (`bad-value`).
     pub fn takes(&self, from: &DataType) -> bool {
@@ -201,6 +213,16 @@ pub enum Key {
     Partition,
     /// Orders the rows of a partition.
     Clustering,
+}
+
+impl Key {
+    /// How a sentence about the length of its columns begins.
+    pub fn has(self) -> &'static str {
+        match self {
+            Self::Partition => "the partition key has",
+            Self::Clustering => "the clustering columns have",
+        }
+    }
 }
 
 /// One column.

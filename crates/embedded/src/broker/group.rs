@@ -12,7 +12,8 @@ use uuid::Uuid;
 
 /// How long the first member of an empty group waits for others to arrive.
 const INITIAL_DELAY: Duration = Duration::from_millis(50);
-/// Session timeouts outside are refused, as Kafka does by default.
+/// Session timeouts outside are refused. Kafka's own limits are six seconds and half an hour, by default; on one
+/// machine a second is long.
 const SESSION_TIMEOUTS: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(1800);
 
@@ -28,6 +29,13 @@ pub(super) struct Join {
     pub(super) rebalance_timeout: Duration,
     /// Whether a new member must come again with the id it was given.
     pub(super) id_required: bool,
+}
+
+/// Who asks: the id that the group has given it, and what it calls itself across its processes (`group.instance.id`).
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Caller<'a> {
+    pub(super) member: &'a str,
+    pub(super) instance: Option<&'a str>,
 }
 
 /// The answer to a member that has joined.
@@ -108,7 +116,7 @@ pub(super) struct Group {
     pub(super) protocol: String,
     leader: String,
     pub(super) members: BTreeMap<String, Member>,
-    /// When `Joining` ends, whoever is missing then.
+    /// When `Joining` ends whoever is missing then, and `Assigning` whoever has not asked for its partitions.
     deadline: Instant,
     /// `Joining` for the first time: wait until the deadline even when all have joined.
     first: bool,
@@ -143,7 +151,9 @@ impl Group {
         };
         self.protocol_type = join.protocol_type;
         let (tell, told) = oneshot::channel();
-        let assignment = self.members.remove(&id).map(|before| before.assignment).unwrap_or_default();
+        let instance = join.instance.as_deref();
+        let before = self.members.remove(&id).or_else(|| self.take_over(instance?));
+        let assignment = before.map(|before| before.assignment).unwrap_or_default();
         self.members.insert(
             id,
             Member {
@@ -178,22 +188,45 @@ impl Group {
 
     /// The id under which the member joins, which it may have to learn first.
     fn identify(&self, join: &Join) -> Result<String, Refused> {
-        let of_instance = || {
-            let instance = join.instance.as_ref()?;
-            let found = self.members.iter().find(|(_, member)| member.instance.as_ref() == Some(instance));
-            found.map(|(id, _)| id.clone())
-        };
         if !join.member.is_empty() {
-            return Ok(join.member.clone());
-        }
-        if let Some(id) = of_instance() {
-            return Ok(id);
+            let member = join.member.clone();
+            let caller = Caller { member: &member, instance: join.instance.as_deref() };
+            return match self.is_fenced(caller) {
+                true => Err(Refused { error: ResponseError::FencedInstanceId, member }),
+                false => Ok(member),
+            };
         }
         let id = format!("{}-{}", join.client, Uuid::new_v4());
         if join.id_required && join.instance.is_none() {
             return Err(Refused { error: ResponseError::MemberIdRequired, member: id });
         }
         Ok(id)
+    }
+
+    /// The id of the member that calls itself `instance`.
+    fn member_of(&self, instance: &str) -> Option<&str> {
+        let found = self.members.iter().find(|(_, member)| member.instance.as_deref() == Some(instance));
+        found.map(|(id, _)| id.as_str())
+    }
+
+    /// Whether a newer process has the caller's instance by now.
+    fn is_fenced(&self, caller: Caller<'_>) -> bool {
+        let newest = caller.instance.and_then(|instance| self.member_of(instance));
+        newest.is_some_and(|newest| newest != caller.member)
+    }
+
+    /// Takes out the member whose instance a newer process has, and tells it: the two would drive each other out
+    /// for ever.
+    fn take_over(&mut self, instance: &str) -> Option<Member> {
+        let id = self.member_of(instance)?.to_owned();
+        let mut before = self.members.remove(&id)?;
+        if let Some(waiting) = before.joining.take() {
+            let _ = waiting.send(Err(Refused { error: ResponseError::FencedInstanceId, member: id }));
+        }
+        if let Some(waiting) = before.syncing.take() {
+            let _ = waiting.send(Err(ResponseError::FencedInstanceId));
+        }
+        Some(before)
     }
 
     fn rebalance(&mut self, now: Instant) {
@@ -204,11 +237,16 @@ impl Group {
             if let Some(waiting) = member.syncing.take() {
                 // A member that no longer waits has gone; its session will tell.
                 let _ = waiting.send(Err(ResponseError::RebalanceInProgress));
+                member.seen = now;
             }
         }
         self.phase = Phase::Joining;
-        let longest = self.members.values().map(|member| member.rebalance_timeout).max();
-        self.deadline = now + longest.unwrap_or_default();
+        self.deadline = now + self.patience();
+    }
+
+    /// How long the members wait for each other.
+    fn patience(&self) -> Duration {
+        self.members.values().map(|member| member.rebalance_timeout).max().unwrap_or_default()
     }
 
     fn complete_if_all_joined(&mut self, now: Instant) {
@@ -249,6 +287,7 @@ impl Group {
             }
         }
         self.phase = Phase::Assigning;
+        self.deadline = now + self.patience();
     }
 
     /// The leader's first strategy that everybody offers.
@@ -261,9 +300,17 @@ impl Group {
     }
 
     /// A sign of life; wrong when the member or its generation is not the group's.
-    fn check(&mut self, member: &str, generation: i32, now: Instant) -> Result<&mut Member, ResponseError> {
+    fn check(
+        &mut self,
+        caller: Caller<'_>,
+        generation: i32,
+        now: Instant,
+    ) -> Result<&mut Member, ResponseError> {
+        if self.is_fenced(caller) {
+            return Err(ResponseError::FencedInstanceId);
+        }
         let current = self.generation;
-        let found = self.members.get_mut(member).ok_or(ResponseError::UnknownMemberId)?;
+        let found = self.members.get_mut(caller.member).ok_or(ResponseError::UnknownMemberId)?;
         if generation != current {
             return Err(ResponseError::IllegalGeneration);
         }
@@ -273,13 +320,13 @@ impl Group {
 
     pub(super) fn sync(
         &mut self,
-        member: &str,
+        caller: Caller<'_>,
         generation: i32,
         assignments: Vec<(String, Bytes)>,
         now: Instant,
     ) -> Answer<SyncResult> {
         let phase = self.phase;
-        let syncing = match self.check(member, generation, now) {
+        let syncing = match self.check(caller, generation, now) {
             Ok(member) => member,
             Err(error) => return Answer::Now(Err(error)),
         };
@@ -289,7 +336,7 @@ impl Group {
             Phase::Assigning => {
                 let (tell, told) = oneshot::channel();
                 syncing.syncing = Some(tell);
-                if member == self.leader {
+                if caller.member == self.leader {
                     self.assign(assignments, now);
                 }
                 Answer::Later(told)
@@ -311,32 +358,36 @@ impl Group {
 
     pub(super) fn heartbeat(
         &mut self,
-        member: &str,
+        caller: Caller<'_>,
         generation: i32,
         now: Instant,
     ) -> Result<(), ResponseError> {
-        self.check(member, generation, now)?;
+        self.check(caller, generation, now)?;
         match self.phase {
             Phase::Joining => Err(ResponseError::RebalanceInProgress),
             _ => Ok(()),
         }
     }
 
-    /// Whether a commit is the group's: from a member of this generation, or, where nobody is
-    /// in the group, from anybody outside (`generation` −1).
-    pub(super) fn may_commit(
-        &mut self,
-        member: &str,
-        generation: i32,
-        now: Instant,
-    ) -> Result<(), ResponseError> {
+    fn may_commit(&mut self, caller: Caller<'_>, generation: i32, now: Instant) -> Result<(), ResponseError> {
         if generation < 0 && self.members.is_empty() {
             return Ok(());
         }
-        self.check(member, generation, now).map(|_| ())
+        self.check(caller, generation, now).map(|_| ())
     }
 
-    pub(super) fn leave(&mut self, member: &str, now: Instant) -> Result<(), ResponseError> {
+    /// Without an id it is the instance that goes, whoever says so.
+    pub(super) fn leave(&mut self, caller: Caller<'_>, now: Instant) -> Result<(), ResponseError> {
+        let member = match caller.instance {
+            Some(instance) if caller.member.is_empty() => self.member_of(instance).unwrap_or_default(),
+            _ if self.is_fenced(caller) => return Err(ResponseError::FencedInstanceId),
+            _ => caller.member,
+        };
+        let member = member.to_owned();
+        self.remove(&member, now)
+    }
+
+    fn remove(&mut self, member: &str, now: Instant) -> Result<(), ResponseError> {
         self.members.remove(member).ok_or(ResponseError::UnknownMemberId)?;
         if self.members.is_empty() {
             self.phase = Phase::Empty;
@@ -353,11 +404,17 @@ impl Group {
         if self.phase == Phase::Joining && now >= self.deadline {
             self.complete(now);
         }
-        let silent = |member: &Member| member.joining.is_none() && now > member.seen + member.session_timeout;
+        // A leader that shows that it lives but never assigns would hold all others for ever.
+        let is_late = self.phase == Phase::Assigning && now >= self.deadline;
+        let is_gone = |member: &Member| {
+            // Who waits cannot show that it lives: its heartbeats stand behind its request.
+            let waits = member.joining.is_some() || member.syncing.is_some();
+            !waits && (is_late || now > member.seen + member.session_timeout)
+        };
         let gone: Vec<_> =
-            self.members.iter().filter(|(_, member)| silent(member)).map(|(id, _)| id.clone()).collect();
+            self.members.iter().filter(|(_, member)| is_gone(member)).map(|(id, _)| id.clone()).collect();
         for id in gone {
-            self.leave(&id, now).expect("it was a member");
+            self.remove(&id, now).expect("it was a member");
         }
     }
 }
@@ -374,7 +431,28 @@ impl Groups {
         self.by_name.entry(name.to_owned()).or_insert_with(|| Group::new(now))
     }
 
-    /// The group of that name, if anybody has asked for it.
+    /// The group of that name, for a request of one of its members.
+    pub(super) fn of_member(&mut self, name: &str) -> Result<&mut Group, ResponseError> {
+        self.by_name.get_mut(name).ok_or(ResponseError::UnknownMemberId)
+    }
+
+    /// Whether a commit is the group's: from a member of this generation, or, where nobody is
+    /// in the group, from anybody outside (`generation` −1).
+    pub(super) fn may_commit(
+        &mut self,
+        name: &str,
+        caller: Caller<'_>,
+        generation: i32,
+        now: Instant,
+    ) -> Result<(), ResponseError> {
+        match self.by_name.get_mut(name) {
+            Some(group) => group.may_commit(caller, generation, now),
+            None if generation < 0 => Ok(()),
+            None => Err(ResponseError::UnknownMemberId),
+        }
+    }
+
+    /// The group of that name, if anybody has joined it.
     pub(super) fn get(&self, name: &str) -> Option<&Group> {
         self.by_name.get(name)
     }
@@ -414,10 +492,25 @@ mod tests {
         }
     }
 
+    fn joining_as(instance: &str) -> Join {
+        Join { instance: Some(instance.into()), ..joining("") }
+    }
+
+    fn caller(member: &str) -> Caller<'_> {
+        Caller { member, instance: None }
+    }
+
     fn later<T>(answer: Answer<T>) -> oneshot::Receiver<T> {
         match answer {
             Answer::Later(told) => told,
             Answer::Now(_) => panic!("answered at once"),
+        }
+    }
+
+    fn at_once<T>(answer: Answer<T>) -> T {
+        match answer {
+            Answer::Now(told) => told,
+            Answer::Later(_) => panic!("is to wait"),
         }
     }
 
@@ -432,18 +525,18 @@ mod tests {
         assert_eq!((joined.leader.as_str(), joined.members.len()), ("a", 2));
         assert_eq!(b.try_recv().expect("told").expect("joined").members.len(), 0);
 
-        let mut waiting = later(group.sync("b", 1, vec![], now));
+        let mut waiting = later(group.sync(caller("b"), 1, vec![], now));
         let parts = vec![("a".into(), Bytes::from("0")), ("b".into(), Bytes::from("1"))];
-        later(group.sync("a", 1, parts, now));
+        later(group.sync(caller("a"), 1, parts, now));
         assert_eq!(waiting.try_recv().expect("told"), Ok(Bytes::from("1")));
-        assert_eq!(group.heartbeat("b", 1, now), Ok(()));
+        assert_eq!(group.heartbeat(caller("b"), 1, now), Ok(()));
 
-        group.leave("b", now).expect("leaves");
-        assert_eq!(group.heartbeat("a", 1, now), Err(ResponseError::RebalanceInProgress));
+        group.leave(caller("b"), now).expect("leaves");
+        assert_eq!(group.heartbeat(caller("a"), 1, now), Err(ResponseError::RebalanceInProgress));
         let mut a = later(group.join(joining("a"), now));
         assert_eq!(a.try_recv().expect("told").expect("joined").generation, 2);
-        assert_eq!(group.may_commit("b", 1, now), Err(ResponseError::UnknownMemberId));
-        assert_eq!(group.may_commit("a", 1, now), Err(ResponseError::IllegalGeneration));
+        assert_eq!(group.may_commit(caller("b"), 1, now), Err(ResponseError::UnknownMemberId));
+        assert_eq!(group.may_commit(caller("a"), 1, now), Err(ResponseError::IllegalGeneration));
     }
 
     #[test]
@@ -452,9 +545,98 @@ mod tests {
         let mut group = Group::new(now);
         let _told = later(group.join(joining("a"), now));
         group.tick(now + INITIAL_DELAY);
-        assert_eq!(group.may_commit("", -1, now), Err(ResponseError::UnknownMemberId));
+        assert_eq!(group.may_commit(caller(""), -1, now), Err(ResponseError::UnknownMemberId));
         group.tick(now + Duration::from_secs(11));
         assert_eq!(group.phase, Phase::Empty);
-        assert_eq!(group.may_commit("", -1, now), Ok(()));
+        assert_eq!(group.may_commit(caller(""), -1, now), Ok(()));
+    }
+
+    /// A group of two that has been joined, with `a` as its leader, and `b` waiting for its partitions.
+    fn assigning(now: Instant) -> (Group, oneshot::Receiver<SyncResult>) {
+        let mut group = Group::new(now);
+        let _told = [later(group.join(joining("a"), now)), later(group.join(joining("b"), now))];
+        group.tick(now + INITIAL_DELAY);
+        let waiting = later(group.sync(caller("b"), 1, vec![], now));
+        (group, waiting)
+    }
+
+    #[test]
+    fn who_waits_for_its_partitions_is_not_taken_for_gone() {
+        let now = Instant::now();
+        let at = |seconds| now + Duration::from_secs(seconds);
+        let (mut group, mut waiting) = assigning(now);
+        for seconds in [6, 12] {
+            assert_eq!(group.heartbeat(caller("a"), 1, at(seconds)), Ok(()));
+            group.tick(at(seconds));
+        }
+        later(group.sync(caller("a"), 1, vec![("b".into(), Bytes::from("1"))], at(13)));
+        assert_eq!(waiting.try_recv().expect("told"), Ok(Bytes::from("1")));
+        assert_eq!(group.heartbeat(caller("b"), 1, at(14)), Ok(()));
+    }
+
+    #[test]
+    fn a_leader_that_never_assigns_holds_nobody_for_ever() {
+        let now = Instant::now();
+        let at = |seconds| now + Duration::from_secs(seconds);
+        let (mut group, mut waiting) = assigning(now);
+        for seconds in [6, 12, 18, 24, 30] {
+            assert_eq!(group.heartbeat(caller("a"), 1, at(seconds)), Ok(()));
+            group.tick(at(seconds));
+        }
+        assert!(waiting.try_recv().is_err(), "it waits no longer, and has 30 s");
+        group.tick(at(31));
+        assert_eq!(waiting.try_recv().expect("told"), Err(ResponseError::RebalanceInProgress));
+        assert_eq!(group.heartbeat(caller("a"), 1, at(31)), Err(ResponseError::UnknownMemberId));
+        // It has as long as its session to come again.
+        group.tick(at(40));
+        let mut b = later(group.join(joining("b"), at(40)));
+        assert_eq!(b.try_recv().expect("told").expect("joined").leader, "b");
+    }
+
+    #[test]
+    fn of_two_processes_of_one_instance_the_newer_one_stays() {
+        let now = Instant::now();
+        let mut groups = Groups::default();
+        let group = groups.entry("g", now);
+        let mut first = later(group.join(joining_as("one"), now));
+        let mut second = later(group.join(joining_as("one"), now));
+        let refused = first.try_recv().expect("told").expect_err("another one has come");
+        assert_eq!(refused.error, ResponseError::FencedInstanceId);
+        group.tick(now + INITIAL_DELAY);
+        let old = second.try_recv().expect("told").expect("joined");
+        let mut third = later(group.join(joining_as("one"), now));
+        let new = third.try_recv().expect("told").expect("joined");
+        assert_ne!(new.member, old.member);
+        assert_eq!(new.members.len(), 1);
+
+        let fenced = Err(ResponseError::FencedInstanceId);
+        let older = Caller { member: &old.member, instance: Some("one") };
+        assert_eq!(group.heartbeat(older, old.generation, now), fenced);
+        assert_eq!(group.leave(older, now), fenced);
+        assert_eq!(at_once(group.sync(older, new.generation, vec![], now)).map(|_| ()), fenced);
+        let again = Join { member: old.member.clone(), ..joining_as("one") };
+        let refused = at_once(group.join(again, now)).expect_err("another one has come");
+        assert_eq!((Err(refused.error), refused.member), (fenced, old.member.clone()));
+        let newer = Caller { member: &new.member, instance: Some("one") };
+        assert_eq!(group.heartbeat(newer, new.generation, now), Ok(()));
+        assert_eq!(groups.may_commit("g", older, new.generation, now), fenced);
+        assert_eq!(groups.may_commit("g", newer, new.generation, now), Ok(()));
+
+        // Who sends it away from outside knows nothing but its instance.
+        let outside = Caller { member: "", instance: Some("one") };
+        let group = groups.of_member("g").expect("is there");
+        assert_eq!(group.leave(outside, now), Ok(()));
+        assert_eq!(group.phase, Phase::Empty);
+        assert_eq!(group.leave(outside, now), Err(ResponseError::UnknownMemberId));
+    }
+
+    #[test]
+    fn a_group_that_nobody_has_joined_is_not_made_by_asking() {
+        let now = Instant::now();
+        let mut groups = Groups::default();
+        assert_eq!(groups.of_member("g").err(), Some(ResponseError::UnknownMemberId));
+        assert_eq!(groups.may_commit("g", caller(""), -1, now), Ok(()));
+        assert_eq!(groups.may_commit("g", caller("a"), 1, now), Err(ResponseError::UnknownMemberId));
+        assert_eq!(groups.iter().count(), 0);
     }
 }

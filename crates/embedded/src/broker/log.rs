@@ -5,10 +5,10 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::batch::{self, Header};
-use super::segment::Segment;
+use super::segment::{self, Segment};
 use super::topic::Config;
 
 /// Batches of one producer that are remembered, so that a repeated one is recognised: as many
@@ -22,7 +22,8 @@ const PRODUCERS_MAX: usize = 1_000;
 pub(super) enum Refusal {
     /// Not a batch, or not the bytes that were sent.
     Corrupt,
-    /// A batch that only makes sense in a transaction, or whose numbers contradict each other.
+    /// More than one batch, as Kafka takes none either; one that only makes sense in a transaction, or whose numbers
+    /// contradict each other.
     Invalid,
     /// Larger than the topic takes.
     TooLarge,
@@ -30,6 +31,8 @@ pub(super) enum Refusal {
     OutOfOrder,
     /// A newer instance of the producer has taken over.
     Fenced,
+    /// The topic has been deleted meanwhile.
+    Deleted,
 }
 
 #[derive(Debug)]
@@ -54,10 +57,13 @@ pub(super) struct Log {
     producers: HashMap<i64, Producer>,
     /// Something of it may not be on the disk yet.
     dirty: bool,
+    /// Whoever still holds it leaves the disk alone: another topic's files may be where its own were.
+    is_deleted: bool,
 }
 
 impl Log {
-    /// Opens the log in `dir`. A torn end is cut off; how many bytes is returned.
+    /// Opens the log in `dir`. A torn end is cut off; how many bytes is returned. Damage before the end is an error: what
+    /// is behind it is intact, and stays.
     pub(super) fn open(dir: &Path) -> io::Result<(Self, u64)> {
         std::fs::create_dir_all(dir)?;
         let mut bases = Vec::new();
@@ -68,82 +74,92 @@ impl Log {
             bases.extend(base);
         }
         bases.sort_unstable();
-        let start = bases.first().copied().unwrap_or(0);
+        let first = bases.first().copied().unwrap_or(0);
+        let start = read_start(dir)?.map_or(first, |start| start.max(first));
+        // What was deleted stays deleted, also where its files could not be.
+        let unread = bases.windows(2).take_while(|pair| pair[1] <= start).count();
+        for base in bases.drain(..unread) {
+            std::fs::remove_file(segment::path(dir, base))?;
+        }
         let mut log = Self {
             dir: dir.to_owned(),
             segments: Vec::new(),
             start,
-            end: start,
+            end: bases.first().copied().unwrap_or(start),
             producers: HashMap::new(),
             dirty: true,
+            is_deleted: false,
         };
         let mut torn = 0;
-        for base in bases {
-            let mut segment = Segment::open(dir, base)?;
-            if torn > 0 || base != log.end {
-                // Nothing can follow a torn end: what comes behind it has no place any more.
-                torn += std::fs::metadata(dir.join(format!("{base:020}.log")))?.len();
-                segment.delete()?;
-                continue;
-            }
+        for (at, base) in bases.iter().enumerate() {
+            let mut segment = Segment::open(dir, *base)?;
             let (end, producers) = (&mut log.end, &mut log.producers);
-            torn += segment.recover(|header| {
+            let found = |header: &Header| {
                 *end = header.next_offset();
                 remember(producers, header);
-            })?;
+            };
+            match bases.get(at + 1) {
+                Some(next) => segment.recover_full(*next, found)?,
+                None => torn = segment.recover(found)?,
+            }
             log.segments.push(segment);
         }
-        if log.segments.is_empty() {
-            log.segments.push(Segment::open(dir, log.end)?);
+        if log.segments.is_empty() || log.end < log.start {
+            // Where the end was lost with the power, all that is left had been deleted. No offset is given twice.
+            log.end = log.start;
+            log.begin_segment()?;
+            log.delete_unread()?;
         }
-        // What was deleted stays deleted, even where the end was lost with the power.
-        log.start = read_start(dir)?.map_or(log.start, |start| start.max(log.start).min(log.end));
         Ok((log, torn))
     }
 
-    /// Appends the batches in `records` and returns the offset of the first record; of a
+    /// Appends the batch in `records` and returns the offset of the first record; of a
     /// repeated batch the offset that it already has.
     pub(super) fn append(&mut self, records: &[u8], config: &Config) -> io::Result<Result<i64, Refusal>> {
-        let mut bytes = BytesMut::from(records);
-        let mut headers = Vec::new();
-        let mut next = self.end;
-        let mut at = 0;
-        while at < bytes.len() {
-            let Some(header) = Header::read(&bytes[at..]) else { return Ok(Err(Refusal::Corrupt)) };
-            let Some(whole) = bytes.get_mut(at..at + header.length) else { return Ok(Err(Refusal::Corrupt)) };
-            if !header.is_intact(whole) {
-                return Ok(Err(Refusal::Corrupt));
-            }
-            if !header.is_plain() {
-                return Ok(Err(Refusal::Invalid));
-            }
-            if header.length > config.max_message_bytes {
-                return Ok(Err(Refusal::TooLarge));
-            }
-            match self.sequence(&header) {
-                Ok(None) => {}
-                Ok(Some(known)) => return Ok(Ok(known)),
-                Err(refusal) => return Ok(Err(refusal)),
-            }
-            batch::place(whole, next);
-            at += header.length;
-            let placed = header.at(next);
-            next = placed.next_offset();
-            headers.push(placed);
-        }
-        let Some(first) = headers.first().map(|header| header.base_offset) else {
-            return Ok(Err(Refusal::Corrupt));
+        let header = match self.check(records, config) {
+            Ok(header) => header,
+            Err(refusal) => return Ok(Err(refusal)),
         };
+        match self.sequence(&header) {
+            Ok(None) => {}
+            Ok(Some(known)) => return Ok(Ok(known)),
+            Err(refusal) => return Ok(Err(refusal)),
+        }
+        let header = header.at(self.end);
+        let mut bytes = records.to_vec();
+        batch::place(&mut bytes, header.base_offset);
+        // A new producer is known before anything can fail: its next batch, which is under way, is not taken first.
+        producer_of(&mut self.producers, &header);
         if self.active().size_bytes >= config.segment_bytes {
             self.roll()?;
         }
-        self.active().append(&bytes, &headers)?;
+        self.active().append(&bytes, &header)?;
         self.dirty = true;
-        self.end = next;
-        for header in &headers {
-            remember(&mut self.producers, header);
+        self.end = header.next_offset();
+        remember(&mut self.producers, &header);
+        Ok(Ok(header.base_offset))
+    }
+
+    /// The header of the one batch in `records`, which is whole and may be appended.
+    fn check(&self, records: &[u8], config: &Config) -> Result<Header, Refusal> {
+        if self.is_deleted {
+            return Err(Refusal::Deleted);
         }
-        Ok(Ok(first))
+        let header = Header::read(records).filter(|header| header.length <= records.len());
+        let header = header.ok_or(Refusal::Corrupt)?;
+        if header.length < records.len() {
+            return Err(Refusal::Invalid);
+        }
+        if !header.is_intact(records) {
+            return Err(Refusal::Corrupt);
+        }
+        if !header.is_plain() {
+            return Err(Refusal::Invalid);
+        }
+        if header.length > config.max_message_bytes {
+            return Err(Refusal::TooLarge);
+        }
+        Ok(header)
     }
 
     /// Whether the batch is the producer's next (`None`) or one that is already here (its offset).
@@ -169,7 +185,16 @@ impl Log {
 
     fn roll(&mut self) -> io::Result<()> {
         self.active().flush()?;
-        self.segments.push(Segment::open(&self.dir, self.end)?);
+        self.begin_segment()
+    }
+
+    /// Begins the file that is appended to from now on.
+    fn begin_segment(&mut self) -> io::Result<()> {
+        let next = Segment::open(&self.dir, self.end)?;
+        if let Some(full) = self.segments.last_mut() {
+            full.close();
+        }
+        self.segments.push(next);
         Ok(())
     }
 
@@ -198,8 +223,9 @@ impl Log {
     /// of long ago, as a back-fill writes them, before anybody has read them.
     pub(super) fn expire(&mut self, config: &Config, now_ms: i64) -> io::Result<()> {
         let mut size: u64 = self.segments.iter().map(|segment| segment.size_bytes).sum();
-        while self.segments.len() > 1 {
-            let oldest = &self.segments[0];
+        let mut start = self.start;
+        for pair in self.segments.windows(2) {
+            let (oldest, next) = (&pair[0], &pair[1]);
             let too_old = match config.retention_ms {
                 Some(keep) if oldest.timestamp_max < now_ms - keep => oldest.written_ms()? < now_ms - keep,
                 _ => false,
@@ -209,24 +235,48 @@ impl Log {
                 break;
             }
             size -= oldest.size_bytes;
-            self.segments.remove(0).delete()?;
-            self.start = self.start.max(self.segments[0].base_offset);
+            start = start.max(next.base_offset);
         }
-        Ok(())
+        if start == self.start {
+            return Ok(());
+        }
+        // A full disk may not take it, and the room is needed: in their order the files leave no gap all the same.
+        let remembered = self.remember_start(start);
+        self.start = start;
+        self.delete_unread().and(remembered)
     }
 
     /// Deletes everything before `offset`, which is in the log or its end; whole files only leave
     /// the disk.
     pub(super) fn delete_before(&mut self, offset: i64) -> io::Result<()> {
-        if offset <= self.start {
+        if offset <= self.start || self.is_deleted {
             return Ok(());
         }
-        super::replace_file(&self.dir.join(START), offset.to_string().as_bytes())?;
+        // On the disk the log never ends before it starts.
+        self.flush()?;
+        self.remember_start(offset)?;
         self.start = offset;
-        while self.segments.len() > 1 && self.segments[1].base_offset <= offset {
+        self.delete_unread()
+    }
+
+    /// Before files go: what a kill or a failure leaves of them goes when the log is opened.
+    fn remember_start(&self, start: i64) -> io::Result<()> {
+        super::replace_file(&self.dir.join(START), start.to_string().as_bytes())
+    }
+
+    /// Deletes the files that end before the start.
+    fn delete_unread(&mut self) -> io::Result<()> {
+        while self.segments.len() > 1 && self.segments[1].base_offset <= self.start {
             self.segments.remove(0).delete()?;
         }
         Ok(())
+    }
+
+    /// The topic was deleted, and its files with it.
+    pub(super) fn leave(&mut self) {
+        self.is_deleted = true;
+        // The last file is open. One of the others would be looked for where another topic's may be.
+        self.segments.drain(..self.segments.len() - 1);
     }
 
     /// Brings what was appended to the disk.
@@ -244,26 +294,17 @@ const START: &str = "start";
 
 fn read_start(dir: &Path) -> io::Result<Option<i64>> {
     match std::fs::read_to_string(dir.join(START)) {
-        Ok(text) => text.trim().parse().map(Some).map_err(io::Error::other),
+        Ok(text) => text.trim().parse().map(Some).map_err(|_| {
+            let place = dir.join(START);
+            io::Error::new(io::ErrorKind::InvalidData, format!("{} holds no offset", place.display()))
+        }),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e),
     }
 }
 
 fn remember(producers: &mut HashMap<i64, Producer>, header: &Header) {
-    if header.producer_id < 0 {
-        return;
-    }
-    if producers.len() >= PRODUCERS_MAX && !producers.contains_key(&header.producer_id) {
-        let silent = producers.iter().min_by_key(|(_, producer)| producer.last_offset).map(|(id, _)| *id);
-        producers.remove(&silent.expect("there are producers"));
-    }
-    let producer = producers.entry(header.producer_id).or_insert_with(|| Producer {
-        epoch: header.producer_epoch,
-        next_sequence: 0,
-        recent: VecDeque::new(),
-        last_offset: 0,
-    });
+    let Some(producer) = producer_of(producers, header) else { return };
     if producer.epoch != header.producer_epoch {
         producer.epoch = header.producer_epoch;
         producer.recent.clear();
@@ -276,15 +317,33 @@ fn remember(producers: &mut HashMap<i64, Producer>, header: &Header) {
     }
 }
 
+/// The producer of a batch; one that is not known is expected to begin with it. `None` where it has no id.
+fn producer_of<'a>(producers: &'a mut HashMap<i64, Producer>, header: &Header) -> Option<&'a mut Producer> {
+    if header.producer_id < 0 {
+        return None;
+    }
+    if producers.len() >= PRODUCERS_MAX && !producers.contains_key(&header.producer_id) {
+        let silent = producers.iter().min_by_key(|(_, producer)| producer.last_offset).map(|(id, _)| *id);
+        producers.remove(&silent.expect("there are producers"));
+    }
+    Some(producers.entry(header.producer_id).or_insert_with(|| Producer {
+        epoch: header.producer_epoch,
+        next_sequence: header.base_sequence,
+        recent: VecDeque::new(),
+        last_offset: header.base_offset,
+    }))
+}
+
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use bytes::BytesMut;
     use kafka_protocol::records::{
         Compression, Record, RecordBatchEncoder, RecordEncodeOptions, TimestampType,
     };
 
     use super::*;
 
-    fn batch(producer_id: i64, sequence: i32, timestamps: &[i64]) -> Bytes {
+    pub(in crate::broker) fn batch(producer_id: i64, sequence: i32, timestamps: &[i64]) -> Bytes {
         let records: Vec<Record> = timestamps
             .iter()
             .enumerate()
@@ -318,18 +377,43 @@ mod tests {
         Log::open(dir).expect("opens")
     }
 
+    /// Appends so many batches of one record each, three of which fill a file.
+    fn fill(log: &mut Log, count: i64) {
+        for timestamp in 0..count {
+            let records = batch(-1, -1, &[timestamp]);
+            log.append(&records, &small_segments()).expect("writes").expect("is taken");
+        }
+    }
+
+    /// The files in `dir` with their content.
+    fn files(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+        let paths = std::fs::read_dir(dir).expect("a directory").map(|entry| entry.expect("an entry").path());
+        let mut files: Vec<_> =
+            paths.map(|path| (path.clone(), std::fs::read(path).expect("reads"))).collect();
+        files.sort();
+        files
+    }
+
+    /// The offsets that can be read from the start on.
+    fn readable(log: &Log) -> Vec<i64> {
+        let mut offsets: Vec<i64> = Vec::new();
+        while offsets.last().map_or(log.start, |last| last + 1) < log.end {
+            let next = offsets.last().map_or(log.start, |last| last + 1);
+            let bytes = log.read(next, 1).expect("reads");
+            let header = Header::read(&bytes).expect("a batch");
+            offsets.extend(next..header.next_offset());
+        }
+        offsets
+    }
+
     #[test]
     fn what_was_deleted_stays_deleted() {
         let dir = tempfile::tempdir().expect("a directory");
         let (mut log, _) = open(dir.path());
-        for number in 0..10 {
-            let records = batch(-1, -1, &[number]);
-            log.append(&records, &small_segments()).expect("writes").expect("is taken");
-        }
-        let files = |dir: &Path| std::fs::read_dir(dir).expect("a directory").count();
-        let before = files(dir.path());
+        fill(&mut log, 10);
+        let before = files(dir.path()).len();
         log.delete_before(7).expect("deletes");
-        assert!(files(dir.path()) < before);
+        assert!(files(dir.path()).len() < before);
         assert_eq!((log.start, log.end), (7, 10));
         let (mut log, _) = open(dir.path());
         assert_eq!((log.start, log.end), (7, 10));
@@ -356,6 +440,176 @@ mod tests {
         assert_eq!((log.end, torn), (4, 0));
         assert_eq!(append(&mut log, 2), Ok(2));
         assert_eq!(append(&mut log, 4), Ok(4));
+    }
+
+    #[test]
+    fn a_new_producers_second_batch_waits_for_its_first() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (mut log, _) = open(dir.path());
+        let config = Config::default();
+        let append = |log: &mut Log, sequence| log.append(&batch(7, sequence, &[1, 2]), &config);
+        log.active().write_to(Path::new("/dev/full"));
+        let full = append(&mut log, 0).expect_err("the disk is full");
+        assert_eq!(full.kind(), io::ErrorKind::StorageFull);
+        // There is room again for the next one, which was sent already.
+        log.active().write_to(&segment::path(dir.path(), 0));
+        assert_eq!(append(&mut log, 2).expect("writes"), Err(Refusal::OutOfOrder));
+        assert_eq!(append(&mut log, 0).expect("writes"), Ok(0));
+        assert_eq!(append(&mut log, 2).expect("writes"), Ok(2));
+        assert_eq!(readable(&log), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn one_batch_is_taken_at_a_time() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (mut log, _) = open(dir.path());
+        let config = Config::default();
+        let (first, second) = (batch(7, 0, &[1]), batch(7, 1, &[2]));
+        log.append(&first, &config).expect("writes").expect("is taken");
+        // The first of them is a repeated one.
+        let both = [&first[..], &second[..]].concat();
+        assert_eq!(log.append(&both, &config).expect("writes"), Err(Refusal::Invalid));
+        assert_eq!(log.append(&second[..second.len() - 1], &config).expect("writes"), Err(Refusal::Corrupt));
+        assert_eq!(log.append(&second, &config).expect("writes"), Ok(1));
+    }
+
+    #[test]
+    fn a_sync_that_has_failed_is_not_made_up_for_by_the_next() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (mut log, _) = open(dir.path());
+        fill(&mut log, 2);
+        log.active().write_to(Path::new("/dev/null"));
+        log.flush().expect_err("there is no disk behind it");
+        log.active().write_to(&segment::path(dir.path(), 0));
+        let lost = log.flush().expect_err("nobody knows what is there");
+        assert!(lost.to_string().contains("started again"), "{lost}");
+        log.append(&batch(-1, -1, &[2]), &small_segments()).expect_err("nothing more is taken");
+        log.delete_before(1).expect_err("it would count on what is not there");
+        assert_eq!(readable(&log), [0, 1]);
+        let (mut log, _) = open(dir.path());
+        fill(&mut log, 1);
+        log.flush().expect("is synced");
+        assert_eq!(readable(&log), [0, 1, 2]);
+    }
+
+    #[test]
+    fn damage_before_the_end_is_said_and_deletes_nothing() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (mut log, _) = open(dir.path());
+        fill(&mut log, 20);
+        drop(log);
+        let before = files(dir.path());
+        let (damaged, content) = &before[1];
+        let mut flipped = content.clone();
+        // A bit of the first batch's offset.
+        flipped[7] ^= 1;
+        std::fs::write(damaged, flipped).expect("writes");
+        let there = files(dir.path());
+        let refused = Log::open(dir.path()).expect_err("a file is damaged");
+        assert_eq!(refused.kind(), io::ErrorKind::InvalidData);
+        assert!(refused.to_string().contains(&format!("{}, byte 0: ", damaged.display())), "{refused}");
+        assert!(files(dir.path()) == there);
+        // The same where it is missing: the one before does not lead on.
+        std::fs::remove_file(damaged).expect("is removed");
+        let there = files(dir.path());
+        let refused = Log::open(dir.path()).expect_err("a file is missing");
+        let (one_before, content) = &before[0];
+        let place = format!("{}, byte {}: ", one_before.display(), content.len());
+        assert!(refused.to_string().contains(&place), "{refused}");
+        assert!(files(dir.path()) == there);
+        // What it says helps.
+        std::fs::remove_file(one_before).expect("is moved away");
+        let (log, torn) = open(dir.path());
+        assert_eq!((log.end, torn), (20, 0));
+        assert_eq!(readable(&log), (log.start..20).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_a_full_disk_took_of_a_batch_is_no_damage() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (mut log, _) = open(dir.path());
+        while log.segments.len() == 1 {
+            let path = segment::path(dir.path(), 0);
+            // The next batch would be written over it; the last one goes to the next file.
+            let mut content = std::fs::read(&path).expect("reads");
+            content.truncate(log.segments[0].size_bytes as usize);
+            content.extend_from_slice(&batch(-1, -1, &[9])[..70]);
+            std::fs::write(path, content).expect("writes");
+            fill(&mut log, 1);
+        }
+        fill(&mut log, 5);
+        let end = log.end;
+        let (log, torn) = open(dir.path());
+        assert_eq!((log.end, torn), (end, 0));
+        assert_eq!(readable(&log), (0..end).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn files_that_a_kill_has_left_of_what_expired_go_at_the_next_start() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (mut log, _) = open(dir.path());
+        fill(&mut log, 20);
+        let before = files(dir.path());
+        log.expire(&Config { retention_bytes: Some(1), ..Config::default() }, 0).expect("expires");
+        let (start, left) = (log.start, files(dir.path()));
+        assert_eq!(log.segments.len(), 1);
+        drop(log);
+        for (path, content) in [&before[0], &before[2]] {
+            std::fs::write(path, content).expect("writes");
+        }
+        let (mut log, torn) = open(dir.path());
+        assert_eq!((log.start, log.end, torn), (start, 20, 0));
+        assert!(files(dir.path()) == left);
+        fill(&mut log, 1);
+        assert_eq!(readable(&log), (start..21).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn no_offset_is_given_twice_where_what_was_deleted_went_with_the_power() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (mut log, _) = open(dir.path());
+        let config = Config::default();
+        let append = |log: &mut Log, count: i64| {
+            for timestamp in 0..count {
+                log.append(&batch(-1, -1, &[timestamp]), &config).expect("writes").expect("is taken");
+            }
+        };
+        append(&mut log, 8);
+        let eight = log.segments[0].size_bytes;
+        append(&mut log, 2);
+        log.delete_before(10).expect("deletes");
+        drop(log);
+        // The last two never reached the disk.
+        let path = segment::path(dir.path(), 0);
+        let file = std::fs::OpenOptions::new().write(true).open(&path).expect("opens");
+        file.set_len(eight).expect("cuts");
+        let (mut log, _) = open(dir.path());
+        append(&mut log, 3);
+        drop(log);
+        let (log, torn) = open(dir.path());
+        assert_eq!((log.start, log.end, torn), (10, 13, 0));
+        assert_eq!(readable(&log), [10, 11, 12]);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn one_file_is_open_however_long_the_log_is() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let place = dir.path().canonicalize().expect("a path");
+        let open_files = || {
+            let open = std::fs::read_dir("/proc/self/fd").expect("a directory").filter_map(Result::ok);
+            open.filter(|fd| std::fs::read_link(fd.path()).is_ok_and(|path| path.starts_with(&place))).count()
+        };
+        let (mut log, _) = open(dir.path());
+        fill(&mut log, 20);
+        assert_eq!(open_files(), 1);
+        drop(log);
+        let (mut log, _) = open(dir.path());
+        assert_eq!(open_files(), 1);
+        fill(&mut log, 1);
+        assert_eq!(readable(&log), (0..21).collect::<Vec<_>>());
+        assert_eq!(log.first_since(3).expect("reads"), Some((3, 3)));
+        assert_eq!(open_files(), 1);
     }
 
     #[test]

@@ -45,6 +45,8 @@ struct State {
     offsets: Mutex<Offsets>,
     /// The tables that rows are written to before their offsets are committed.
     tables: Option<Mutex<Flusher>>,
+    /// The topics of dead letters, as the pipelines call them.
+    dead_letters: Vec<String>,
     next_producer_id: AtomicI64,
     /// Wakes the fetches that wait for data.
     appended: Notify,
@@ -64,16 +66,26 @@ pub struct Broker {
 impl Broker {
     /// Opens the topics under `dir` and listens on 127.0.0.1:`port` (0: any free port).
     pub async fn start(dir: &Path, port: u16) -> Result<Self> {
-        Self::open(dir, port, None).await
+        Self::open(dir, port, None, &[]).await
     }
 
     /// As [`Broker::start`], beside embedded tables whose rows come from its topics: they reach the
-    /// disk after the messages and before the offsets.
-    pub async fn start_beside(tables: TableStore, dir: &Path, port: u16) -> Result<Self> {
-        Self::open(dir, port, Some(tables)).await
+    /// disk after the messages and before the offsets. So do the topics in `dead_letters`, after the rows.
+    pub async fn start_beside(
+        tables: TableStore,
+        dead_letters: &[String],
+        dir: &Path,
+        port: u16,
+    ) -> Result<Self> {
+        Self::open(dir, port, Some(tables), dead_letters).await
     }
 
-    async fn open(dir: &Path, port: u16, tables: Option<TableStore>) -> Result<Self> {
+    async fn open(
+        dir: &Path,
+        port: u16,
+        tables: Option<TableStore>,
+        dead_letters: &[String],
+    ) -> Result<Self> {
         let listener = listen(port).await?;
         let address = listener.local_addr().map_err(|e| Error::ours(format!("no local address: {e}")))?;
         let failed = |e: io::Error| {
@@ -84,12 +96,14 @@ impl Broker {
         let mut tables = tables.map(Flusher::new);
         // What was killed has left things in the system's hands. Offsets are written anew below, and must not
         // reach the disk before what they cover.
-        flush(&topics, tables.as_mut()).map_err(failed)?;
+        flush(&topics, dead_letters, tables.as_mut()).map_err(failed)?;
         let boot = Boot::look(dir).map_err(failed)?;
         let (mut offsets, said) = Offsets::open(&dir.join("offsets"), boot.is_another).map_err(failed)?;
         notices.extend(said);
         // Only now: a start that is cut off before leaves it to the next one to look at offsets with suspicion.
         boot.remember().map_err(failed)?;
+        // A kill may have come between a topic and its offsets: one made anew under its name begins without them.
+        offsets.forget(|place| topics.get(&place.topic).is_none()).map_err(failed)?;
         let put_back = offsets.put_back(|place| {
             let partition = usize::try_from(place.partition).ok()?;
             Some(topics.get(&place.topic)?.partitions.get(partition)?.lock().end)
@@ -102,6 +116,7 @@ impl Broker {
             offsets: Mutex::new(offsets),
             next_producer_id: AtomicI64::new(reserve_producer_ids(dir).map_err(failed)?),
             tables: tables.map(Mutex::new),
+            dead_letters: dead_letters.to_vec(),
             appended: Notify::new(),
             stopping: CancellationToken::new(),
             disk_failure_said: Mutex::new(None),
@@ -139,8 +154,11 @@ impl Broker {
 
 /// First the messages, then the rows that they became, then what is said of them: a dead letter or a cursor that is on
 /// the disk is never about what is not. (But for a segment that is full, which goes there as it is.)
-fn flush(topics: &Topics, tables: Option<&mut Flusher>) -> io::Result<()> {
-    let says = |name: &str| name == STATE_TOPIC || name.ends_with(DeadLetter::TOPIC_ENDING);
+fn flush(topics: &Topics, dead_letters: &[String], tables: Option<&mut Flusher>) -> io::Result<()> {
+    let is_letters = |name: &str| {
+        name.ends_with(DeadLetter::TOPIC_ENDING) || dead_letters.iter().any(|letters| letters == name)
+    };
+    let says = |name: &str| name == STATE_TOPIC || is_letters(name);
     let mut saying: Vec<_> = topics.all().into_iter().filter(|(name, _)| says(name)).collect();
     // A cursor covers records that have become dead letters, too.
     saying.sort_by_key(|(name, _)| name == STATE_TOPIC);
@@ -161,8 +179,14 @@ impl State {
     fn flush(&self) -> io::Result<()> {
         // Held from the beginning: what is committed meanwhile may cover more than was flushed.
         let mut offsets = self.offsets.lock();
-        flush(&self.topics, self.tables.as_ref().map(Mutex::lock).as_deref_mut())?;
+        flush(&self.topics, &self.dead_letters, self.tables.as_ref().map(Mutex::lock).as_deref_mut())?;
         offsets.flush()
+    }
+
+    /// Flushes at once where an offset has gone back, which is to be answered only then.
+    fn flush_what_went_back(&self) -> io::Result<()> {
+        let went_back = self.offsets().went_back();
+        if went_back { self.flush() } else { Ok(()) }
     }
 
     /// The committed offsets. A flush holds them for as long as the disk takes.
@@ -170,13 +194,13 @@ impl State {
         block_in_place(|| self.offsets.lock())
     }
 
-    /// Says that the disk fails, but not at every attempt.
+    /// Says what failed on the disk, but not at every attempt.
     fn say_disk_failed(&self, error: &io::Error) {
         const SAY_EVERY: Duration = Duration::from_secs(10);
         let mut said = self.disk_failure_said.lock();
         if said.is_none_or(|said| said.elapsed() >= SAY_EVERY) {
             *said = Some(Instant::now());
-            tracing::error!("the embedded broker cannot write to the disk: {error}; it is tried again");
+            tracing::error!("the embedded broker cannot work on its files: {error}");
         }
     }
 
@@ -268,17 +292,20 @@ async fn maintain_logs(state: Arc<State>) {
 struct Boot {
     path: PathBuf,
     id: String,
-    /// The broker ran before this one last.
+    /// The broker ran before this one last, or that is not known.
     is_another: bool,
 }
 
 impl Boot {
     fn look(dir: &Path) -> io::Result<Self> {
+        Self::of(dir, std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default())
+    }
+
+    /// Where a system tells no `id`, any start may be another one.
+    fn of(dir: &Path, id: String) -> io::Result<Self> {
         let path = dir.join("boot-id");
-        // Where a system has no such thing, only what was synced and what was not cannot be told apart.
-        let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let is_another = match std::fs::read_to_string(&path) {
-            Ok(before) => before != id,
+            Ok(before) => id.is_empty() || before != id,
             Err(e) if e.kind() == io::ErrorKind::NotFound => false,
             Err(e) => return Err(e),
         };
@@ -317,4 +344,22 @@ fn replace_file(path: &Path, content: &[u8]) -> io::Result<()> {
 /// Brings the names in a folder to the disk.
 fn sync_folder(folder: &Path) -> io::Result<()> {
     std::fs::File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_that_the_system_does_not_tell_from_others_may_be_another() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let look = |id: &str| Boot::of(dir.path(), id.to_owned()).expect("looks");
+        assert!(!look("").is_another, "nothing ran here before");
+        look("").remember().expect("writes");
+        assert!(look("").is_another);
+        look("one").remember().expect("writes");
+        assert!(!look("one").is_another);
+        assert!(look("two").is_another);
+        assert!(look("").is_another);
+    }
 }

@@ -3,7 +3,8 @@
 //!
 //! A line is there as soon as it is committed, so that a kill loses none. It may stay after the
 //! machine has lost its power only where everything that it covers had reached the disk: a mark is
-//! written behind the lines of which that is known.
+//! written behind the lines of which that is known. Where offsets went back or were deleted, that is before it is
+//! answered: after a power loss the old ones would pass over messages that are to be read again.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -50,13 +51,15 @@ pub(super) struct Offsets {
     is_torn: bool,
     lines: usize,
     dirty: bool,
+    /// Since the last mark an offset has gone back or was deleted.
+    went_back: bool,
     by_place: BTreeMap<Place, Committed>,
 }
 
 impl Offsets {
     /// Opens the file at `path`, with notices of what was not taken from it: lines that cannot be read, like a torn
     /// last one, and, where the machine `has_rebooted`, what stands behind the last mark. An offset that is missing
-    /// is no harm: what it covers is read again.
+    /// there is no harm: what it covers is read again. It went ahead, for no other one is answered without a mark.
     pub(super) fn open(path: &Path, has_rebooted: bool) -> io::Result<(Self, Vec<String>)> {
         let mut by_place = BTreeMap::new();
         let mut unmarked = Vec::new();
@@ -83,14 +86,15 @@ impl Offsets {
             unmarked.into_iter().for_each(|line| line.apply(&mut by_place));
         } else if !unmarked.is_empty() {
             notices.push(format!(
-                "the machine went down: {} commit(s) of its last second are read again",
+                "the machine went down, or may have: {} commit(s) of its last second are read again",
                 unmarked.len()
             ));
         }
         let (file, length) = rewrite(path, &by_place)?;
         let lines = by_place.len();
         let path = path.to_owned();
-        Ok((Self { path, file, length, is_torn: false, lines, dirty: false, by_place }, notices))
+        let (is_torn, dirty, went_back) = (false, false, false);
+        Ok((Self { path, file, length, is_torn, lines, dirty, went_back, by_place }, notices))
     }
 
     /// Puts offsets that lie behind the end of their log, which was cut, back to it; says which.
@@ -153,12 +157,20 @@ impl Offsets {
         self.lines += count;
         self.dirty = true;
         for (place, committed) in changes {
-            match committed {
+            let offset = committed.as_ref().map(|committed| committed.offset);
+            let before = match committed {
                 Some(committed) => self.by_place.insert(place, committed),
                 None => self.by_place.remove(&place),
             };
+            let is_behind = |before: Committed| offset.is_none_or(|offset| offset < before.offset);
+            self.went_back |= before.is_some_and(is_behind);
         }
         Ok(())
+    }
+
+    /// Whether there is something that may not be answered before it is flushed.
+    pub(super) fn went_back(&self) -> bool {
+        self.went_back
     }
 
     /// Writes `text` behind what counts, all of it or nothing: a disk that is full takes a part.
@@ -188,7 +200,7 @@ impl Offsets {
             self.append(format!("{MARK}\n").as_bytes())?;
             self.file.sync_data()?;
         }
-        self.dirty = false;
+        (self.dirty, self.went_back) = (false, false);
         Ok(())
     }
 }
@@ -268,6 +280,24 @@ mod tests {
         drop(offsets);
         let (offsets, notices) = Offsets::open(&path, true).expect("opens");
         assert_eq!((offsets.get(&place(1)), notices.len()), (Some(&committed(3)), 1));
+    }
+
+    #[test]
+    fn what_went_back_is_not_answered_before_it_is_flushed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let place = Place { group: "g".into(), topic: "t".into(), partition: 0 };
+        let (mut offsets, _) = Offsets::open(&dir.path().join("offsets"), false).expect("opens");
+        for (offset, goes_back) in [(5, false), (5, false), (7, false), (6, true), (8, false)] {
+            let committed = Committed { offset, metadata: String::new() };
+            offsets.commit(vec![(place.clone(), committed)]).expect("commits");
+            assert_eq!(offsets.went_back(), goes_back, "{offset}");
+            offsets.flush().expect("is synced");
+            assert!(!offsets.went_back());
+        }
+        offsets.forget(|place| place.group == "nobody's").expect("forgets");
+        assert!(!offsets.went_back());
+        offsets.forget(|place| place.group == "g").expect("forgets");
+        assert!(offsets.went_back());
     }
 
     #[test]

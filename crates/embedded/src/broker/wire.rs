@@ -139,7 +139,7 @@ async fn dispatch(
                 None => return Ok(false),
             }
         }
-        ApiKey::Fetch => answer!(|request| api::fetch(state, request).await?),
+        ApiKey::Fetch => answer!(|request| api::fetch(state, request).await),
         ApiKey::JoinGroup => answer!(|request| api::join_group(state, request, client, version).await),
         ApiKey::SyncGroup => answer!(|request| api::sync_group(state, request).await),
         ApiKey::ListOffsets => answer!(|request| api::list_offsets(state, request)?),

@@ -128,6 +128,11 @@ impl TableStore {
     }
 
     fn connect(&self) -> rusqlite::Result<Connection> {
+        if let Some(folder) = self.path.parent() {
+            // Dead letters are sent again by whoever likes to, who has not taken a state directory. Where there can be
+            // none, SQLite says so.
+            let _ = std::fs::create_dir_all(folder);
+        }
         let connection = self.open_to_write()?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         // Beside a broker that one brings rows to the disk; else they are there when they count as written.

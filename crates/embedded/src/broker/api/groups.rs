@@ -20,7 +20,7 @@ use tokio::task::block_in_place;
 
 use super::{NODE, code, text};
 use crate::broker::State;
-use crate::broker::group::{Answer, Join, Phase, Refused};
+use crate::broker::group::{Answer, Caller, Join, Phase, Refused};
 
 /// The first version in which a new member must come again with the id it is given.
 const MEMBER_ID_REQUIRED_SINCE: i16 = 4;
@@ -101,11 +101,14 @@ pub(in crate::broker) async fn sync_group(
     let assignments =
         request.assignments.into_iter().map(|a| (a.member_id.to_string(), a.assignment)).collect();
     let (answer, protocol_type, protocol) = {
-        let now = Instant::now();
-        let mut groups = state.groups.lock();
-        let group = groups.entry(&request.group_id, now);
-        let answer = group.sync(&request.member_id, request.generation_id, assignments, now);
-        (answer, group.protocol_type.clone(), group.protocol.clone())
+        let caller = Caller { member: &request.member_id, instance: request.group_instance_id.as_deref() };
+        match state.groups.lock().of_member(&request.group_id) {
+            Err(error) => (Answer::Now(Err(error)), String::new(), String::new()),
+            Ok(group) => {
+                let answer = group.sync(caller, request.generation_id, assignments, Instant::now());
+                (answer, group.protocol_type.clone(), group.protocol.clone())
+            }
+        }
     };
     let synced = match answer {
         Answer::Now(synced) => synced,
@@ -119,10 +122,10 @@ pub(in crate::broker) async fn sync_group(
 }
 
 pub(in crate::broker) fn heartbeat(state: &State, request: HeartbeatRequest) -> HeartbeatResponse {
-    let now = Instant::now();
+    let caller = Caller { member: &request.member_id, instance: request.group_instance_id.as_deref() };
     let mut groups = state.groups.lock();
-    let alive =
-        groups.entry(&request.group_id, now).heartbeat(&request.member_id, request.generation_id, now);
+    let group = groups.of_member(&request.group_id);
+    let alive = group.and_then(|group| group.heartbeat(caller, request.generation_id, Instant::now()));
     HeartbeatResponse::default().with_error_code(code(&alive))
 }
 
@@ -133,13 +136,15 @@ pub(in crate::broker) fn leave_group(
 ) -> LeaveGroupResponse {
     let now = Instant::now();
     let mut groups = state.groups.lock();
-    let group = groups.entry(&request.group_id, now);
+    let mut leave = |member: &str, instance: Option<&str>| {
+        groups.of_member(&request.group_id)?.leave(Caller { member, instance }, now)
+    };
     if version < 3 {
-        let left = group.leave(&request.member_id, now);
+        let left = leave(&request.member_id, None);
         return LeaveGroupResponse::default().with_error_code(code(&left));
     }
     let members = request.members.into_iter().map(|member| {
-        let left = group.leave(&member.member_id, now);
+        let left = leave(&member.member_id, member.group_instance_id.as_deref());
         MemberResponse::default()
             .with_error_code(code(&left))
             .with_member_id(member.member_id)
@@ -224,7 +229,10 @@ pub(in crate::broker) fn delete_groups(
         if deleted.is_ok() {
             groups.remove(&name);
             drop(groups);
-            block_in_place(|| state.offsets().forget(|place| place.group == name.as_str()))?;
+            block_in_place(|| {
+                state.offsets().forget(|place| place.group == name.as_str())?;
+                state.flush_what_went_back()
+            })?;
         }
         results.push(DeletableGroupResult::default().with_group_id(name).with_error_code(code(&deleted)));
     }

@@ -84,6 +84,7 @@ fn append(
         Refusal::TooLarge => ResponseError::MessageTooLarge,
         Refusal::OutOfOrder => ResponseError::OutOfOrderSequenceNumber,
         Refusal::Fenced => ResponseError::InvalidProducerEpoch,
+        Refusal::Deleted => ResponseError::UnknownTopicOrPartition,
     }))
 }
 
@@ -98,7 +99,7 @@ struct Found {
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// Reads from where the client is; waits for more where there is too little.
-pub(in crate::broker) async fn fetch(state: &Arc<State>, request: FetchRequest) -> io::Result<FetchResponse> {
+pub(in crate::broker) async fn fetch(state: &Arc<State>, request: FetchRequest) -> FetchResponse {
     let wait = Duration::from_millis(request.max_wait_ms.max(0) as u64).min(WAIT_MAX);
     let until = Instant::now() + wait;
     loop {
@@ -106,24 +107,21 @@ pub(in crate::broker) async fn fetch(state: &Arc<State>, request: FetchRequest) 
         let appended = state.appended.notified();
         tokio::pin!(appended);
         appended.as_mut().enable();
-        let found = block_in_place(|| read_all(state, &request))?;
+        let found = block_in_place(|| read_all(state, &request));
         let enough = found.failed || found.bytes >= request.min_bytes.max(0) as usize;
         if enough || tokio::time::timeout_at(until, appended).await.is_err() {
-            return Ok(FetchResponse::default().with_responses(found.responses));
+            return FetchResponse::default().with_responses(found.responses);
         }
     }
 }
 
-fn read_all(state: &State, request: &FetchRequest) -> io::Result<Found> {
+fn read_all(state: &State, request: &FetchRequest) -> Found {
     let mut found = Found { responses: Vec::new(), bytes: 0, failed: false };
     let mut left = request.max_bytes.max(1) as usize;
     for topic in &request.topics {
         let mut partitions = Vec::new();
         for wanted in &topic.partitions {
-            // The first partition with data gives a batch even where it is larger than asked
-            // for, or a client could never get past it.
-            let max = if found.bytes == 0 || left > 0 { left } else { 0 };
-            let (data, error) = read(state, &topic.topic, wanted, max)?;
+            let (data, error) = read(state, &topic.topic, wanted, left, found.bytes == 0);
             let bytes = data.records.as_ref().map_or(0, Bytes::len);
             found.bytes += bytes;
             found.failed |= error;
@@ -133,15 +131,18 @@ fn read_all(state: &State, request: &FetchRequest) -> io::Result<Found> {
         let response = FetchableTopicResponse::default().with_topic(topic.topic.clone());
         found.responses.push(response.with_partitions(partitions));
     }
-    Ok(found)
+    found
 }
 
+/// What there is for one partition, and whether that is an error. The first one with data gives a batch
+/// even where it is larger than asked for, or a client could never get past it; no other does.
 fn read(
     state: &State,
     topic: &str,
     wanted: &FetchPartition,
-    max: usize,
-) -> io::Result<(PartitionData, bool)> {
+    left: usize,
+    is_first: bool,
+) -> (PartitionData, bool) {
     let mut data = PartitionData::default()
         .with_partition_index(wanted.partition)
         .with_preferred_read_replica(BrokerId(-1))
@@ -151,20 +152,27 @@ fn read(
     let index = usize::try_from(wanted.partition).ok();
     let log = topic.as_ref().and_then(|topic| topic.partitions.get(index?));
     let Some(log) = log else {
-        return Ok((data.with_error_code(ResponseError::UnknownTopicOrPartition.code()), true));
+        return (data.with_error_code(ResponseError::UnknownTopicOrPartition.code()), true);
     };
     let log = log.lock();
     data.high_watermark = log.end;
     data.last_stable_offset = log.end;
     data.log_start_offset = log.start;
     if !(log.start..=log.end).contains(&wanted.fetch_offset) {
-        return Ok((data.with_error_code(ResponseError::OffsetOutOfRange.code()), true));
+        return (data.with_error_code(ResponseError::OffsetOutOfRange.code()), true);
     }
-    if max > 0 {
-        let max = max.min(wanted.partition_max_bytes.max(1) as usize);
-        data.records = Some(log.read(wanted.fetch_offset, max)?);
+    let max = left.min(wanted.partition_max_bytes.max(1) as usize);
+    if max == 0 {
+        return (data, false);
     }
-    Ok((data, false))
+    match log.read(wanted.fetch_offset, max) {
+        Ok(records) if is_first || records.len() <= max => (data.with_records(Some(records)), false),
+        Ok(_) => (data, false),
+        Err(error) => {
+            state.say_disk_failed(&error);
+            (data.with_error_code(ResponseError::KafkaStorageError.code()), true)
+        }
+    }
 }
 
 /// A new producer id. Transactions are refused.
@@ -180,4 +188,48 @@ pub(in crate::broker) fn init_producer_id(
     InitProducerIdResponse::default()
         .with_producer_id(ProducerId(state.take_producer_id()))
         .with_producer_epoch(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use kafka_protocol::messages::TopicName;
+    use kafka_protocol::messages::fetch_request::FetchTopic;
+
+    use super::*;
+    use crate::broker::Broker;
+    use crate::broker::log::tests::batch;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn only_the_first_partition_gives_more_than_asked_for() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let broker = Broker::start(dir.path(), 0).await.expect("starts");
+        let topic = broker.state.topics.create("t", 3, BTreeMap::new()).expect("makes").expect("is made");
+        let records = batch(-1, -1, &[1]);
+        for log in &topic.partitions {
+            log.lock().append(&records, &topic.config).expect("writes").expect("is taken");
+        }
+        let size = records.len() as i32;
+        // The batches of each partition, with so many bytes for each and for all of them.
+        let ask = |each: i32, all: i32| {
+            let wanted =
+                |index| FetchPartition::default().with_partition(index).with_partition_max_bytes(each);
+            let wanted = FetchTopic::default()
+                .with_topic(TopicName(text("t")))
+                .with_partitions((0..3).map(wanted).collect());
+            let request = FetchRequest::default().with_max_bytes(all).with_topics(vec![wanted]);
+            let found = read_all(&broker.state, &request);
+            let partitions = found.responses[0].partitions.iter();
+            partitions
+                .map(|data| data.records.as_ref().map_or(0, Bytes::len) / records.len())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(ask(size, 10 * size), [1, 1, 1]);
+        assert_eq!(ask(1, 10 * size), [1, 0, 0]);
+        assert_eq!(ask(size, 1), [1, 0, 0]);
+        assert_eq!(ask(size, 2 * size - 1), [1, 0, 0]);
+        assert_eq!(ask(size, 2 * size), [1, 1, 0]);
+        broker.stop().await.expect("stops");
+    }
 }

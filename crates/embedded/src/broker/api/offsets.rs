@@ -26,6 +26,7 @@ use tokio::task::block_in_place;
 
 use super::{code, text};
 use crate::broker::State;
+use crate::broker::group::Caller;
 use crate::broker::offsets::{Committed, Place};
 
 /// The largest metadata that Kafka keeps beside an offset.
@@ -75,10 +76,10 @@ fn list_offset(
 }
 
 pub(in crate::broker) fn offset_commit(state: &State, request: OffsetCommitRequest) -> OffsetCommitResponse {
-    let (group, member) = (request.group_id.to_string(), request.member_id.to_string());
+    let group = request.group_id.to_string();
+    let caller = Caller { member: &request.member_id, instance: request.group_instance_id.as_deref() };
     let generation = request.generation_id_or_member_epoch;
-    let now = Instant::now();
-    let allowed = state.groups.lock().entry(&group, now).may_commit(&member, generation, now);
+    let allowed = state.groups.lock().may_commit(&group, caller, generation, Instant::now());
     let mut commits = Vec::new();
     let mut topics: Vec<OffsetCommitResponseTopic> = Vec::new();
     for topic in request.topics {
@@ -106,7 +107,11 @@ pub(in crate::broker) fn offset_commit(state: &State, request: OffsetCommitReque
         }
         topics.push(OffsetCommitResponseTopic::default().with_name(topic.name).with_partitions(partitions));
     }
-    if let Err(error) = block_in_place(|| state.offsets().commit(commits)) {
+    let committed = block_in_place(|| {
+        state.offsets().commit(commits)?;
+        state.flush_what_went_back()
+    });
+    if let Err(error) = committed {
         state.say_disk_failed(&error);
         for partition in topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
             partition.error_code = ResponseError::KafkaStorageError.code();
@@ -171,5 +176,6 @@ pub(in crate::broker) fn offset_delete(
         }
         topics.push(OffsetDeleteResponseTopic::default().with_name(topic.name).with_partitions(partitions));
     }
+    block_in_place(|| state.flush_what_went_back())?;
     Ok(OffsetDeleteResponse::default().with_topics(topics))
 }

@@ -26,7 +26,7 @@ use tokio::task::block_in_place;
 
 use super::{NODE, code, text};
 use crate::broker::State;
-use crate::broker::topic::Topic;
+use crate::broker::topic::{Refused, Topic};
 
 /// Kafka's number for a topic among the things that have a configuration.
 const RESOURCE_TOPIC: i8 = 2;
@@ -116,20 +116,20 @@ fn create_topic(
         .with_num_partitions(partitions as i32)
         .with_replication_factor(1)
         .with_configs(Some(Vec::new()));
-    let refused = |result: CreatableTopicResult, error: ResponseError| {
-        result.with_error_code(error.code()).with_error_message(Some(text(error.to_string())))
+    let refused = |result: CreatableTopicResult, refused: Refused| {
+        result.with_error_code(refused.error.code()).with_error_message(Some(text(refused.message)))
     };
     let result = if topic.replication_factor > 1 {
-        refused(result, ResponseError::InvalidReplicationFactor)
+        refused(result, ResponseError::InvalidReplicationFactor.into())
     } else if validate_only {
         match state.topics.check(&topic.name, partitions, &set) {
             Ok(()) => result,
-            Err(error) => refused(result, error),
+            Err(why) => refused(result, why),
         }
     } else {
         match state.topics.create(&topic.name, partitions, set)? {
             Ok(created) => result.with_topic_id(created.id),
-            Err(error) => refused(result, error),
+            Err(why) => refused(result, why),
         }
     };
     Ok(result.with_name(topic.name))
@@ -144,6 +144,7 @@ pub(in crate::broker) fn delete_topics(
         let deleted = block_in_place(|| {
             let deleted = state.topics.delete(&name)?;
             state.offsets().forget(|place| place.topic == name.as_str())?;
+            state.flush_what_went_back()?;
             io::Result::Ok(deleted)
         })?;
         let error_code = if deleted { 0 } else { ResponseError::UnknownTopicOrPartition.code() };
@@ -161,7 +162,7 @@ pub(in crate::broker) fn create_partitions(
     for topic in request.topics {
         let count = usize::try_from(topic.count).unwrap_or(0);
         let grown = match request.validate_only {
-            true => state.topics.check_growth(&topic.name, count),
+            true => state.topics.check_growth(&topic.name, count).map(drop),
             false => block_in_place(|| state.topics.grow(&topic.name, count))?,
         };
         let result = CreatePartitionsTopicResult::default().with_error_code(code(&grown));
