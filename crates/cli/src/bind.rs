@@ -77,7 +77,7 @@ pub(crate) fn spark_of(pipeline: &Pipeline) -> Result<Option<millstream_spark::C
 /// The services of a pipeline, running.
 pub(crate) struct Services {
     broker: Option<Broker>,
-    /// Each service with its address, for people.
+    /// Each service with its address, for people: nothing in it is secret.
     pub(crate) backends: Backends,
     /// The settings with real addresses in place of `embedded`.
     pub(crate) settings: Map<String, Value>,
@@ -141,8 +141,8 @@ pub(crate) fn check_services(pipeline: &Pipeline, options: StartOptions) -> Resu
     for (name, key, embedded) in
         [("kafka", "brokers", embedded_broker), ("cassandra", "hosts", embedded_tables)]
     {
-        let written = written(pipeline, name, key);
-        let variable = written.split_once("${").and_then(|(_, rest)| rest.split([':', '}']).next());
+        let variable =
+            written(pipeline, name, key).split_once("${").and_then(|(_, rest)| rest.split([':', '}']).next());
         let set = variable
             .map_or_else(|| format!("{name}.{key} in the file"), |name| format!("the variable {name}"));
         if embedded && options.no_embedded {
@@ -158,79 +158,78 @@ pub(crate) fn check_services(pipeline: &Pipeline, options: StartOptions) -> Resu
     Ok(())
 }
 
-/// A service's setting as it stands in the file.
-fn written(pipeline: &Pipeline, service: &str, key: &str) -> String {
+/// A service's setting as it stands in the file; nothing where it is left out.
+fn written<'a>(pipeline: &'a Pipeline, service: &str, key: &str) -> &'a str {
     let document = &pipeline.document;
-    let node = document.nearest(&[service, key]);
-    document.text[node.span.clone()].to_owned()
+    let node = document.root.get(service).and_then(|settings| settings.get(key));
+    node.map_or("", |node| &document.text[node.span.clone()])
 }
 
-/// Where the tables are, and Spark.
-fn add_others(pipeline: &Pipeline, state: &Path, backends: &mut Backends) -> Result<()> {
-    let tables = tables_of(&pipeline.services)?;
-    let address = match tables.is_embedded() {
-        true => format!("embedded, {}", state.join("tables.sqlite").display()),
-        false => tables.hosts,
+/// Each service with its address, without what is secret in it; `broker` is the embedded one.
+fn backends_of(pipeline: &Pipeline, state: &Path, broker: Option<&Broker>) -> Result<Backends> {
+    let mask = |address: &str| pipeline.secrets.mask(address);
+    let kafka = match broker {
+        Some(broker) => format!("embedded, localhost:{}", broker.address().port()),
+        None => mask(&broker_of(pipeline)?.brokers),
     };
-    backends.insert("cassandra".into(), address);
+    let tables = tables_of(&pipeline.services)?;
+    let cassandra = match tables.is_embedded() {
+        true => format!("embedded, {}", mask(&state.join("tables.sqlite").display().to_string())),
+        false => mask(&tables.hosts),
+    };
+    let mut backends = Backends::from([("kafka".to_owned(), kafka), ("cassandra".to_owned(), cassandra)]);
     if let Some(spark) = spark_of(pipeline)? {
-        backends.insert("spark".into(), spark.address().to_owned());
+        backends.insert("spark".to_owned(), mask(spark.address()));
     }
-    Ok(())
+    Ok(backends)
 }
 
 impl Services {
-    /// Starts what is embedded: a broker beside `tables`, with its state in `state`.
+    /// Starts what is embedded: a broker beside `tables`, with its state in `state`. `dead_letters` are the topics of
+    /// dead letters of all pipelines that use it.
     pub(crate) async fn start(
         pipeline: &Pipeline,
+        dead_letters: &[String],
         tables: &TableStore,
         state: &Path,
         options: StartOptions,
     ) -> Result<Self> {
         check_services(pipeline, options)?;
         let mut settings = pipeline.services.clone();
-        let mut backends = Backends::new();
         let broker = match broker_port(pipeline)? {
-            None => {
-                backends.insert("kafka".into(), broker_of(pipeline)?.brokers);
-                None
-            }
+            None => None,
             Some(port) => {
                 let dir = state.join("broker");
                 let port = if has_topics(pipeline) { port } else { 0 };
-                let broker = match Broker::start_beside(tables.clone(), &dir, port).await {
-                    Err(_) if options.any_port => Broker::start_beside(tables.clone(), &dir, 0).await?,
+                let start = |port| Broker::start_beside(tables.clone(), dead_letters, &dir, port);
+                let broker = match start(port).await {
+                    Err(_) if options.any_port => start(0).await?,
                     started => started?,
                 };
                 for notice in broker.notices() {
                     sayln!("note: {notice}");
                 }
                 let address = broker.address().to_string();
-                backends.insert("kafka".into(), format!("embedded, localhost:{}", broker.address().port()));
                 settings.insert("kafka".into(), json!(embedded_at(pipeline, &address)?));
                 Some(broker)
             }
         };
-        add_others(pipeline, state, &mut backends)?;
+        let backends = backends_of(pipeline, state, broker.as_ref())?;
         Ok(Self { broker, backends, settings })
     }
 
     /// What another pipeline of the same state directory has of them: it uses the same broker.
     pub(crate) fn beside(&self, pipeline: &Pipeline, state: &Path) -> Result<(Backends, Map<String, Value>)> {
         let mut settings = pipeline.services.clone();
-        let mut backends = Backends::new();
-        match (broker_port(pipeline)?, &self.broker) {
-            (None, _) => {
-                backends.insert("kafka".into(), broker_of(pipeline)?.brokers);
-            }
+        let broker = match (broker_port(pipeline)?, &self.broker) {
+            (None, _) => None,
             (Some(_), Some(broker)) => {
-                backends.insert("kafka".into(), format!("embedded, localhost:{}", broker.address().port()));
                 settings.insert("kafka".into(), json!(embedded_at(pipeline, &broker.address().to_string())?));
+                Some(broker)
             }
             (Some(_), None) => return Err(Error::ours("an embedded broker was not started")),
-        }
-        add_others(pipeline, state, &mut backends)?;
-        Ok((backends, settings))
+        };
+        Ok((backends_of(pipeline, state, broker)?, settings))
     }
 
     /// The embedded broker's address.

@@ -7,6 +7,7 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use millstream_connectors::kafka::{Connection, read_all};
 use millstream_embedded::Broker;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -203,6 +205,65 @@ flows:
             let list = ["dead-letters", "list", "items.yaml", "--flow", flow];
             let (letters, _) = support::done(millstream(run).args(list));
             assert!(letters.contains("unreadable"), "{flow}, {}: {letters}", run.display());
+        }
+    });
+}
+
+/// Where the partitions of a topic end, in the state of a broker that is not at work.
+fn ends(state: &Path, topic: &str) -> BTreeMap<i32, i64> {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let broker = runtime.block_on(Broker::start(state, 0)).expect("the broker starts");
+    let mut ends = BTreeMap::new();
+    let read = read_all(&Connection::to(broker.address().to_string()), topic, |records| {
+        ends.extend(records.iter().map(|record| (record.partition, record.offset + 1)));
+        Ok(true)
+    });
+    read.expect("the topic is read");
+    runtime.block_on(broker.stop()).expect("the broker stops");
+    ends
+}
+
+/// Of another message, which takes the place of the one that is gone, it would say the same.
+#[test]
+fn a_power_loss_leaves_no_dead_letter_of_a_message_that_is_gone() {
+    let api = Api::start(|asked| match asked {
+        0 => json!([{"n": 1_000}]).to_string(),
+        _ => json!((100..150).map(|n| json!({"n": n})).collect::<Vec<_>>()).to_string(),
+    });
+    let folder = tempfile::tempdir().expect("a folder");
+    let library = disk(folder.path());
+    // By its name the topic of dead letters comes before the one that they are about.
+    let file = format!(
+        r#"
+name: letters
+kafka: {{ brokers: "embedded:0" }}
+flows:
+  fetch:
+    from: {{ http: "{}", schema: "n INT" }}
+    sql: SELECT n FROM input
+    to: {{ topic: users, key: n, partitions: 3 }}
+  store:
+    from: {{ topic: users }}
+    sql: SELECT n, n AS small FROM input
+    to: {{ table: k.users, create: "CREATE TABLE k.users (n INT PRIMARY KEY, small TINYINT)" }}
+    dead_letters: {{ topic: bad }}
+"#,
+        api.url
+    );
+    fs::write(folder.path().join("letters.yaml"), file).expect("writes");
+    // It makes the topics, with a first dead letter.
+    support::done(millstream(folder.path()).args(["run", "letters.yaml"]));
+    lose_power_at_each_moment(folder.path(), &library, "letters.yaml", |run| {
+        let (letters, _) = support::done(millstream(run).args(["dead-letters", "list", "letters.yaml"]));
+        let ends = ends(&run.join(".millstream/broker"), "users");
+        assert!(letters.lines().count() > 0, "{}", run.display());
+        for letter in letters.lines() {
+            let mut place = letter.split(['/', '\t']).skip(2).map(|number| number.parse::<i64>());
+            let (Some(Ok(partition)), Some(Ok(offset))) = (place.next(), place.next()) else {
+                panic!("{letter}");
+            };
+            let end = ends.get(&(partition as i32)).copied().unwrap_or_default();
+            assert!(offset < end, "{}: the topic ends at {end}: {letter}", run.display());
         }
     });
 }

@@ -21,6 +21,7 @@ use schemars::{Schema, json_schema};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use super::dead_letters::topics;
 use crate::args::BenchKind;
 use crate::load::{EXAMPLE, load_demo};
 use crate::output::sayln;
@@ -199,7 +200,8 @@ async fn store(records: u64) -> Outcome {
     loaded.tables = bind::table_store(&loaded.state);
     loaded.registry = bind::registry(&loaded.tables);
     let mut plan = Plan::load("bench", EXAMPLE, &Values::default(), &loaded.registry)?;
-    let services = bind::Services::start(&plan.pipeline, &loaded.tables, &loaded.state, loaded.start).await?;
+    let (tables, state) = (&loaded.tables, &loaded.state);
+    let services = bind::Services::start(&plan.pipeline, &topics(&plan), tables, state, loaded.start).await?;
     let connection: Connection = millstream_core::settings::read(&services.settings["kafka"])?;
     let bytes = produce(&connection, "users_created", None, records, message).await?;
     plan.pipeline.services = services.settings.clone();
@@ -280,7 +282,8 @@ async fn pipe(records: u64) -> Outcome {
     registry.sinks.push(Arc::new(Nowhere));
     let text = EXAMPLE.replace("table: spark_streams", "nowhere: spark_streams");
     let mut plan = Plan::load("bench", &text, &Values::default(), &registry)?;
-    let services = bind::Services::start(&plan.pipeline, &tables, &state, loaded.start).await?;
+    let services =
+        bind::Services::start(&plan.pipeline, &topics(&plan), &tables, &state, loaded.start).await?;
     let connection: Connection = millstream_core::settings::read(&services.settings["kafka"])?;
     plan.pipeline.services = services.settings.clone();
     let bytes = produce(&connection, "users_created", None, records, message).await?;

@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 type Kind = (&'static str, &'static str, &'static str, &'static str, &'static str);
 
 /// Types that a key may have. Few values, so that rows meet.
-const KEYS: [Kind; 11] = [
+const KEYS: [Kind; 12] = [
     ("k", "text", "STRING", r#"["a", "b", "ä"]"#, r#"["", null]"#),
     ("k", "int", "BIGINT", "[1, -1, 7]", "[3000000000, null]"),
     ("k", "bigint", "BIGINT", "[0, -9223372036854775808]", "[null]"),
@@ -45,6 +45,8 @@ const KEYS: [Kind; 11] = [
     ("k", "inet", "STRING", r#"["::1", "127.0.0.1"]"#, r#"["1.2.3", ""]"#),
     ("k", "boolean", "BOOLEAN", "[true, false]", "[null]"),
     ("k", "varint", "DECIMAL(30,0)", r#"[0, -129, "123456789012345678901234567890"]"#, "[null]"),
+    // With as many digits behind the point as it is read with, so that it is found by what was read.
+    ("k", "decimal", "DECIMAL(38,18)", "[0, 1.5, -1.5]", "[null]"),
     ("k", "frozen<list<text>>", "ARRAY<STRING>", r#"[["a"], ["a", ""], []]"#, r#"[["a", null], null]"#),
 ];
 

@@ -21,7 +21,7 @@ use tokio::task::{JoinSet, block_in_place};
 use tokio::time::MissedTickBehavior;
 
 use super::made::Made;
-use super::{clear, message, store_once};
+use super::{clear, message, store_once, topics};
 use crate::load::{EXAMPLE, load_demo};
 use crate::{Outcome, bind, output};
 
@@ -52,7 +52,8 @@ async fn embedded(records: u64) -> Outcome {
     let store = bind::table_store(&state);
     let registry = bind::registry(&store);
     let mut plan = Plan::load("bench", EXAMPLE, &Values::default(), &registry)?;
-    let services = bind::Services::start(&plan.pipeline, &store, &state, loaded.start).await?;
+    let services =
+        bind::Services::start(&plan.pipeline, &topics(&plan), &store, &state, loaded.start).await?;
     plan.pipeline.services = services.settings.clone();
     let connection: Connection = settings::read(&services.settings["kafka"])?;
     let table = table_of(&plan)?;
