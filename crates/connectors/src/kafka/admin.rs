@@ -25,9 +25,7 @@ pub(super) async fn ensure_topic(connection: &Connection, settings: &TopicSinkSe
     let failed = |e: &KafkaError| reached.failed(e);
     let options =
         AdminOptions::new().operation_timeout(Some(ANSWER_TIMEOUT)).request_timeout(Some(ANSWER_TIMEOUT));
-    let partitions = settings.partitions.map_or(-1, i32::from);
-    let replication = settings.replication.map_or(-1, i32::from);
-    let mut topic = NewTopic::new(&settings.topic, partitions, TopicReplication::Fixed(replication));
+    let mut topic = bare_topic(settings);
     for (name, value) in &settings.config {
         topic = topic.set(name, value);
     }
@@ -45,8 +43,42 @@ pub(super) async fn ensure_topic(connection: &Connection, settings: &TopicSinkSe
             _,
             RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed,
         ))) if block_in_place(|| find_partition_count(admin.inner(), &settings.topic))?.is_some() => Ok(()),
+        Some(Err((_, code @ RDKafkaErrorCode::InvalidConfig))) => {
+            let refused = refused_settings(&admin, settings).await.join("` and `");
+            if refused.is_empty() {
+                // Each alone is fine.
+                return Err(failed(&KafkaError::AdminOp(code)));
+            }
+            Err(Error::user(format!("{what}: the broker refuses `{refused}`"))
+                .help("is it a setting of Kafka's topics, and a value that it may have?"))
+        }
         Some(Err((_, code))) => Err(failed(&KafkaError::AdminOp(code))),
     }
+}
+
+/// The settings that the broker refuses, each with its value. It says so in words that the client does not hand on:
+/// each is asked for alone.
+async fn refused_settings<C: ClientContext>(
+    admin: &AdminClient<C>,
+    settings: &TopicSinkSettings,
+) -> Vec<String> {
+    let options = AdminOptions::new().request_timeout(Some(ANSWER_TIMEOUT)).validate_only(true);
+    let mut refused = Vec::new();
+    for (name, value) in &settings.config {
+        let topic = bare_topic(settings).set(name, value);
+        let answer = admin.create_topics([&topic], &options).await;
+        if let Ok([Err((_, RDKafkaErrorCode::InvalidConfig))]) = answer.as_deref() {
+            refused.push(format!("{name}: {value}"));
+        }
+    }
+    refused
+}
+
+/// The topic, without its configuration.
+fn bare_topic(settings: &TopicSinkSettings) -> NewTopic<'_> {
+    let partitions = settings.partitions.map_or(-1, i32::from);
+    let replication = settings.replication.map_or(-1, i32::from);
+    NewTopic::new(&settings.topic, partitions, TopicReplication::Fixed(replication))
 }
 
 /// What a topic is that the file says otherwise, for people. What cannot be asked for is not said.

@@ -11,6 +11,7 @@ use rdkafka::error::KafkaError;
 const ALIASES: &[(&str, &str)] = &[
     ("compression.codec", "compression.type"),
     ("delivery.timeout.ms", "message.timeout.ms"),
+    ("max.in.flight", "max.in.flight.requests.per.connection"),
     ("max.partition.fetch.bytes", "fetch.message.max.bytes"),
     ("metadata.broker.list", "bootstrap.servers"),
     ("queue.buffering.max.ms", "linger.ms"),
@@ -23,17 +24,22 @@ const SASL: &str = "`kafka.sasl` says it";
 const AFTER_THE_ROWS: &str = "offsets are committed after the rows that they cover";
 const GROUP: &str = "a flow that leaves its place to another one has to know when";
 const ONCE: &str = "no message is to be lost, written twice or out of order";
+const ONE_FILE: &str = "workers that run one file would shut each other out";
+const REPORTED: &str = "a write waits until the broker has said of each message that it has it";
 
 /// What a pipeline cannot choose here, and why.
 const OURS: &[(&str, &str)] = &[
     ("acks", ONCE),
     ("auto.offset.reset", "an offset that is gone is an error, and `reset` says where to go on"),
     ("bootstrap.servers", "`kafka.brokers` says it"),
+    ("delivery.report.only.error", REPORTED),
     ("enable.auto.commit", AFTER_THE_ROWS),
     ("enable.auto.offset.store", AFTER_THE_ROWS),
+    ("enable.gapless.guarantee", "a message that is too large is left out, a dead letter"),
     ("enable.idempotence", ONCE),
     ("enable.partition.eof", "the end of a topic is asked for"),
     ("group.id", "`group` of the flow's `from:` says it"),
+    ("group.instance.id", ONE_FILE),
     ("isolation.level", "a message of a transaction that was aborted is none"),
     ("partition.assignment.strategy", GROUP),
     ("sasl.mechanism", SASL),
@@ -116,7 +122,9 @@ mod tests {
     #[test]
     fn what_the_promises_rest_on_is_refused_with_the_reason_and_its_place() {
         for (name, why) in [
+            ("delivery.report.only.error", REPORTED),
             ("enable.auto.commit", AFTER_THE_ROWS),
+            ("group.instance.id", ONE_FILE),
             ("request.required.acks", ONCE),
             ("sasl.mechanisms", SASL),
         ] {

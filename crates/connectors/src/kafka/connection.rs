@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::admin::ANSWER_TIMEOUT;
 use super::client;
-use super::errors::{explain, is_about_a_broker};
+use super::errors::{Heard, explain};
 
 /// How long one question to a broker that is not reached yet may take.
 const ASK_EVERY: Duration = Duration::from_secs(1);
@@ -141,8 +141,8 @@ impl Connection {
             ("log.connection.close", "true"),
         ];
         client::prefer(&mut config, &choices);
-        // Warnings and errors come to `Complaints`.
-        config.set_log_level(RDKafkaLogLevel::Warning);
+        // Warnings and errors come to `Complaints`, and that a connection has ended.
+        config.set_log_level(RDKafkaLogLevel::Info);
         let protocol = match (&self.sasl, &self.tls) {
             (None, None) => "plaintext",
             (None, Some(_)) => "ssl",
@@ -244,28 +244,24 @@ fn authenticate(config: &mut ClientConfig, sasl: &Sasl) -> Result<()> {
     Ok(())
 }
 
-/// What a client complained about last, for its errors: librdkafka's error codes alone say
-/// "timed out" where its log says why.
+/// What a client complained about last, for its errors.
 #[derive(Clone, Default)]
-pub(super) struct Complaints(Arc<Mutex<Option<String>>>);
+pub(super) struct Complaints(Arc<Mutex<Heard>>);
 
 impl Complaints {
     pub(super) fn note(&self, reason: &str) {
         tracing::debug!("librdkafka: {reason}");
-        // That all brokers are down says less than why one is.
-        if is_about_a_broker(reason) {
-            *self.0.lock() = Some(reason.to_owned());
-        }
+        self.0.lock().note(reason);
     }
 
-    /// Whether there was any since this was asked last.
+    /// What there was since this was asked last.
     pub(super) fn take(&self) -> Option<String> {
         self.0.lock().take()
     }
 
     /// `what` was attempted at `connection` when `error` came.
     pub(super) fn explain(&self, connection: &Connection, what: &str, error: &KafkaError) -> Error {
-        explain(what, error, Some(connection), self.0.lock().as_deref())
+        explain(what, error, Some(connection), Some(&*self.0.lock()))
     }
 }
 
@@ -273,8 +269,10 @@ impl ConsumerContext for Complaints {}
 
 impl ClientContext for Complaints {
     fn log(&self, level: RDKafkaLogLevel, _: &str, message: &str) {
-        if level as i32 <= RDKafkaLogLevel::Warning as i32 {
-            self.note(message);
+        match level as i32 <= RDKafkaLogLevel::Warning as i32 {
+            true => self.note(message),
+            // A connection that has ended is no complaint, but says that there was one.
+            false => self.0.lock().note_reached(message),
         }
     }
 

@@ -14,7 +14,7 @@ use super::admin::{ANSWER_TIMEOUT, partition_count};
 use super::connection::Reached;
 use super::tail::is_empty;
 use super::topic_id::topic_id;
-use super::totals::Totals;
+use super::totals::{Totals, made_anew};
 
 /// So few offsets before a topic's end are looked at at once, whether they are messages; …
 const MARKS_MAX: i64 = 1_000;
@@ -24,6 +24,8 @@ const STANDSTILL: Duration = Duration::from_secs(2);
 /// Where each partition of a topic ended when it was asked, as far as transactions were decided.
 pub(super) struct Ends {
     topic: String,
+    /// Which of several topics that had the name it is, where the broker says it.
+    topic_id: Option<String>,
     /// Where it begins, and where it ends.
     by_partition: BTreeMap<i32, (i64, i64)>,
     /// Partitions in which nothing but what transactions leave behind is before the end.
@@ -33,18 +35,37 @@ pub(super) struct Ends {
 }
 
 impl Ends {
-    /// Asks the broker. Blocks.
-    pub(super) fn of<C: ConsumerContext>(
-        consumer: &BaseConsumer<C>,
+    /// Asks the broker, after it was asked what `group` has `committed`. Where that is of another topic of the name, or
+    /// behind the end because the broker has lost messages, what is there would seem to be read: an error. Blocks.
+    pub(super) fn of(
+        connection: &Connection,
+        reached: &Reached<'_>,
         topic: &str,
-        partitions: i32,
-    ) -> KafkaResult<Self> {
+        group: &str,
+        committed: &TopicPartitionList,
+    ) -> Result<Self> {
+        let consumer = &reached.consumer;
+        let topic_id = topic_id(consumer.client(), topic, ANSWER_TIMEOUT);
         let mut by_partition = BTreeMap::new();
-        for partition in 0..partitions {
-            by_partition.insert(partition, consumer.fetch_watermarks(topic, partition, ANSWER_TIMEOUT)?);
+        for element in committed.elements() {
+            let range = consumer.fetch_watermarks(topic, element.partition(), ANSWER_TIMEOUT);
+            by_partition.insert(element.partition(), range.map_err(|e| reached.failed(&e))?);
+        }
+        for element in committed.elements() {
+            if Totals::read(element.metadata()).is_of_another(topic_id.as_deref()) {
+                return Err(made_anew(topic, group));
+            }
+            let (partition, Offset::Offset(next)) = (element.partition(), element.offset()) else { continue };
+            let (_, end) = by_partition.get(&partition).copied().unwrap_or_default();
+            if next > end && next > undecided_end(connection, topic, partition)? {
+                return Err(Error::lasting(format!(
+                    "group {group} has committed offset {next} of topic {topic}, partition {partition}, which ends at {end}"
+                ))
+                .help("the broker has lost messages that it had acknowledged; `reset FILE --flow FLOW --to earliest` reads what is there"));
+            }
         }
         let topic = topic.to_owned();
-        Ok(Self { topic, by_partition, marks_only: BTreeSet::new(), standing: BTreeMap::new() })
+        Ok(Self { topic, topic_id, by_partition, marks_only: BTreeSet::new(), standing: BTreeMap::new() })
     }
 
     /// What the consumer's group has committed in these partitions. Blocks.
@@ -52,13 +73,7 @@ impl Ends {
         &self,
         consumer: &BaseConsumer<C>,
     ) -> KafkaResult<TopicPartitionList> {
-        let mut list = TopicPartitionList::new();
-        for partition in self.by_partition.keys() {
-            list.add_partition(&self.topic, *partition);
-        }
-        let committed = consumer.committed_offsets(list, ANSWER_TIMEOUT)?;
-        committed.elements().iter().try_for_each(TopicPartitionListElem::error)?;
-        Ok(committed)
+        committed(consumer, &self.topic, self.by_partition.len() as i32)
     }
 
     /// How many offsets lie between what is committed and the ends; 0 where all messages are. Blocks.
@@ -98,6 +113,29 @@ impl Ends {
     }
 }
 
+/// What the consumer's group has committed in each partition. Blocks.
+pub(super) fn committed<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    partitions: i32,
+) -> KafkaResult<TopicPartitionList> {
+    let mut list = TopicPartitionList::new();
+    list.add_partition_range(topic, 0, partitions - 1);
+    let committed = consumer.committed_offsets(list, ANSWER_TIMEOUT)?;
+    committed.elements().iter().try_for_each(TopicPartitionListElem::error)?;
+    Ok(committed)
+}
+
+/// Where a partition ends with the messages of transactions that are not decided yet: a group that was put to the end
+/// by other means than ours stands behind those. Blocks.
+fn undecided_end(connection: &Connection, topic: &str, partition: i32) -> Result<i64> {
+    let mut config = connection.client("millstream-look")?;
+    config.set("isolation.level", "read_uncommitted");
+    let reached = Reached::open(connection, &config, topic, format!("asking where topic {topic} ends"))?;
+    let range = reached.consumer.fetch_watermarks(topic, partition, ANSWER_TIMEOUT);
+    range.map(|(_, end)| end).map_err(|e| reached.failed(&e))
+}
+
 /// A group that somebody waits for until it has drained what a topic held when it was opened. Only
 /// looks: it is no member of the group.
 pub struct Awaited<'a> {
@@ -105,7 +143,6 @@ pub struct Awaited<'a> {
     topic: &'a str,
     group: &'a str,
     reached: Reached<'a>,
-    topic_id: Option<String>,
     ends: Ends,
 }
 
@@ -131,9 +168,9 @@ impl<'a> Awaited<'a> {
         let what = format!("asking for group {group} on {}", connection.brokers);
         let reached = Reached::open(connection, &config, topic, what)?;
         let partitions = partition_count(reached.consumer.client(), topic)?;
-        let ends = Ends::of(&reached.consumer, topic, partitions).map_err(|e| reached.failed(&e))?;
-        let topic_id = topic_id(reached.consumer.client(), topic, ANSWER_TIMEOUT);
-        Ok(Self { connection, topic, group, reached, topic_id, ends })
+        let committed = committed(&reached.consumer, topic, partitions).map_err(|e| reached.failed(&e))?;
+        let ends = Ends::of(connection, &reached, topic, group, &committed)?;
+        Ok(Self { connection, topic, group, reached, ends })
     }
 
     /// Where the group stands now. Blocks.
@@ -143,10 +180,8 @@ impl<'a> Awaited<'a> {
         let mut counts = Counts::default();
         for element in committed.elements() {
             let totals = Totals::read(element.metadata());
-            if totals.is_of_another(self.topic_id.as_deref()) {
-                let what = format!("topic {} was made anew since group {} read it", self.topic, self.group);
-                return Err(Error::lasting(what)
-                    .help("`reset FILE --flow FLOW --to earliest` lets the flow read the new one"));
+            if totals.is_of_another(self.ends.topic_id.as_deref()) {
+                return Err(made_anew(self.topic, self.group));
             }
             counts += totals.counts;
         }

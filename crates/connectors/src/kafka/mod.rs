@@ -33,7 +33,7 @@ pub use doctor::{examine_broker, examine_group, examine_topic, sample};
 pub use drain::{Awaited, Standing};
 pub use java::KnownTopic;
 pub use reset::{Position, reset};
-pub use tail::{follow, newest, read_all};
+pub use tail::{follow, newest, read_all, read_ranges};
 
 /// Messages of a topic, read as a member of a consumer group.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]

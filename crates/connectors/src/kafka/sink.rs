@@ -30,6 +30,11 @@ const CHOICES: &[(&str, &str)] = &[
     ("message.timeout.ms", "30000"),
 ];
 
+/// librdkafka's `batch.size`.
+const BATCH_BYTES_MAX: usize = 1_000_000;
+/// Each message in a batch of its own, and the next one after its answer: behind a refused one they are out of order.
+const ALONE: &[(&str, &str)] = &[("batch.num.messages", "1"), ("max.in.flight.requests.per.connection", "1")];
+
 /// Messages to one topic.
 pub(super) struct TopicSink {
     connection: Connection,
@@ -37,67 +42,77 @@ pub(super) struct TopicSink {
     gauges: Arc<Gauges>,
     /// Made when the sink is prepared: its thread is never quite at rest, and most flows have no dead letters.
     producer: Option<FutureProducer<Producing>>,
+    /// What it may put into one batch, where the broker has refused larger ones.
+    batch_bytes_max: Option<usize>,
     complaints: Complaints,
 }
 
 impl TopicSink {
     pub(super) fn new(connection: Connection, settings: TopicSinkSettings, gauges: Arc<Gauges>) -> Self {
-        Self { connection, settings, gauges, producer: None, complaints: Complaints::default() }
+        let complaints = Complaints::default();
+        Self { connection, settings, gauges, producer: None, batch_bytes_max: None, complaints }
+    }
+
+    fn what(&self) -> String {
+        format!("writing topic {} on {}", self.settings.topic, self.connection.brokers)
     }
 
     fn producer(&mut self) -> Result<FutureProducer<Producing>> {
-        let what = format!("writing topic {} on {}", self.settings.topic, self.connection.brokers);
         match &self.producer {
             Some(producer) if !has_failed_for_good(producer) => return Ok(producer.clone()),
             Some(_) => tracing::warn!(
-                "{what}: the broker no longer knows what we wrote last: it has lost messages that it had \
-                 acknowledged; the flow goes on with those that follow"
+                "{}: the broker no longer knows what we wrote last: it has lost messages that it had \
+                 acknowledged; the flow goes on with those that follow",
+                self.what()
             ),
             None => {}
         }
-        let mut config = self.connection.client("millstream")?;
-        config.set("enable.idempotence", "true").set("acks", "all");
-        prefer(&mut config, CHOICES);
-        let context = Producing { complaints: self.complaints.clone(), gauges: self.gauges.clone() };
-        let producer: FutureProducer<Producing> = config
-            .create_with_context(context)
-            .map_err(|e| self.complaints.explain(&self.connection, &what, &e))?;
+        let batch_bytes_max = self.batch_bytes_max.map(|bytes| bytes.to_string());
+        let batches = batch_bytes_max.as_deref().map(|bytes| ("batch.size", bytes));
+        let producer = self.make(batches.as_slice())?;
         self.producer = Some(producer.clone());
         Ok(producer)
     }
-}
 
-#[async_trait]
-impl MessageSink for TopicSink {
-    async fn prepare(&mut self) -> Result<()> {
-        // It finds its broker and gets its number meanwhile, which the first messages would wait for.
-        let _made = self.producer()?;
-        ensure_topic(&self.connection, &self.settings).await
+    /// Makes a producer that forms its batches like this, whatever the pipeline chooses.
+    fn make(&self, batches: &[(&str, &str)]) -> Result<FutureProducer<Producing>> {
+        let mut config = self.connection.client("millstream")?;
+        config.set("enable.idempotence", "true").set("acks", "all");
+        for (name, value) in batches {
+            config.set(*name, *value);
+        }
+        prefer(&mut config, CHOICES);
+        let context = Producing { complaints: self.complaints.clone(), gauges: self.gauges.clone() };
+        config
+            .create_with_context(context)
+            .map_err(|e| self.complaints.explain(&self.connection, &self.what(), &e))
     }
 
-    async fn write(&mut self, messages: &Records) -> Result<Written> {
-        let producer = self.producer()?;
-        let what = format!("writing topic {} on {}", self.settings.topic, self.connection.brokers);
-        let explain = |e: &KafkaError| self.complaints.explain(&self.connection, &what, e);
-        let mut written = Written::default();
+    /// Sends the messages with these numbers, and waits until the broker has answered for each. Gives back those that
+    /// were too large for it, be it only with others in one batch.
+    async fn send(
+        &self,
+        producer: &FutureProducer<Producing>,
+        messages: &Records,
+        numbers: &[u32],
+    ) -> Result<Vec<u32>> {
+        let what = self.what();
+        let mut too_large = Vec::new();
         let mut failure: Option<Error> = None;
         let mut under_way = FuturesUnordered::new();
-        let mut settle = |index: u32, result: Result<(), KafkaError>| match result {
-            Ok(()) => written.written += 1,
-            Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
-                let detail = format!("the broker takes no message as large in topic {}", self.settings.topic);
-                written.refused.push((index, Reason::TooLarge, detail));
-            }
-            Err(error) => failure = Some(explain(&error)),
+        let mut settle = |number: u32, result: Result<(), KafkaError>| match result {
+            Ok(()) => {}
+            Err(error) if is_too_large(&error) => too_large.push(number),
+            Err(error) => failure = Some(self.complaints.explain(&self.connection, &what, &error)),
         };
-        for (index, message) in messages.iter().enumerate() {
-            let index = index as u32;
+        for number in numbers.iter().copied() {
+            let message = messages.get(number as usize);
             let sent = loop {
                 match producer.send_result(record(&self.settings.topic, &message)) {
                     Err((error, _)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) => {
                         // Room is made by what is delivered.
                         match under_way.next().await {
-                            Some((index, result)) => settle(index, result),
+                            Some((number, result)) => settle(number, result),
                             // What does not fit into an empty queue never will.
                             None => {
                                 let code = RDKafkaErrorCode::MessageSizeTooLarge;
@@ -111,10 +126,9 @@ impl MessageSink for TopicSink {
             let delivery = match sent {
                 Ok(delivery) => delivery,
                 Err(error) => {
-                    let is_refused =
-                        error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge);
-                    settle(index, Err(error));
-                    if is_refused {
+                    let goes_on = is_too_large(&error);
+                    settle(number, Err(error));
+                    if goes_on {
                         continue;
                     }
                     // None behind it may come before it. What is under way is waited for.
@@ -134,17 +148,67 @@ impl MessageSink for TopicSink {
                         None,
                     ),
                 )));
-                (index, delivered.map(|_| ()).map_err(|(error, _)| error))
+                (number, delivered.map(|_| ()).map_err(|(error, _)| error))
             });
         }
-        while let Some((index, result)) = under_way.next().await {
-            settle(index, result);
+        while let Some((number, result)) = under_way.next().await {
+            settle(number, result);
         }
         match failure {
             Some(error) => Err(error),
-            None => Ok(written),
+            None => {
+                too_large.sort_unstable();
+                Ok(too_large)
+            }
         }
     }
+
+    /// From now on batches are smaller than those in which these messages were refused.
+    fn fill_less(&mut self, messages: &Records, refused: &[u32]) {
+        let size =
+            |message: Record<'_>| message.key.map_or(0, <[u8]>::len) + message.value.map_or(0, <[u8]>::len);
+        let bytes: usize = refused.iter().map(|number| size(messages.get(*number as usize))).sum();
+        let before = self.batch_bytes_max.unwrap_or(BATCH_BYTES_MAX);
+        self.batch_bytes_max = Some((before.min(bytes) / 2).max(1));
+        self.producer = None;
+    }
+}
+
+#[async_trait]
+impl MessageSink for TopicSink {
+    async fn prepare(&mut self) -> Result<()> {
+        // It finds its broker and gets its number meanwhile, which the first messages would wait for.
+        let _made = self.producer()?;
+        ensure_topic(&self.connection, &self.settings).await
+    }
+
+    async fn write(&mut self, messages: &Records) -> Result<Written> {
+        let producer = self.producer()?;
+        let all: Vec<u32> = (0..messages.len() as u32).collect();
+        let mut too_large = self.send(&producer, messages, &all).await?;
+        // What the broker measures is the batch: in one that is too large every message is refused. Only one that is
+        // refused alone is too large itself.
+        if too_large.len() > 1 {
+            let refused = too_large;
+            too_large = self.send(&self.make(ALONE)?, messages, &refused).await?;
+            if too_large.len() < refused.len() {
+                self.fill_less(messages, &refused);
+            }
+        }
+        // What was complained about before is over.
+        drop(self.complaints.take());
+        let detail = format!("the broker takes no message as large in topic {}", self.settings.topic);
+        let written = (messages.len() - too_large.len()) as u64;
+        let refused =
+            too_large.into_iter().map(|number| (number, Reason::TooLarge, detail.clone())).collect();
+        Ok(Written { written, refused })
+    }
+}
+
+/// Whether the broker, or librdkafka before it, finds a message or its batch too large.
+fn is_too_large(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(error.rdkafka_error_code(), Some(Code::MessageSizeTooLarge | Code::MessageBatchTooLarge))
 }
 
 fn record<'a>(topic: &'a str, message: &Record<'a>) -> FutureRecord<'a, [u8], [u8]> {
@@ -160,4 +224,58 @@ fn record<'a>(topic: &'a str, message: &Record<'a>) -> FutureRecord<'a, [u8], [u
         record.headers = Some(headers);
     }
     record
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::DefaultProducerContext;
+    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+
+    use super::*;
+
+    /// A broker that finds its first batches too large, and a sink that puts everything into one.
+    fn refusing(batches: usize) -> (MockCluster<'static, DefaultProducerContext>, TopicSink) {
+        let cluster = MockCluster::new(1).expect("a broker");
+        cluster.create_topic("t", 1, 1).expect("a topic");
+        let refused = vec![RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE; batches];
+        cluster.request_errors(RDKafkaApiKey::Produce, &refused);
+        let mut connection = Connection::to(cluster.bootstrap_servers());
+        connection.client.insert("linger.ms".into(), "500".into());
+        let sink = TopicSink::new(connection, TopicSinkSettings::of("t"), Arc::default());
+        (cluster, sink)
+    }
+
+    /// A hundred messages of one byte.
+    fn messages() -> Records {
+        let mut records = Records::default();
+        (0..100).for_each(|n: u8| records.push(Record::of_value(&[n], 0)));
+        records
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_batch_that_is_too_large_is_sent_again_in_parts() {
+        let (_cluster, mut sink) = refusing(1);
+        let written = sink.write(&messages()).await.expect("writes");
+        assert_eq!(written, Written { written: 100, refused: Vec::new() });
+        assert_eq!(sink.batch_bytes_max, Some(50), "the next batches are smaller");
+        let again = sink.write(&messages()).await.expect("writes");
+        assert_eq!(again.written, 100);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_too_large_alone_is_refused_and_nothing_else() {
+        let (_cluster, mut sink) = refusing(2);
+        let written = sink.write(&messages()).await.expect("writes");
+        let refused: Vec<_> = written.refused.iter().map(|(row, reason, _)| (*row, *reason)).collect();
+        assert_eq!((written.written, refused), (99, vec![(0, Reason::TooLarge)]));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_was_complained_about_is_over_when_something_is_written() {
+        let (_cluster, mut sink) = refusing(0);
+        sink.complaints.note("a:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: Connection refused");
+        sink.write(&messages()).await.expect("writes");
+        assert_eq!(sink.complaints.take(), None);
+    }
 }

@@ -21,11 +21,11 @@ use super::admin::{ANSWER_TIMEOUT, partition_count};
 use super::assignment::{Context, Shared};
 use super::client::prefer;
 use super::connection::{Complaints, Reached};
-use super::drain::Ends;
+use super::drain::{Ends, committed};
 use super::poller::{Batch, IDLE_POLL, Poller};
 use super::statistics::EVERY_MS;
 use super::topic_id::topic_id;
-use super::totals::Totals;
+use super::totals::{Totals, made_anew};
 
 /// How librdkafka reads, where the pipeline does not say.
 const CHOICES: &[(&str, &str)] = &[
@@ -252,11 +252,7 @@ impl TopicSource {
         if !self.shared.is_another.load(Ordering::Relaxed) {
             return Ok(());
         }
-        Err(Error::lasting(format!(
-            "topic {} was deleted and made anew since group {} read it: its offsets are those of another topic",
-            self.topic, self.group
-        ))
-        .help("`reset FILE --flow FLOW --to earliest` reads the new one from its beginning; `--to latest` only what comes from now on"))
+        Err(made_anew(&self.topic, &self.group))
     }
 }
 
@@ -317,9 +313,11 @@ impl Source for TopicSource {
             let mut config = self.connection.client("millstream-look")?;
             config.set("group.id", &self.group).set("isolation.level", "read_committed");
             let what = format!("asking where topic {} ends", self.topic);
-            let reached = Reached::open(&self.connection, &config, &self.topic, what)?;
+            let reached = Reached::open(&self.connection, &config, &self.topic, what.clone())?;
             let partitions = partition_count(reached.consumer.client(), &self.topic)?;
-            Ends::of(&reached.consumer, &self.topic, partitions).map_err(|e| reached.failed(&e))
+            let committed =
+                committed(&self.consumer, &self.topic, partitions).map_err(|e| self.failed(&what, &e))?;
+            Ends::of(&self.connection, &reached, &self.topic, &self.group, &committed)
         })?;
         self.drain_to = Some(ends);
         Ok(())
@@ -345,6 +343,7 @@ mod tests {
     use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
     use super::*;
+    use crate::kafka::Awaited;
     use crate::kafka::poller::BEFORE_PAUSE;
 
     fn step(partition: i32, next_offset: i64, read: u64) -> Checkpoint {
@@ -414,6 +413,28 @@ mod tests {
         let refused = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_REQUEST; 2];
         cluster.request_errors(RDKafkaApiKey::OffsetFetch, &refused);
         assert_eq!(offsets(&mut open(&connection)).await, [3]);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_topic_that_ends_before_what_is_committed_is_not_drained_but_an_error() {
+        let (_cluster, connection) = broker(1);
+        send(&connection, 1, 0..3).await;
+        let mut source = open(&connection);
+        let mut read = 0;
+        while read < 3 {
+            read += offsets(&mut source).await.len();
+        }
+        source.commit(&step(0, 3, 3), Commit::Now).await.expect("commits");
+        source.drain().await.expect("has read everything");
+        // As it is where the broker has lost what it had acknowledged.
+        source.commit(&step(0, 10, 0), Commit::Now).await.expect("commits");
+        drop(source);
+        let drained = open(&connection).drain().await;
+        let awaited = block_in_place(|| Awaited::open(&connection, "t", "g").map(drop));
+        for refused in [drained, awaited] {
+            let refused = refused.expect_err("messages are lost");
+            assert!(!refused.is_passing() && refused.message.contains("offset 10 "), "{refused}");
+        }
     }
 
     #[tokio::test(flavor = "multi_thread")]

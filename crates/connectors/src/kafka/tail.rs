@@ -15,7 +15,7 @@ use super::Connection;
 use super::admin::{ANSWER_TIMEOUT, find_partition_count};
 use super::client::prefer;
 use super::connection::{Complaints, Reached};
-use super::poller::{is_transient, push};
+use super::poller::{self, push};
 
 /// Records that are shown at once.
 const RECORDS_MAX: usize = 1_000;
@@ -54,6 +54,11 @@ impl<'a> Look<'a> {
         self.reached.failed(error)
     }
 
+    /// Something must be there, and nothing comes.
+    fn timed_out(&self) -> Error {
+        self.failed(&KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut))
+    }
+
     /// Where each partition begins and ends, as far as transactions have been decided; `None` where
     /// there is no such topic.
     fn ranges(&self) -> Result<Option<Vec<(i64, i64)>>> {
@@ -87,12 +92,50 @@ impl<'a> Look<'a> {
                         return Ok(());
                     }
                 }
-                Some(Err(error)) if is_transient(&error) => {}
+                Some(Err(error)) if is_passed_over(&error) => {}
                 Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) | None => return Ok(()),
                 Some(Err(error)) => return Err(self.failed(&error)),
             }
         }
     }
+
+    /// Calls `see` with each run of what a partition has in a range of offsets.
+    fn read_range(&self, partition: i32, range: Range<i64>, see: &mut impl FnMut(Records)) -> Result<()> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        self.assign(std::iter::once((partition, range.start)))?;
+        let mut records = Records::default();
+        loop {
+            match self.consumer().poll(ANSWER_TIMEOUT) {
+                Some(Ok(message)) => {
+                    if range.contains(&message.offset()) {
+                        push(&mut records, &message);
+                    }
+                    if message.offset() + 1 >= range.end {
+                        break;
+                    }
+                    if is_full(&records) {
+                        see(std::mem::take(&mut records));
+                    }
+                }
+                // What is left of it are a transaction's marks.
+                Some(Err(KafkaError::PartitionEOF(_))) => break,
+                Some(Err(error)) if is_passed_over(&error) => {}
+                Some(Err(error)) => return Err(self.failed(&error)),
+                None => return Err(self.timed_out()),
+            }
+        }
+        see(records);
+        Ok(())
+    }
+}
+
+/// Whether reading goes on. Every consumer asks who coordinates its group, and is told if it may not read as that; but
+/// who says itself where to read needs no coordinator.
+fn is_passed_over(error: &KafkaError) -> bool {
+    poller::is_transient(error)
+        || error.rdkafka_error_code() == Some(RDKafkaErrorCode::GroupAuthorizationFailed)
 }
 
 /// Whether so much was read that it is shown before there is more.
@@ -121,7 +164,7 @@ pub fn follow(
                 }
             }
             Some(Err(KafkaError::PartitionEOF(_))) => {}
-            Some(Err(error)) if is_transient(&error) => {}
+            Some(Err(error)) if is_passed_over(&error) => {}
             Some(Err(error)) => return Err(look.failed(&error)),
             None => {}
         }
@@ -163,18 +206,33 @@ pub fn read_all(
             }
             // What is left of it are a transaction's marks.
             Some(Err(KafkaError::PartitionEOF(partition))) => drop(left.remove(&partition)),
-            Some(Err(error)) if is_transient(&error) => {}
+            Some(Err(error)) if is_passed_over(&error) => {}
             Some(Err(error)) => return Err(look.failed(&error)),
-            None => {
-                let timed_out = KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut);
-                return Err(look.failed(&timed_out));
-            }
+            None => return Err(look.timed_out()),
         }
     }
     if !records.is_empty() {
         see(records)?;
     }
     Ok(true)
+}
+
+/// Calls `see` with each run of the records in `wanted`, ranges of offsets with their partitions, as far as they are
+/// there. Blocks.
+pub fn read_ranges(
+    connection: &Connection,
+    topic: &str,
+    wanted: &[(i32, Range<i64>)],
+    mut see: impl FnMut(Records),
+) -> Result<()> {
+    let look = Look::open(connection, topic)?;
+    let ranges = look.ranges()?.unwrap_or_default();
+    for (partition, range) in wanted {
+        if let Some((start, end)) = ranges.get(*partition as usize) {
+            look.read_range(*partition, range.start.max(*start)..range.end.min(*end), &mut see)?;
+        }
+    }
+    Ok(())
 }
 
 /// The first and the last messages of each partition, up to `count` of each; none where there is no
@@ -218,9 +276,50 @@ pub(super) fn is_empty(
             Some(Err(error)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset) => {
                 return Ok(false);
             }
-            Some(Err(error)) if is_transient(&error) => {}
+            Some(Err(error)) if is_passed_over(&error) => {}
             Some(Err(error)) => return Err(look.failed(&error)),
             None => return Ok(false),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::{FutureProducer, FutureRecord};
+    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+    use tokio::task::block_in_place;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_may_not_read_as_a_group_may_look() {
+        let cluster = MockCluster::new(1).expect("a broker");
+        cluster.create_topic("t", 1, 1).expect("a topic");
+        let connection = Connection::to(cluster.bootstrap_servers());
+        let producer: FutureProducer =
+            connection.client("test").expect("settings").create().expect("a producer");
+        let record = FutureRecord::<(), _>::to("t").payload("a");
+        producer.send(record, Duration::from_secs(20)).await.expect("is sent");
+        let refused = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED; 100];
+        cluster.request_errors(RDKafkaApiKey::FindCoordinator, &refused);
+        let mut read = 0;
+        let there = block_in_place(|| {
+            read_all(&connection, "t", |records| {
+                read += records.len();
+                Ok(true)
+            })
+        });
+        assert!(there.expect("reads"));
+        assert_eq!(read, 1);
+        // Long enough for the coordinator to be asked for.
+        let mut looks = 0;
+        let followed = block_in_place(|| {
+            follow(&connection, "t", |_| {
+                looks += 1;
+                Ok(looks < 20)
+            })
+        });
+        assert!(followed.expect("follows"));
     }
 }

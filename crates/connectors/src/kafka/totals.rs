@@ -1,7 +1,7 @@
 //! What travels in the metadata of a committed offset: what became of everything before it, and
 //! of which topic it is an offset at all.
 
-use millstream_core::Counts;
+use millstream_core::{Counts, Error};
 use serde::{Deserialize, Serialize};
 
 /// The metadata of a committed offset.
@@ -29,6 +29,14 @@ impl Totals {
     pub(super) fn is_of_another(&self, topic_id: Option<&str>) -> bool {
         matches!((self.topic_id.as_deref(), topic_id), (Some(then), Some(now)) if then != now)
     }
+}
+
+/// What a group has committed are offsets of another topic.
+pub(super) fn made_anew(topic: &str, group: &str) -> Error {
+    Error::lasting(format!(
+        "topic {topic} was deleted and made anew since group {group} read it: its offsets are those of another topic"
+    ))
+    .help("`reset FILE --flow FLOW --to earliest` reads the new one from its beginning; `--to latest` only what comes from now on")
 }
 
 #[cfg(test)]
