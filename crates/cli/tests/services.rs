@@ -389,6 +389,42 @@ flows:
     assert_eq!(query("WHERE id = 'a'").0.trim(), row, "nothing was lost");
 }
 
+#[test]
+fn a_consistency_is_for_rows_alone_and_a_misspelt_data_centre_is_not_waited_for() {
+    let Some(real) = Real::take("copies") else { return };
+    let table = format!("k.{}", real.name);
+    let said = |words: &[&str], connection: &str, sink: &str| {
+        let file = format!(
+            r#"
+name: copies
+kafka: {{ brokers: "${{BROKERS}}" }}
+cassandra: {{ hosts: "${{HOSTS}}" {connection} }}
+flows:
+  store:
+    from: {{ file: rows.jsonl, schema: "id STRING" }}
+    sql: SELECT id FROM input
+    dead_letters: {{ topic: "{table}.dead-letters" }}
+    to: {{ table: {table}, create: 'CREATE TABLE {table} (id TEXT PRIMARY KEY)' {sink} }}
+"#
+        );
+        std::fs::write(real.path().join("copies.yaml"), file).expect("writes");
+        std::fs::write(real.path().join("rows.jsonl"), "{\"id\": \"a\"}\n").expect("writes");
+        let ended = output(&mut real.millstream(words));
+        assert_ne!(ended.status.code(), Some(0), "{words:?}: {}", stderr(&ended));
+        stderr(&ended)
+    };
+    // One node keeps one copy of a row, as it does of its schema: only rows wait for a second one.
+    let run = ["run", "copies.yaml", "--patience", "1s"];
+    let words = said(&run, "", ", consistency: TWO");
+    assert!(words.contains(&format!("writing table {table}")), "{words}");
+    assert!(words.contains("too few copies are reachable"), "{words}");
+    for words in [&["run", "copies.yaml"][..], &["doctor", "copies.yaml"][..]] {
+        let words = said(words, ", data_center: nowhere", "");
+        assert!(words.contains("no node is in the data centre `nowhere`"), "{words}");
+        assert!(words.contains("nodes are in "), "{words}");
+    }
+}
+
 /// A file whose `kafka:` has `settings` beside its brokers.
 fn secured(real: &Real, settings: &str, tables: &str) {
     let file = format!(
@@ -426,6 +462,7 @@ fn each_way_in_works_and_each_wrong_one_is_explained() {
         ", sasl: {{ mechanism: OAUTHBEARER, oauth2: {{ token_url: \"{}\", client_id: we, client_secret: hush }} }}",
         tokens.url
     );
+    let no_token = oauth.replace(&tokens.url, "http://localhost:1/token");
     let (plain, sasl_port, mtls_port, sasl_tls_port) =
         (kafka_port(), kafka_port() + 2, kafka_port() + 3, kafka_port() + 4);
     let right = [
@@ -444,6 +481,7 @@ fn each_way_in_works_and_each_wrong_one_is_explained() {
     }
     let wrong = [
         (sasl_port, sasl("PLAIN", "wrong"), "does not let us in"),
+        (sasl_port, no_token, "no token from http://localhost:1/token: "),
         (sasl_port, String::new(), "another protocol"),
         (plain, tls.clone(), "another protocol"),
         (mtls_port, tls.clone(), "no TLS with"),
@@ -459,6 +497,28 @@ fn each_way_in_works_and_each_wrong_one_is_explained() {
         assert!(stderr(&ended).contains("help: "), "{settings}: {}", stderr(&ended));
         assert!(!stderr(&ended).contains("wrong\n"), "the password is shown: {}", stderr(&ended));
     }
+}
+
+#[test]
+fn who_looks_at_a_topic_needs_no_group() {
+    let Some(mut real) = Real::take("looking") else { return };
+    real.brokers = format!("localhost:{}", kafka_port() + 2);
+    secured(&real, ", sasl: { mechanism: PLAIN, username: alice, password: alice-secret }", "");
+    real.run(&["run", "secured.yaml"]);
+    // Now nobody but bob may read as those that look.
+    let rule = |action: &str| {
+        let whom = ["--allow-principal", "User:bob", "--operation", "Read", "--group", "millstream-look"];
+        services(&[&["kafka-acls", action, "--force"], &whom[..]].concat());
+    };
+    rule("--add");
+    let mut tap = real.millstream(&["tap", "secured.yaml", "fetch.out", "-n", "1"]);
+    let mut tap = tap.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
+    while tap.try_wait().expect("waits").is_none() {
+        real.run(&["run", "secured.yaml", "--flow", "fetch"]);
+    }
+    let tapped = tap.wait_with_output().expect("has ended");
+    rule("--remove");
+    assert_eq!(tapped.status.code(), Some(0), "{}", stderr(&tapped));
 }
 
 /// A server that gives out tokens which a broker without keys takes.

@@ -122,7 +122,8 @@ pub struct TableConnection {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-secret" = true))]
     pub password: Option<String>,
-    /// The data centre whose nodes are asked first, and whose copies `LOCAL_QUORUM` means.
+    /// The data centre whose nodes are asked, and no others, also while all of them are down. Its copies are those
+    /// that `LOCAL_QUORUM` means.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_center: Option<String>,
     /// Encrypts the connection; `{}` trusts whom the system trusts.

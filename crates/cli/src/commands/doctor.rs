@@ -2,8 +2,8 @@
 
 use millstream_connectors::cassandra;
 use millstream_connectors::kafka::{self, Connection, TopicSourceSettings};
-use millstream_core::{Finding, Level, Result, RunValues, SinkPlan, cql, now_ms, settings};
-use millstream_engine::{PlannedFlow, preview};
+use millstream_core::{Error, Finding, Level, Result, RunValues, SinkPlan, cql, now_ms, settings};
+use millstream_engine::{PlannedFlow, Runner, preview};
 use tokio::task::block_in_place;
 
 use crate::args::FileArgs;
@@ -33,23 +33,37 @@ pub(super) async fn run(args: &FileArgs) -> Outcome {
             }
         }
     };
-    say("kafka", examine_kafka(&loaded)?);
-    let tables = bind::tables_of(&loaded.plan.pipeline.services)?;
-    let findings = match tables.is_embedded() {
-        true => vec![Finding::fine("embedded: nothing to ask")],
-        false => {
-            let wanted: Vec<&cql::Table> = loaded.plan.flows.iter().filter_map(table_of).collect();
-            cassandra::examine(&tables, &wanted, now_ms).await
-        }
-    };
-    say("cassandra", findings);
-    if let Some(spark) = bind::spark_of(&loaded.plan.pipeline)? {
-        say("spark", millstream_spark::examine(&spark).await);
+    say("kafka", found(examine_kafka(&loaded)));
+    say("cassandra", found(examine_cassandra(&loaded).await));
+    match bind::spark_of(&loaded.plan.pipeline) {
+        Ok(None) => {}
+        Ok(Some(spark)) => say("spark", millstream_spark::examine(&spark).await),
+        Err(error) => say("spark", vec![error.into()]),
     }
     match worst {
         Level::Wrong => Err(Failure::Code(FAILED)),
         Level::Fine | Level::Doubtful => Ok(()),
     }
+}
+
+/// What was found, or why it could not be asked: that is something to say, and the rest is asked all the same.
+fn found(asked: Result<impl IntoIterator<Item = Finding>>) -> Vec<Finding> {
+    match asked {
+        Ok(findings) => findings.into_iter().collect(),
+        Err(error) => {
+            let place: String = error.place.iter().map(|place| format!("{place}: ")).collect();
+            vec![Finding { what: format!("{place}{}", error.message), ..error.into() }]
+        }
+    }
+}
+
+async fn examine_cassandra(loaded: &Loaded) -> Result<Vec<Finding>> {
+    let tables = bind::tables_of(&loaded.plan.pipeline.services)?;
+    if tables.is_embedded() {
+        return Ok(vec![Finding::fine("embedded: nothing to ask")]);
+    }
+    let wanted: Vec<&cql::Table> = loaded.plan.flows.iter().filter_map(table_of).collect();
+    Ok(cassandra::examine(&tables, &wanted, now_ms).await)
 }
 
 fn table_of(flow: &PlannedFlow) -> Option<&cql::Table> {
@@ -65,29 +79,46 @@ fn examine_kafka(loaded: &Loaded) -> Result<Vec<Finding>> {
         return Ok(vec![Finding::fine("embedded: nothing to ask")]);
     }
     let connection: Connection = settings::read(&pipeline.services["kafka"])?;
-    block_in_place(|| {
-        let mut found = kafka::examine_broker(&connection);
-        if found.iter().any(|finding| finding.level == Level::Wrong) {
-            return Ok(found);
+    Ok(block_in_place(|| {
+        let mut all = kafka::examine_broker(&connection);
+        if all.iter().any(|finding| finding.level == Level::Wrong) {
+            return all;
         }
         for flow in &loaded.plan.flows {
             if let SinkPlan::Topic { topic, .. } = &flow.target.plan {
                 let wanted = &flow.target.component.settings;
-                found.extend(kafka::examine_topic(&connection, topic, Some(wanted))?);
+                all.extend(found(kafka::examine_topic(&connection, topic, Some(wanted))));
             }
         }
         for flow in &loaded.plan.flows {
             let Some(topic) = &flow.origin.plan.topic else { continue };
             if flow.upstream.is_empty() {
-                found.extend(kafka::examine_topic(&connection, topic, None)?);
+                all.extend(found(kafka::examine_topic(&connection, topic, None)));
             }
-            let source: TopicSourceSettings = settings::read(&flow.origin.component.settings)?;
-            let group = source.group(&pipeline.scope(&flow.name, &RunValues::default(), None));
-            found.extend(kafka::examine_group(&connection, topic, &group)?);
-            found.extend(try_messages(&connection, topic, flow)?);
+            let at_flow = |error: Error| error.at(format!("flow {}", flow.name));
+            // On Spark it is the checkpoint that knows how far the flow has come.
+            if flow.runner == Runner::Native {
+                all.extend(found(examine_group(&connection, topic, loaded, flow).map_err(at_flow)));
+            }
+            // What a query makes of a message that only Spark answers is not known here.
+            if flow.query.is_some() {
+                all.extend(found(try_messages(&connection, topic, flow).map_err(at_flow)));
+            }
         }
-        Ok(found)
-    })
+        all
+    }))
+}
+
+/// How far the flow's group has come.
+fn examine_group(
+    connection: &Connection,
+    topic: &str,
+    loaded: &Loaded,
+    flow: &PlannedFlow,
+) -> Result<Vec<Finding>> {
+    let source: TopicSourceSettings = settings::read(&flow.origin.component.settings)?;
+    let group = source.group(&loaded.plan.pipeline.scope(&flow.name, &RunValues::default(), None));
+    kafka::examine_group(connection, topic, &group)
 }
 
 /// What would become of the oldest and the newest messages.

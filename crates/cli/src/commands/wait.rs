@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use millstream_connectors::kafka::{Awaited, Standing, TopicSourceSettings};
 use millstream_core::{Error, Result, RunValues, settings};
-use millstream_engine::{Backends, FlowSummary, Runner, Status};
+use millstream_engine::{Backends, FlowSummary, Runner, Secrets, Status};
 use tokio::task::block_in_place;
 
 use super::attached::Attached;
@@ -56,9 +56,10 @@ pub(super) async fn run(
             None => open.insert(Awaited::open(&attached.connection, &topic, &group)?).look(),
         })
     };
-    let waited = until_done(look, &flow.name, &group, patience, &stop).await;
+    let secrets = &loaded.plan.pipeline.secrets;
+    let waited = until_done(look, &flow.name, &group, secrets, patience, &stop).await;
     drop(open);
-    let backends = Backends::from([("kafka".to_owned(), attached.connection.brokers.clone())]);
+    let backends = Backends::from([("kafka".to_owned(), secrets.mask(&attached.connection.brokers))]);
     attached.detach().await?;
     let Some(standing) = loaded.hide(waited)? else {
         return Err(Failure::Code(stop.code().unwrap_or_default()));
@@ -79,6 +80,7 @@ async fn until_done(
     mut look: impl FnMut() -> Result<Standing>,
     flow: &str,
     group: &str,
+    secrets: &Secrets,
     patience: Duration,
     stop: &Stop,
 ) -> Result<Option<Standing>> {
@@ -102,7 +104,7 @@ async fn until_done(
             Err(error) => return Err(error.at(format!("flow {flow}"))),
         };
         if said != waiting {
-            sayln!("waiting: {flow}: {waiting}");
+            sayln!("waiting: {flow}: {}", secrets.mask(&waiting));
             said = waiting;
         }
         tokio::select! {

@@ -1,5 +1,6 @@
 //! A session with a cluster.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,10 +28,11 @@ const AGREEMENT_TIMEOUT: Duration = Duration::from_secs(60);
 /// Where Cassandra listens when no port is named.
 const PORT: u16 = 9042;
 
-/// Connects, with `consistency` for everything that is asked.
-pub(super) async fn connect(connection: &TableConnection, consistency: Consistency) -> Result<Session> {
+/// Connects. What is asked takes `LOCAL_QUORUM`, unless a statement says otherwise. The tables of the schema have one
+/// copy, each node its own: more than half of one is one, while `TWO` could never be had.
+pub(super) async fn connect(connection: &TableConnection) -> Result<Session> {
     let profile = ExecutionProfile::builder()
-        .consistency(named(consistency))
+        .consistency(statement::Consistency::LocalQuorum)
         .request_timeout(Some(REQUEST_TIMEOUT))
         .build();
     let hosts = connection.hosts.split(',').map(str::trim).filter(|host| !host.is_empty()).map(with_port);
@@ -50,7 +52,27 @@ pub(super) async fn connect(connection: &TableConnection, consistency: Consisten
     if let Some(tls) = &connection.tls {
         builder = builder.tls_context(Some(Arc::new(encrypted(tls)?)));
     }
-    builder.build().await.map_err(|error| errors::of_connecting(connection, &error))
+    let session = builder.build().await.map_err(|error| errors::of_connecting(connection, &error))?;
+    if let Some(data_center) = &connection.data_center {
+        let cluster = session.get_cluster_state();
+        let nodes = cluster.get_nodes_info().iter();
+        check_data_center(data_center, nodes.map(|node| node.datacenter.as_deref()))?;
+    }
+    Ok(session)
+}
+
+/// Refuses a data centre that no node is in: no request would ever be sent, which looks like nodes that are down.
+/// Those are known all the same. While it is not known of a node where it is, it may be there.
+fn check_data_center<'a>(wanted: &str, nodes: impl Iterator<Item = Option<&'a str>>) -> Result<()> {
+    let Some(known) = nodes.collect::<Option<BTreeSet<_>>>() else { return Ok(()) };
+    if known.is_empty() || known.contains(wanted) {
+        return Ok(());
+    }
+    let names = known.into_iter().collect::<Vec<_>>().join(", ");
+    Err(Error::user(format!("no node is in the data centre `{wanted}` of `cassandra.data_center`"))
+        .help(format!("nodes are in {names}"))
+        .at("data_center")
+        .at("cassandra"))
 }
 
 fn with_port(host: &str) -> String {
@@ -61,7 +83,8 @@ fn with_port(host: &str) -> String {
     if has_port { host.to_owned() } else { format!("{host}:{PORT}") }
 }
 
-fn named(consistency: Consistency) -> statement::Consistency {
+/// A consistency as the driver calls it.
+pub(super) fn named(consistency: Consistency) -> statement::Consistency {
     match consistency {
         Consistency::One => statement::Consistency::One,
         Consistency::Two => statement::Consistency::Two,
@@ -116,7 +139,9 @@ fn unreadable(path: &Path, error: &rustls::pki_types::pem::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::with_port;
+    use millstream_core::Fault;
+
+    use super::{check_data_center, with_port};
 
     #[test]
     fn a_host_without_a_port_gets_cassandras() {
@@ -129,5 +154,20 @@ mod tests {
         ] {
             assert_eq!(with_port(host), whole);
         }
+    }
+
+    #[test]
+    fn a_data_centre_that_no_node_is_in_is_not_waited_for() {
+        let check = |nodes: &[Option<&str>]| check_data_center("dc1", nodes.iter().copied());
+        let error = check(&[Some("dc2"), Some("DC1"), Some("dc2")]).expect_err("is in neither");
+        assert_eq!(error.fault, Fault::User);
+        assert_eq!(
+            error.to_string(),
+            "cassandra: data_center: no node is in the data centre `dc1` of `cassandra.data_center` \
+             (nodes are in DC1, dc2)"
+        );
+        check(&[Some("dc2"), Some("dc1")]).expect("is there, also where all its nodes are down");
+        check(&[Some("dc2"), None]).expect("may be there");
+        check(&[]).expect("may be there");
     }
 }

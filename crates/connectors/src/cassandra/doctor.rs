@@ -1,7 +1,7 @@
 //! Asks a cluster whether the tables of a pipeline are what it needs.
 
 use millstream_core::cql::{self, Table};
-use millstream_core::{Consistency, Error, Finding, Result, TableConnection};
+use millstream_core::{Error, Finding, Result, TableConnection};
 use scylla::client::session::Session;
 use scylla::value::CqlTimestamp;
 
@@ -14,7 +14,7 @@ const SKEW_MAX_MS: i64 = 1_000;
 
 /// What was found about the cluster and the tables; `now_ms` is our clock, asked when needed.
 pub async fn examine(connection: &TableConnection, tables: &[&Table], now_ms: fn() -> i64) -> Vec<Finding> {
-    let session = match connect(connection, Consistency::LocalQuorum).await {
+    let session = match connect(connection).await {
         Ok(session) => session,
         Err(error) => return vec![error.into()],
     };
@@ -24,9 +24,8 @@ pub async fn examine(connection: &TableConnection, tables: &[&Table], now_ms: fn
         Err(error) => found.push(error.into()),
     }
     for table in tables {
-        match examine_table(&session, connection, table).await {
-            Ok(findings) => found.extend(findings),
-            Err(error) => found.push(error.into()),
+        if let Err(error) = examine_table(&session, connection, table, &mut found).await {
+            found.push(error.into());
         }
     }
     found
@@ -42,7 +41,7 @@ async fn cluster(session: &Session, now_ms: fn() -> i64) -> Result<Vec<Finding>>
     let rows = answer.into_rows_result().map_err(|e| ours_failed(&e))?;
     let (version, data_center, name, theirs) =
         rows.single_row::<(String, String, String, CqlTimestamp)>().map_err(|e| ours_failed(&e))?;
-    let nodes = session.get_cluster_state().get_nodes_info().len();
+    let nodes = schema::node_count(session);
     let mut found = vec![Finding::fine(format!(
         "cluster {name} answers: Cassandra {version}, {nodes} node(s), data centre {data_center}"
     ))];
@@ -57,12 +56,13 @@ async fn cluster(session: &Session, now_ms: fn() -> i64) -> Result<Vec<Finding>>
     Ok(found)
 }
 
+/// Adds to `found`, so that what was found stays where more cannot be asked.
 async fn examine_table(
     session: &Session,
     connection: &TableConnection,
     table: &Table,
-) -> Result<Vec<Finding>> {
-    let mut found = Vec::new();
+    found: &mut Vec<Finding>,
+) -> Result<()> {
     match schema::replication(session, &table.keyspace).await? {
         Some(replication) => {
             found.push(Finding::fine(format!("keyspace {} is there: {replication}", table.keyspace)));
@@ -74,7 +74,7 @@ async fn examine_table(
             ));
         }
         None => {
-            schema::create_keyspace(session, connection, &table.keyspace)?;
+            schema::create_keyspace(connection, schema::node_count(session), table)?;
             found.push(Finding::fine(format!(
                 "keyspace {} is not there yet: the first run makes it",
                 table.keyspace
@@ -90,7 +90,7 @@ async fn examine_table(
             ),
             false => Finding::fine(format!("table {table} is not there yet: the first run makes it")),
         });
-        return Ok(found);
+        return Ok(());
     }
     let differences = cql::live::differences(table, &live);
     if differences.is_empty() {
@@ -102,5 +102,5 @@ async fn examine_table(
             "`millstream migrate FILE` says how one becomes the other",
         )
     }));
-    Ok(found)
+    Ok(())
 }

@@ -3,7 +3,8 @@
 use millstream_core::{Error, TableConnection};
 use scylla::errors::{
     ConnectionError, ConnectionPoolError, ConnectionSetupRequestErrorKind, DbError, ExecutionError,
-    MetadataError, NewSessionError, PrepareError, RequestAttemptError,
+    MetadataError, NewSessionError, NextPageError, NextRowError, PagerExecutionError, PrepareError,
+    RequestAttemptError,
 };
 
 /// What a failed request means for who asked.
@@ -65,12 +66,45 @@ pub(super) fn explain(what: &str, error: &ExecutionError) -> Error {
     }
 }
 
+/// As [`explain`], for a request whose answer comes in pages.
+pub(super) fn explain_pages(what: &str, error: PagerExecutionError) -> Error {
+    let error: ExecutionError = match error {
+        PagerExecutionError::NextPageError(error) => return explain_page(what, error),
+        PagerExecutionError::PrepareError(error) => error.into(),
+        PagerExecutionError::SerializationError(error) => error.into(),
+        PagerExecutionError::UseKeyspaceError(error) => error.into(),
+        PagerExecutionError::SchemaAgreementError(error) => error.into(),
+        PagerExecutionError::MetadataError(error) => error.into(),
+        other => return Error::ours(format!("{what}: {other}")),
+    };
+    explain(what, &error)
+}
+
+/// As [`explain_pages`], for a row in one of the pages.
+pub(super) fn explain_row(what: &str, error: NextRowError) -> Error {
+    match error {
+        NextRowError::NextPageError(error) => explain_page(what, error),
+        other => Error::ours(format!("{what}: {other}")),
+    }
+}
+
+fn explain_page(what: &str, error: NextPageError) -> Error {
+    match error {
+        NextPageError::RequestFailure(error) => explain(what, &error.into_execution_error()),
+        // The answer is there, and we cannot read it.
+        other => Error::ours(format!("{what}: {other}")),
+    }
+}
+
 fn help_in_passing(error: &ExecutionError) -> &'static str {
-    match db_error(error) {
-        Some((DbError::Unavailable { .. }, _)) => {
-            "too few copies are reachable for the consistency that `consistency:` asks"
+    match (db_error(error), error) {
+        (Some((DbError::Unavailable { .. }, _)), _) => {
+            "too few copies are reachable for that; `consistency:` says how many a row is written to"
         }
-        Some((DbError::Overloaded | DbError::WriteTimeout { .. }, _)) => "Cassandra has too much to do",
+        (Some((DbError::Overloaded | DbError::WriteTimeout { .. }, _)), _) => "Cassandra has too much to do",
+        (None, ExecutionError::EmptyPlan) => {
+            "is a node of `cassandra.data_center` still part of the cluster?"
+        }
         _ => "is Cassandra running, and reachable from here?",
     }
 }
@@ -112,5 +146,38 @@ pub(super) fn of_connecting(connection: &TableConnection, error: &NewSessionErro
         }
         other => Error::passing(format!("Cassandra at {hosts} does not answer: {other}"))
             .help("is Cassandra running, and reachable from here?"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use millstream_core::Fault;
+    use scylla::errors::RequestError;
+
+    use super::*;
+
+    #[test]
+    fn what_comes_in_pages_fails_like_everything_else() {
+        let failed = |error: DbError| {
+            let attempt = RequestAttemptError::DbError(error, "the server's words".to_owned());
+            NextPageError::RequestFailure(RequestError::LastAttemptError(attempt))
+        };
+        let first = |error| explain_pages("reading", PagerExecutionError::NextPageError(failed(error)));
+        let later = |error| explain_row("reading", NextRowError::NextPageError(failed(error)));
+        for (error, fault) in [
+            (DbError::Unauthorized, Fault::Lasting),
+            (DbError::Invalid, Fault::Lasting),
+            (DbError::Overloaded, Fault::Passing),
+        ] {
+            for explained in [first(error.clone()), later(error)] {
+                assert_eq!(explained.message, "reading: the server's words");
+                assert_eq!(explained.fault, fault);
+            }
+        }
+        assert!(first(DbError::Unauthorized).help.is_some_and(|help| help.contains("cassandra.username")));
+        let not_sent = NextPageError::RequestFailure(RequestError::EmptyPlan);
+        let explained = explain_row("reading", not_sent.into());
+        assert!(explained.is_passing());
+        assert!(explained.help.is_some_and(|help| help.contains("cassandra.data_center")));
     }
 }

@@ -3,7 +3,7 @@
 use arrow::array::RecordBatch;
 use futures::StreamExt;
 use millstream_core::cql::{PartitionKey, RowsBuilder, Table, Value, quoted};
-use millstream_core::{Consistency, Error, Result, TableConnection};
+use millstream_core::{Error, Result, TableConnection};
 use scylla::client::pager::TypedRowStream;
 use scylla::client::session::Session;
 use scylla::deserialize::row::{ColumnIterator, DeserializeRow};
@@ -16,6 +16,7 @@ use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 
 use super::connect::connect;
+use super::errors::{explain_pages, explain_row};
 use super::schema;
 
 /// Rows that Cassandra sends at once, at most.
@@ -29,7 +30,7 @@ pub async fn scan(
     key: Option<&PartitionKey>,
     rows_max: usize,
 ) -> Result<Option<Scan>> {
-    let session = connect(connection, Consistency::LocalQuorum).await?;
+    let session = connect(connection).await?;
     if schema::live(&session, table).await?.is_empty() {
         return Ok(None);
     }
@@ -45,19 +46,19 @@ pub async fn scan(
             bound.0.push(value.serialized(&column.kind).into_owned());
         }
     }
-    let failed = |e: &dyn std::fmt::Display| {
-        Error::passing(format!("reading table {table} in Cassandra at {}: {e}", connection.hosts))
-    };
+    let what = format!("reading table {table} in Cassandra at {}", connection.hosts);
     let page_size = rows_max.min(PAGE_ROWS_MAX) as i32;
     let statement = Statement::new(sql).with_page_size(page_size);
-    let rows = session.query_iter(statement, bound).await.map_err(|e| failed(&e))?;
-    let rows = rows.rows_stream::<StoredRow>().map_err(|e| failed(&e))?;
-    Ok(Some(Scan { rows, table: table.clone(), rows_max, _session: session }))
+    let rows = session.query_iter(statement, bound).await.map_err(|e| explain_pages(&what, e))?;
+    let rows = rows.rows_stream::<StoredRow>().map_err(|e| Error::ours(format!("{what}: {e}")))?;
+    Ok(Some(Scan { rows, what, table: table.clone(), rows_max, _session: session }))
 }
 
 /// The rows of a table, batch after batch.
 pub struct Scan {
     rows: TypedRowStream<StoredRow>,
+    /// What is attempted, for when it fails.
+    what: String,
     table: Table,
     rows_max: usize,
     /// It must live as long as it is read from.
@@ -69,7 +70,7 @@ impl Scan {
         let mut found = RowsBuilder::new(&self.table);
         for _ in 0..self.rows_max {
             let Some(row) = self.rows.next().await else { break };
-            let row = row.map_err(|e| format!("cannot read table {}: {e}", self.table))?;
+            let row = row.map_err(|e| explain_row(&self.what, e).to_string())?;
             let cells = row.0.iter().zip(&self.table.columns);
             let values = cells.map(|(bytes, column)| Value::deserialized(bytes.as_deref()?, &column.kind));
             found.push(values);

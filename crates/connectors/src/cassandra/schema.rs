@@ -9,7 +9,7 @@ use millstream_core::{Error, Result, TableConnection};
 use scylla::client::session::Session;
 use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
 
-use super::errors::explain;
+use super::errors::{explain, explain_pages, explain_row};
 
 /// Makes what is missing and compares the rest.
 pub(super) async fn ensure(session: &Session, connection: &TableConnection, table: &Table) -> Result<()> {
@@ -18,9 +18,9 @@ pub(super) async fn ensure(session: &Session, connection: &TableConnection, tabl
             return Err(Error::lasting(format!("there is no table {table}"))
                 .help("`columns:` says that somebody else makes it; with `create:` it is made here"));
         }
-        let makes_keyspace = table.statements.iter().any(|statement| creates(statement, "keyspace"));
-        if !makes_keyspace && replication(session, &table.keyspace).await?.is_none() {
-            let statement = create_keyspace(session, connection, &table.keyspace)?;
+        if replication(session, &table.keyspace).await?.is_none()
+            && let Some(statement) = create_keyspace(connection, node_count(session), table)?
+        {
             execute(session, &statement).await?;
         }
         for statement in &table.statements {
@@ -28,6 +28,11 @@ pub(super) async fn ensure(session: &Session, connection: &TableConnection, tabl
         }
     }
     compare(session, table).await
+}
+
+/// How many nodes the cluster has, also those that are down.
+pub(super) fn node_count(session: &Session) -> usize {
+    session.get_cluster_state().get_nodes_info().len()
 }
 
 /// Whether a statement creates a thing of that kind.
@@ -50,12 +55,17 @@ pub(super) async fn execute(session: &Session, statement: &str) -> Result<()> {
     }
 }
 
-/// The statement that makes a keyspace, as the file says or as one node allows.
+/// The statement that makes the table's keyspace, as the file says or as one node allows; none where the table's own
+/// statements make it.
 pub(super) fn create_keyspace(
-    session: &Session,
     connection: &TableConnection,
-    keyspace: &str,
-) -> Result<String> {
+    nodes: usize,
+    table: &Table,
+) -> Result<Option<String>> {
+    if table.statements.iter().any(|statement| creates(statement, "keyspace")) {
+        return Ok(None);
+    }
+    let keyspace = &table.keyspace;
     let replication = match &connection.keyspace {
         Some(settings) => {
             let options = settings.replication.iter().map(|(name, value)| {
@@ -64,9 +74,9 @@ pub(super) fn create_keyspace(
             });
             options.collect::<Vec<_>>().join(", ")
         }
-        None => match session.get_cluster_state().get_nodes_info().len() {
+        None => match nodes {
             0 | 1 => "'class': 'SimpleStrategy', 'replication_factor': '1'".to_owned(),
-            nodes => {
+            _ => {
                 return Err(Error::user(format!(
                     "keyspace {keyspace} is not there, and the cluster has {nodes} nodes: how many copies shall it keep?"
                 ))
@@ -74,7 +84,10 @@ pub(super) fn create_keyspace(
             }
         },
     };
-    Ok(format!("CREATE KEYSPACE IF NOT EXISTS {} WITH replication = {{{replication}}}", quoted(keyspace)))
+    Ok(Some(format!(
+        "CREATE KEYSPACE IF NOT EXISTS {} WITH replication = {{{replication}}}",
+        quoted(keyspace)
+    )))
 }
 
 /// How a keyspace is replicated, for people; `None` where there is no such keyspace.
@@ -99,14 +112,12 @@ pub(super) async fn live(session: &Session, table: &Table) -> Result<LiveTable> 
     let sql = "SELECT column_name, type, kind, position FROM system_schema.columns \
                WHERE keyspace_name = ? AND table_name = ?";
     let what = format!("looking at table {table}");
-    let ours = |e: &dyn std::fmt::Display| Error::ours(format!("{what}: {e}"));
     let rows = session.query_iter(sql, (&table.keyspace, &table.name)).await;
-    let rows = rows.map_err(|e| Error::passing(format!("{what}: {e}")))?;
-    let mut rows = rows.rows_stream::<(String, String, String, i32)>().map_err(|e| ours(&e))?;
+    let rows = rows.map_err(|e| explain_pages(&what, e))?;
+    let rows = rows.rows_stream::<(String, String, String, i32)>();
+    let mut rows = rows.map_err(|e| Error::ours(format!("{what}: {e}")))?;
     let mut columns = LiveTable::new();
-    while let Some((name, kind, role, position)) =
-        rows.try_next().await.map_err(|e| Error::passing(format!("{what}: {e}")))?
-    {
+    while let Some((name, kind, role, position)) = rows.try_next().await.map_err(|e| explain_row(&what, e))? {
         let key = match role.as_str() {
             "partition_key" => Some(Key::Partition),
             "clustering" => Some(Key::Clustering),
@@ -130,4 +141,26 @@ pub(super) async fn compare(session: &Session, table: &Table) -> Result<()> {
     }
     Err(Error::user(format!("table {table} is not what the file says: {}", differences.join("; ")))
         .help("`millstream migrate FILE` says how one becomes the other"))
+}
+
+#[cfg(test)]
+mod tests {
+    use millstream_core::cql::parse;
+
+    use super::*;
+
+    #[test]
+    fn how_many_copies_is_asked_only_where_the_keyspace_is_made_here() {
+        let create = "CREATE TABLE k.t (id TEXT PRIMARY KEY)";
+        let connection = TableConnection { hosts: "a,b,c".to_owned(), ..TableConnection::embedded() };
+        let made = |create: &str, nodes| {
+            create_keyspace(&connection, nodes, &parse(create, "k", "t").expect("a table"))
+        };
+        let alone = made(create, 1).expect("one copy").expect("a statement");
+        assert!(alone.starts_with("CREATE KEYSPACE IF NOT EXISTS \"k\" WITH"), "{alone}");
+        let asked = made(create, 3).expect_err("it is not known how many");
+        assert!(asked.message.contains("3 nodes: how many copies"), "{asked}");
+        let own = format!("CREATE KEYSPACE k WITH replication = {{'class': 'x', 'dc1': 3}}; {create}");
+        assert_eq!(made(&own, 3).expect("nothing to ask"), None);
+    }
 }

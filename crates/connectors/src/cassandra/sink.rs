@@ -14,7 +14,7 @@ use scylla::errors::ExecutionError;
 use scylla::statement::batch::{Batch, BatchType};
 use scylla::statement::prepared::PreparedStatement;
 
-use super::connect::connect;
+use super::connect::{connect, named};
 use super::errors::{self, Meaning, explain};
 use super::row::BoundRow;
 use super::schema;
@@ -67,7 +67,7 @@ impl CassandraSink {
 #[async_trait]
 impl RowSink for CassandraSink {
     async fn prepare(&mut self) -> Result<()> {
-        let session = connect(&self.connection, self.settings.consistency).await?;
+        let session = connect(&self.connection).await?;
         schema::ensure(&session, &self.connection, &self.table).await?;
         let prepared = session.prepare(self.insert()).await;
         let mut insert = prepared.map_err(|e| {
@@ -80,10 +80,14 @@ impl RowSink for CassandraSink {
         })?;
         // The write time makes a row that is written twice the same row.
         insert.set_is_idempotent(true);
+        let consistency = named(self.settings.consistency);
+        insert.set_consistency(consistency);
         let batches = (0..=BATCH_ROWS_MAX).map(|rows| {
             let statements = vec![insert.clone().into(); rows];
             let mut batch = Batch::new_with_statements(BatchType::Unlogged, statements);
             batch.set_is_idempotent(true);
+            // What its statements say of it does not count.
+            batch.set_consistency(consistency);
             batch
         });
         self.open = Some(Open { session, batches: batches.collect(), insert });
