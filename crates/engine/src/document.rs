@@ -1,6 +1,7 @@
 //! A YAML 1.2 file as a tree in which every value knows its place in the text.
 //! What the values mean is not decided here.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use saphyr::{MarkedYaml, Scalar, ScalarStyle, YamlData};
@@ -149,12 +150,24 @@ fn convert(yaml: MarkedYaml<'_>, byte: &impl Fn(usize) -> usize) -> Result<Node,
         YamlData::Sequence(items) => {
             Kind::List(items.into_iter().map(|item| convert(item, byte)).collect::<Result<_, _>>()?)
         }
-        YamlData::Mapping(entries) => Kind::Map(
-            entries
-                .into_iter()
-                .map(|(name, value)| Ok((convert(name, byte)?, convert(value, byte)?)))
-                .collect::<Result<_, Diagnostic>>()?,
-        ),
+        YamlData::Mapping(entries) => {
+            let mut names = HashSet::new();
+            let mut members = Vec::new();
+            for (name, value) in entries {
+                let name = convert(name, byte)?;
+                let Some(text) = name.text() else {
+                    let mistake = Diagnostic::error("a key is a single text", name.span.clone());
+                    return Err(mistake.help("put it in quotes to make it a text"));
+                };
+                // The parser takes `a` and `"a"` for two keys; of two that are one here, one would be lost.
+                if !names.insert(text.to_owned()) {
+                    let message = format!("the key `{text}` is there twice");
+                    return Err(Diagnostic::error(message, name.span.clone()));
+                }
+                members.push((name, convert(value, byte)?));
+            }
+            Kind::Map(members)
+        }
         YamlData::Value(_) => Kind::Scalar { text: String::new(), quoted: false },
         _ => return Err(Diagnostic::error("tags and aliases are not used in a pipeline file", span)),
     };
@@ -233,11 +246,15 @@ impl Node {
 fn plain(text: &str) -> Value {
     match Scalar::parse_from_cow(text.into()) {
         Scalar::Null => Value::Null,
+        // An empty value is null in YAML; for this function of the parser it is a text.
+        Scalar::String(text) if text.is_empty() => Value::Null,
         Scalar::Boolean(value) => Value::Bool(value),
         Scalar::Integer(number) => Value::from(number),
-        Scalar::FloatingPoint(number) => {
-            Number::from_f64(*number).map_or_else(|| Value::String(text.to_owned()), Value::Number)
-        }
+        // For the parser whole numbers end where BIGINT does; beyond it the last digits would be lost.
+        Scalar::FloatingPoint(number) => match text.parse::<u64>() {
+            Ok(whole) => Value::from(whole),
+            Err(_) => Number::from_f64(*number).map_or_else(|| Value::String(text.to_owned()), Value::Number),
+        },
         Scalar::String(text) => Value::String(text.into_owned()),
     }
 }
@@ -256,6 +273,44 @@ mod tests {
         let span = document.nearest(&["é"]).span.clone();
         assert_eq!(&document.text[span], "x");
         assert_eq!(&document.text[document.name_span(&["d"])], "d");
+    }
+
+    #[test]
+    fn what_is_empty_is_null_and_what_is_quoted_a_text() {
+        let document = Document::parse("a:\nb: { c: , d: }\ne: ''\nf:\n  -\n  - \"\"\n").expect("parses");
+        assert_eq!(
+            document.root.to_json(),
+            serde_json::json!({"a": null, "b": {"c": null, "d": null}, "e": "", "f": [null, ""]})
+        );
+    }
+
+    #[test]
+    fn whole_numbers_beyond_bigint_stay_whole() {
+        let document = Document::parse(
+            "[10000000000000000001, 18446744073709551615, 18446744073709551616, -9223372036854775808, 1e3]",
+        )
+        .expect("parses");
+        assert_eq!(
+            document.root.to_json().to_string(),
+            serde_json::json!([10_000_000_000_000_000_001_u64, u64::MAX, 2_f64.powi(64), i64::MIN, 1_000.0])
+                .to_string()
+        );
+    }
+
+    #[test]
+    fn a_key_is_one_text_and_there_once_however_it_is_written() {
+        for (text, second) in [
+            ("store: 1\n\"store\": 2\n", "\"store\""),
+            ("a: { 'x': 1, y: 2, x: 3 }\n", "x"),
+            ("a:\n  - 5: 1\n    '5': 2\n", "'5'"),
+        ] {
+            let error = Document::parse(text).expect_err(text);
+            assert!(error.message.contains("is there twice"), "{text}: {}", error.message);
+            assert_eq!(&text[error.span.clone()], second, "{text}");
+            assert_eq!(error.span.start, text.rfind(second).expect("it is there"), "{text}");
+        }
+        let error = Document::parse("? [a]\n: 1\n? [b]\n: 2\n").expect_err("two lists");
+        assert_eq!(error.message, "a key is a single text");
     }
 
     #[test]

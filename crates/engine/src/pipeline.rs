@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use crate::diagnostic::Diagnostic;
 use crate::document::{Document, Kind, Node};
 use crate::registry::{Registry, Service};
+use crate::schedule::Schedule;
 use crate::scheduler::RunSettings;
 use crate::shape;
 use crate::values::{Secrets, Values};
@@ -266,16 +267,17 @@ fn check_words(document: &Document, mistakes: &mut Vec<Diagnostic>) {
             mistakes.push(mistake.help("use letters, digits, _, - and ."));
         }
     }
-    if let Some(node) = document.root.get("schedule")
-        && let Some(Err(why)) = node.text().map(str::parse::<croner::Cron>)
+    // What is empty is not set.
+    let set = |name: &str| document.root.get(name).filter(|node| !node.to_json().is_null());
+    if let Some(node) = set("schedule")
+        && let Some(Err(wrong)) = node.text().map(|text| Schedule::parse(text, None))
     {
-        let schedule = node.text().unwrap_or_default();
         mistakes.push(
-            Diagnostic::error(format!("`{schedule}` is no schedule: {why}"), node.span.clone())
+            Diagnostic::error(wrong.message, node.span.clone())
                 .help("write @hourly, @daily, or five fields like \"0 6 * * 1-5\""),
         );
     }
-    if let Some(node) = document.root.get("timezone")
+    if let Some(node) = set("timezone")
         && let Some(zone) = node.text().filter(|zone| zone.parse::<chrono_tz::Tz>().is_err())
     {
         mistakes.push(

@@ -1,7 +1,7 @@
 //! Checks sources, queries and sinks against each other: source schema → query → message → query
 //! → table. Nobody is asked; all of it comes from the file.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -10,12 +10,12 @@ use millstream_core::settings::Share;
 use millstream_core::{DeadLetter, Error, SinkKind, SinkPlan, SourceKind, SourcePlan, cql};
 use millstream_sql::{ErrorKind, FlowQuery, SqlError, parse_schema, simple_string};
 
-use crate::diagnostic::{Diagnostic, Report};
+use crate::diagnostic::{Diagnostic, Report, Severity};
 use crate::document::{Kind, Node};
 use crate::pipeline::{Component, Flow, Pipeline, Runner};
 use crate::registry::Registry;
 use crate::remote::RemoteMistake;
-use crate::shape::suggestion;
+use crate::shape::{secrets_by_name, suggestion};
 use crate::values::Values;
 
 /// Where a flow's records come from.
@@ -100,12 +100,17 @@ impl Plan {
     /// Reads and checks a file's text; every mistake, of its shape as of its queries, is in the
     /// report.
     pub fn load(path: &str, text: &str, values: &Values, registry: &Registry) -> Result<Self, Report> {
-        let report = |diagnostics| Report { path: path.to_owned(), text: text.to_owned(), diagnostics };
-        let (pipeline, mistakes) =
-            Pipeline::draft(text, values, registry).map_err(|mistake| report(vec![mistake]))?;
+        let report = |diagnostics, secrets| Report {
+            path: path.to_owned(),
+            text: text.to_owned(),
+            diagnostics,
+            secrets,
+        };
+        let (pipeline, mistakes) = Pipeline::draft(text, values, registry)
+            .map_err(|mistake| report(vec![mistake], secrets_by_name(text, &registry.json_schema())))?;
         let mut planner = Planner { pipeline: &pipeline, registry, mistakes, written: BTreeMap::new() };
         let flows = planner.flows();
-        let report = report(std::mem::take(&mut planner.mistakes));
+        let report = report(std::mem::take(&mut planner.mistakes), pipeline.secrets.clone());
         if report.has_errors() {
             return Err(report);
         }
@@ -155,13 +160,13 @@ impl Planner<'_> {
     fn flows(&mut self) -> Vec<PlannedFlow> {
         let mut waiting: Vec<_> = self.pipeline.flows.iter().collect();
         let mut done = Vec::new();
-        // The topics that flows still to come will write.
         while !waiting.is_empty() {
-            let to_come: BTreeSet<String> = waiting.iter().filter_map(|(_, _, _, to)| topic_of(to)).collect();
             let ready = waiting.iter().position(|(_, _, from, to)| {
-                topic_of(from).is_none_or(|topic| {
-                    !to_come.contains(&topic) || Some(&topic) == topic_of(to).as_ref() && to_come.len() == 1
-                })
+                let Some(topic) = topic_of(from) else { return true };
+                let is_it = |component: &Component| topic_of(component).as_ref() == Some(&topic);
+                let mut writers = waiting.iter().filter(|(_, _, _, to)| is_it(to));
+                // What fills its own topic waits only for those that fill it out of something else.
+                writers.all(|(_, _, from, _)| is_it(to) && is_it(from))
             });
             let Some(at) = ready else {
                 let names: Vec<_> = waiting.iter().map(|(name, ..)| name.as_str()).collect();
@@ -172,9 +177,22 @@ impl Planner<'_> {
                 break;
             };
             let (name, flow, from, to) = waiting.remove(at);
-            done.extend(self.flow(name, flow, from, to));
+            match self.flow(name, flow, from, to) {
+                Some(planned) => done.push(planned),
+                None if self.has_errors() => {}
+                // Else the file would pass as one without this flow.
+                None => {
+                    let span = self.pipeline.document.name_span(&["flows", name]);
+                    let message = format!("the flow {name} cannot be planned, which is a bug of ours");
+                    self.mistakes.push(Diagnostic::error(message, span));
+                }
+            }
         }
         done
+    }
+
+    fn has_errors(&self) -> bool {
+        self.mistakes.iter().any(|mistake| mistake.severity == Severity::Error)
     }
 
     fn flow(&mut self, name: &str, flow: &Flow, from: &Component, to: &Component) -> Option<PlannedFlow> {
@@ -320,12 +338,12 @@ impl Planner<'_> {
             (None, Some(written)) => Some((written.schema, written.by)),
             (None, None) => {
                 let topic = origin.topic.clone().unwrap_or_default();
-                // A flow with a mistake may well be the one that writes it.
-                let written_by_broken_flow = self.written_somewhere(&topic);
+                // Another flow, with a mistake, may well be the one that writes it.
+                let written_by_broken_flow = self.has_errors() && self.written_by_another(name, &topic);
                 if !written_by_broken_flow {
                     let span = document.name_span(&["flows", name, "from"]);
                     let message = format!(
-                        "what the messages of topic {topic} look like is not known: no flow here writes it"
+                        "what the messages of topic {topic} look like is not known: no other flow here writes it"
                     );
                     self.mistakes
                         .push(Diagnostic::error(message, span).help("write schema: \"id STRING, …\""));
@@ -335,13 +353,13 @@ impl Planner<'_> {
         }
     }
 
-    /// Whether any flow of the file, sound or not, names the topic as its sink.
-    fn written_somewhere(&self, topic: &str) -> bool {
+    /// Whether another flow of the file, sound or not, names the topic as its sink.
+    fn written_by_another(&self, name: &str, topic: &str) -> bool {
         let Some(Kind::Map(flows)) = self.pipeline.document.root.get("flows").map(|flows| &flows.kind) else {
             return false;
         };
         let written = |flow: &Node| flow.get("to")?.get("topic").map(|written| written.is_text(topic));
-        flows.iter().any(|(_, flow)| written(flow) == Some(true))
+        flows.iter().any(|(other, flow)| !other.is_text(name) && written(flow) == Some(true))
     }
 
     fn sql(&mut self, name: &str, error: &SqlError) {
@@ -404,16 +422,23 @@ impl Planner<'_> {
             }
         }
         let others = self.written.get(topic).cloned();
-        if let Some(others) = &others
-            && !same_columns(&others.schema, schema)
-        {
-            let span = document.name_span(&["flows", name, "sql"]);
-            let message = format!(
-                "the messages of topic {topic} differ from those of the flow {}",
-                others.by.join(", ")
-            );
-            let help = format!("give them the same columns and types: {}", described(&others.schema));
-            self.mistakes.push(Diagnostic::error(message, span).help(help));
+        if let Some(others) = &others {
+            let by = others.by.join(", ");
+            let has_all = |key: &[String]| key.iter().all(|column| names.contains(&column.as_str()));
+            if !same_columns(&others.schema, schema) {
+                let span = document.name_span(&["flows", name, "sql"]);
+                let message = format!("the messages of topic {topic} differ from those of the flow {by}");
+                let help = format!("give them the same columns and types: {}", described(&others.schema));
+                self.mistakes.push(Diagnostic::error(message, span).help(help));
+            } else if others.key != key && has_all(key) && has_all(&others.key) {
+                let span = document.nearest(&["flows", name, "to", "key"]).span.clone();
+                let message = format!(
+                    "the messages of topic {topic} have another key than those of the flow {by}: one row's messages \
+                     would be in several partitions"
+                );
+                let help = format!("give them the same key: [{}]", others.key.join(", "));
+                self.mistakes.push(Diagnostic::error(message, span).help(help));
+            }
         }
         let mut by = others.map(|others| others.by).unwrap_or_default();
         by.push(name.to_owned());

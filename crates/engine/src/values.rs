@@ -43,12 +43,23 @@ impl Secrets {
     pub fn mask(&self, text: &str) -> String {
         self.texts.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
     }
+
+    /// `text` with every secret in it covered byte by byte, so that nothing behind it moves.
+    pub(crate) fn cover(&self, text: &str) -> String {
+        let covered = |secret: &str| -> String {
+            secret.bytes().map(|byte| if byte == b'\n' { '\n' } else { '*' }).collect()
+        };
+        self.texts.iter().fold(text.to_owned(), |text, secret| text.replace(secret, &covered(secret)))
+    }
 }
 
 impl Values {
     /// Variables of the process, and of a file with lines `NAME=value`, which come first.
     pub fn of_process(env_file: Option<&str>) -> Self {
-        let mut variables: BTreeMap<String, String> = std::env::vars().collect();
+        // What is no text may well be there for others.
+        let texts = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let mut variables: BTreeMap<String, String> = texts.collect();
         for line in env_file.unwrap_or_default().lines() {
             let line = line.trim();
             if let Some((name, value)) = line.split_once('=').filter(|_| !line.starts_with('#')) {
@@ -132,6 +143,8 @@ impl Values {
         })?;
         if is_secret {
             secrets.add(value);
+            // An error names one broker of several, and of an address not the token that is behind it.
+            value.split([',', ';']).for_each(|part| secrets.add(part.trim_end_matches('/')));
         }
         Ok(value.to_owned())
     }
@@ -168,5 +181,24 @@ mod tests {
         assert_eq!(password_in_url("https://me:pass@word@host/x@y"), Some("pass@word"));
         assert_eq!(password_in_url("https://host/a:b@c"), None);
         assert_eq!(secrets.mask("Bearer s3cret at example.com"), "Bearer *** at example.com");
+        secrets.add("töken\nof two lines");
+        assert_eq!(secrets.cover("s3cret: töken\nof two lines."), "******: ******\n************.");
+    }
+
+    #[test]
+    fn each_part_of_a_secret_address_is_a_secret() {
+        let brokers = "BROKERS=kafka-1:9092, kafka-2:9092";
+        let values = Values::of_process(Some(&format!("{brokers}\nSPARK=sc://spark:15002/;token=s3cret")));
+        let mut secrets = Secrets::default();
+        for text in ["${secret:BROKERS}", "${secret:SPARK}"] {
+            values.filled(text, &mut secrets).expect("is filled");
+        }
+        for (text, shown) in [
+            ("kafka-1:9092, kafka-2:9092", "***"),
+            ("kafka-2:9092 does not answer", "*** does not answer"),
+            ("sc://spark:15002 answers", "*** answers"),
+        ] {
+            assert_eq!(secrets.mask(text), shown);
+        }
     }
 }

@@ -63,5 +63,5 @@ pub(super) fn mistake_in(what: &str, sql: &str, error: &SqlError) -> Report {
         Some(help) => found.help(help),
         None => found,
     };
-    Report { path: what.to_owned(), text: sql.to_owned(), diagnostics: vec![found] }
+    Report { path: what.to_owned(), text: sql.to_owned(), diagnostics: vec![found], ..Report::default() }
 }

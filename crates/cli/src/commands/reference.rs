@@ -26,8 +26,8 @@ What is put into the file's texts, names aside, when it is loaded:
 | `${file:PATH}` | What is in the file PATH, as seen from the pipeline file's folder, without white space at its end. Shown nowhere. |
 | `$${` | `${` itself. |
 
-In quotes it stays a text; without them a number that is put in is a number. Secrets of fewer than four bytes are not
-hidden.
+In quotes it stays a text; without them a number that is put in is a number, and what is empty is not set. Secrets of
+fewer than four bytes are not hidden.
 ";
 
 /// `docs/reference.md`, out of the JSON Schema of a pipeline file.
