@@ -13,6 +13,7 @@ use crate::latency::Latency;
 use crate::pipeline::{Pipeline, Runner};
 use crate::plan::{Plan, PlannedFlow};
 use crate::run::{Backends, Observer};
+use crate::values::Secrets;
 use crate::words::{grouped, rounded};
 
 /// How a flow stands.
@@ -103,7 +104,7 @@ impl FlowView {
 pub struct FlowTotals {
     /// What became of its records.
     pub counts: Counts,
-    /// Bytes of their keys and values.
+    /// Bytes of their keys, values and headers.
     pub bytes: u64,
     /// How often something was tried again.
     pub retries: u64,
@@ -190,7 +191,7 @@ pub(crate) fn flow_view(pipeline: &Pipeline, backends: &Backends, flow: &Planned
             kind: kind.to_owned(),
             name: mask(name),
             in_process: service.is_some_and(|address| address.starts_with("embedded")),
-            service: service.map(|address| mask(address)),
+            service: service.cloned(),
         }
     };
     let from = &flow.origin;
@@ -219,8 +220,8 @@ pub(crate) fn flow_view(pipeline: &Pipeline, backends: &Backends, flow: &Planned
 }
 
 impl FlowView {
-    /// Fills in what the flow is doing now; `waited_ms` says how long something did not answer.
-    pub(crate) fn look_at(&mut self, state: &FlowState, now_ms: i64) {
+    /// Fills in what the flow is doing now, without `secrets`.
+    pub(crate) fn look_at(&mut self, state: &FlowState, secrets: &Secrets, now_ms: i64) {
         self.totals.add(state);
         let gauges = state.gauges.read();
         self.lag = gauges.lag;
@@ -229,7 +230,7 @@ impl FlowView {
         if let Some(reason) = &state.waiting_for {
             let waited = state.waiting_since.map_or(0, |since| since.elapsed().as_millis() as i64);
             self.standing = FlowStanding::Waiting;
-            self.trouble = Some((reason.clone(), now_ms - waited));
+            self.trouble = Some((secrets.mask(reason), now_ms - waited));
         }
     }
 }
@@ -261,7 +262,7 @@ impl PipelineView {
         let flows = plan.flows.iter().filter_map(|flow| {
             let state = states.get(&flow.name)?;
             let mut view = flow_view(&plan.pipeline, backends, flow);
-            view.look_at(&state.lock(), now_ms);
+            view.look_at(&state.lock(), &plan.pipeline.secrets, now_ms);
             Some(view)
         });
         let mut view = Self {
@@ -412,6 +413,16 @@ mod tests {
         let mut view = view();
         change(&mut view);
         sentence(&view)
+    }
+
+    #[test]
+    fn what_a_flow_waits_for_is_shown_without_secrets() {
+        let mut secrets = Secrets::default();
+        secrets.add("kafka:9092");
+        let waiting_for = Some("kafka:9092 does not answer".to_owned());
+        let mut view = view();
+        view.flows[0].look_at(&FlowState { waiting_for, ..FlowState::default() }, &secrets, 0);
+        assert_eq!(view.flows[0].trouble, Some(("*** does not answer".to_owned(), 0)));
     }
 
     #[test]

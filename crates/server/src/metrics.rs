@@ -122,7 +122,7 @@ impl Collector for Views {
         for (name, help, value) in counts {
             counter(encoder, (name, help, None), self.of_flows(value))?;
         }
-        let bytes = ("read", "Bytes of keys and values read and committed", Some(Unit::Bytes));
+        let bytes = ("read", "Bytes of keys, values and headers read and committed", Some(Unit::Bytes));
         counter(encoder, bytes, self.of_flows(|flow| flow.totals.bytes))?;
 
         let help = "Messages behind the last committed one";

@@ -32,7 +32,8 @@ pub(super) fn run(args: &FileArgs) -> Outcome {
         };
         let may_be_null: Vec<_> =
             may_be_null.iter().filter(|name| is_nullable(flow, name)).cloned().collect();
-        sayln!("{}: {from} → {columns} → {to}", flow.name);
+        let what = plan.pipeline.secrets.mask(&format!("{from} → {columns} → {to}"));
+        sayln!("{}: {what}", flow.name);
         if !may_be_null.is_empty() {
             sayln!("  its key {} may be null: such records become dead letters", may_be_null.join(", "));
         }

@@ -106,7 +106,7 @@ pub(crate) struct FlowModel {
     trouble_since: Option<String>,
     /// What became of its records since this process began.
     counts: Counts,
-    /// Bytes of their keys and values.
+    /// Bytes of their keys, values and headers.
     read_bytes: u64,
     /// How often something was tried again.
     retries: u64,
