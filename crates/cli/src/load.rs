@@ -7,9 +7,9 @@ use millstream_core::{Error, Result};
 use millstream_embedded::TableStore;
 use millstream_engine::{Plan, Registry, Values};
 
-use crate::args::FileArgs;
+use crate::args::{FileArgs, WithArgs};
 use crate::bind::{self, StartOptions};
-use crate::state::State;
+use crate::state::{State, identity};
 use crate::{Failure, Outcome};
 
 /// The example that the demo runs and `init` writes.
@@ -27,10 +27,25 @@ pub(crate) struct Loaded {
 
 /// Reads and checks the file that the arguments name.
 pub(crate) fn load(args: &FileArgs) -> Outcome<Loaded> {
-    load_beside(args, &mut BTreeMap::new())
+    let loaded = load_beside(args, &mut BTreeMap::new())?;
+    check_runners(&args.with, std::slice::from_ref(&loaded))?;
+    Ok(loaded)
 }
 
-/// As [`load`], with the tables of state directories that are in use already.
+/// Refuses a runner for a flow that none of the files has.
+pub(crate) fn check_runners(args: &WithArgs, files: &[Loaded]) -> Result<()> {
+    let flows: Vec<&str> =
+        files.iter().flat_map(|file| &file.plan.flows).map(|flow| flow.name.as_str()).collect();
+    match args.runner.iter().find(|(name, _)| !flows.contains(&name.as_str())) {
+        None => Ok(()),
+        Some((name, _)) => Err(Error::user(format!("there is no flow `{name}`"))
+            .help(format!("one of {}", flows.join(", ")))
+            .at("--runner")),
+    }
+}
+
+/// One of several files, without [`check_runners`]; `stores` are the tables of the state directories that the others
+/// use, by [`identity`].
 pub(crate) fn load_beside(args: &FileArgs, stores: &mut BTreeMap<PathBuf, TableStore>) -> Outcome<Loaded> {
     if args.file == Path::new("demo") && !args.file.exists() {
         return load_demo(&[]);
@@ -49,7 +64,7 @@ pub(crate) fn load_beside(args: &FileArgs, stores: &mut BTreeMap<PathBuf, TableS
     values.runners = args.with.runner.iter().cloned().collect();
     let denied = values.variables.get("MILLSTREAM_EMBEDDED").is_some_and(|value| value == "deny");
     let start = StartOptions { no_embedded: args.with.no_embedded || denied, any_port: false };
-    let tables = stores.entry(state.clone()).or_insert_with(|| bind::table_store(&state)).clone();
+    let tables = stores.entry(identity(&state)).or_insert_with(|| bind::table_store(&state)).clone();
     finish(&args.file.display().to_string(), &text, &values, state, tables, start)
 }
 
@@ -79,9 +94,6 @@ fn finish(
 ) -> Outcome<Loaded> {
     let registry = bind::registry(&tables);
     let plan = Plan::load(path, text, values, &registry)?;
-    for flow in values.runners.keys() {
-        plan.find_flow(flow)?;
-    }
     bind::check_services(&plan.pipeline, start)?;
     Ok(Loaded { plan, registry, tables, state, start })
 }

@@ -98,6 +98,18 @@ impl Drop for State {
     }
 }
 
+/// A folder by which it is known however it is written, be it there or not.
+pub(crate) fn identity(dir: &Path) -> PathBuf {
+    let absolute = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+    // Only what is there can be asked which folder it is.
+    for above in absolute.ancestors() {
+        if let Ok(real) = above.canonicalize() {
+            return real.join(absolute.strip_prefix(above).unwrap_or(Path::new("")));
+        }
+    }
+    absolute
+}
+
 /// Who says that they own `dir`.
 fn owner(dir: &Path) -> Option<Owner> {
     serde_json::from_slice(&std::fs::read(dir.join("owner.json")).ok()?).ok()
@@ -137,6 +149,24 @@ fn check_format(dir: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_is_the_same_however_it_is_written_and_before_it_is_there() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (real, link) = (folder.path().join("real"), folder.path().join("link"));
+        std::fs::create_dir(&real).expect("is made");
+        std::os::unix::fs::symlink(&real, &link).expect("is linked");
+        let known = identity(&real.join("state"));
+        let ways = ["real/./state", "real/../real/state", "link/state", "link/../real/state/"];
+        for is_there in [false, true] {
+            for way in ways {
+                assert_eq!(identity(&folder.path().join(way)), known, "{way}, {is_there}");
+            }
+            assert_ne!(identity(&folder.path().join("state")), known);
+            std::fs::create_dir_all(real.join("state")).expect("is made");
+        }
+        assert_eq!(identity(Path::new("state")), identity(Path::new("./state")));
+    }
 
     #[test]
     fn what_another_version_wrote_is_refused_with_the_ways_out() {

@@ -2,7 +2,9 @@
 
 mod support;
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use support::{Api, millstream, output, stderr, stdout, summary};
 
@@ -145,6 +147,86 @@ flows:
     done(folder.path(), &["run", "p.yaml", "--flow", "store"]);
     // Of two that were fetched together the later one counts.
     assert_eq!(rows(folder.path()), "{\"id\":\"a\",\"n\":2}\n{\"id\":\"b\",\"n\":2}\n");
+}
+
+#[test]
+fn of_more_dead_letters_than_are_read_at_once_the_last_one_counts() {
+    const RECORDS: usize = 40_000;
+    let api = Api::start(|_| {
+        let records: Vec<_> = (1..=RECORDS).map(|n| format!(r#"{{"id":"a","n":"{n}"}}"#)).collect();
+        format!("[{}]", records.join(","))
+    });
+    let text = format!(
+        r#"
+name: many
+kafka: {{ brokers: "embedded:0" }}
+cassandra: {{ hosts: embedded }}
+flows:
+  fetch:
+    from: {{ http: "{}", schema: "id STRING, n INT" }}
+    sql: SELECT id, CAST(n AS INT) AS n FROM input
+    to: {{ topic: numbers, key: id }}
+  store:
+    from: {{ topic: numbers }}
+    sql: SELECT * FROM input
+    to: {{ table: k.t, create: "CREATE TABLE k.t (id text PRIMARY KEY, n int)" }}
+"#,
+        api.url
+    );
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "p.yaml", &text);
+    done(folder.path(), &["run", "p.yaml"]);
+    write(folder.path(), "p.yaml", &text.replace("n INT\"", "n STRING\""));
+    let (_, said) = done(folder.path(), &["dead-letters", "replay", "p.yaml"]);
+    assert!(said.contains(&format!("{RECORDS} dead letter(s) replayed, 0 died again")), "{said}");
+    done(folder.path(), &["run", "p.yaml", "--flow", "store"]);
+    assert_eq!(rows(folder.path()), format!("{{\"id\":\"a\",\"n\":{RECORDS}}}\n"));
+    assert_eq!(done(folder.path(), &["dead-letters", "list", "p.yaml"]).0, "");
+}
+
+/// A folder whose pipeline has a dead letter of `load` and one of `store`. The cause is mended by now, and its
+/// Cassandra does not answer.
+fn with_a_table_that_is_down() -> tempfile::TempDir {
+    let lines = [
+        format!(r#"{{"at":"2024-05-01T00:00:00Z","n":"{UUID}","m":1}}"#),
+        r#"{"id":"a","at":"2024-05-01T00:00:00Z","n":"unknown","m":1}"#.to_owned(),
+    ];
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "p.yaml", &PIPELINE.replace("N AS n", "n"));
+    write(folder.path(), "lines.jsonl", &lines.join("\n"));
+    done(folder.path(), &["run", "p.yaml"]);
+    assert_eq!(done(folder.path(), &["dead-letters", "list", "p.yaml"]).0.lines().count(), 2);
+    let mended = PIPELINE
+        .replace("N AS n", "nullif(n, 'unknown') AS n")
+        .replace("SELECT * FROM input", "SELECT coalesce(id, 'b') AS id, at, n, m FROM input")
+        .replace("hosts: embedded", "hosts: \"127.0.0.1:1\"");
+    write(folder.path(), "p.yaml", &mended);
+    folder
+}
+
+#[test]
+fn a_replay_that_fails_says_how_many_were_sent_and_they_stay_settled() {
+    let folder = with_a_table_that_is_down();
+    let replay = ["dead-letters", "replay", "p.yaml", "--patience", "1s"];
+    let failed = output(millstream(folder.path()).args(replay));
+    assert_eq!(failed.status.code(), Some(1), "{}", stderr(&failed));
+    assert!(stderr(&failed).contains("1 of 2 dead letters had been sent"), "{}", stderr(&failed));
+    let (list, _) = done(folder.path(), &["dead-letters", "list", "p.yaml"]);
+    assert!(list.starts_with("store/") && list.lines().count() == 1, "{list}");
+}
+
+#[test]
+fn a_replay_that_is_stopped_while_it_waits_for_a_service_has_not_failed() {
+    let folder = with_a_table_that_is_down();
+    let mut command = millstream(folder.path());
+    command.args(["dead-letters", "replay", "p.yaml"]).stderr(Stdio::piped());
+    let mut replay = command.spawn().expect("runs");
+    let said = BufReader::new(replay.stderr.take().expect("piped")).lines();
+    let is_at_work = |line: std::io::Result<String>| line.expect("UTF-8").starts_with("letters: ");
+    assert!(said.into_iter().any(is_at_work), "it has begun");
+    let interrupted = Command::new("kill").args(["-INT", &replay.id().to_string()]).status();
+    assert!(interrupted.expect("kill runs").success());
+    assert_eq!(replay.wait().expect("ends").code(), Some(130));
 }
 
 #[test]

@@ -39,7 +39,7 @@ pub use pipeline::{Component, Flow, Pipeline, Runner, Test};
 pub use plan::{Origin, Plan, PlannedFlow, Target};
 pub use registry::{Registry, Service};
 pub use replay::replay;
-pub use run::{Backends, FlowSummary, Observer, RunOptions, Status, Summary, Until, run};
+pub use run::{Backends, FlowSummary, Observer, RunOptions, Status, Summary, Until, run, summaries};
 pub use schedule::Schedule;
 pub use scheduler::{RunSettings, rfc3339};
 pub use supervisor::Supervisor;

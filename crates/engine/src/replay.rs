@@ -1,11 +1,9 @@
 //! Sends dead letters through their flow again, dated as they were: what comes out of it is what
 //! would have come out in the first place, and an old record never covers a newer one.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use millstream_core::{Checkpoint, Commit, Counts, Records, Result, Source};
+use millstream_core::{Counts, Result, Source};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -15,13 +13,13 @@ use crate::registry::Registry;
 use crate::retry::Patience;
 use crate::run::{RunOptions, open_dead_letters, open_sink};
 
-/// Runs `flow` over `batches` instead of over its source. The records of a key are to come in the
+/// Runs `flow` over `letters` instead of over its own source. The records of a key are to come in the
 /// order in which they were true.
 pub async fn replay(
     plan: &Plan,
     registry: &Registry,
     flow: &str,
-    batches: Vec<Records>,
+    letters: Box<dyn Source>,
     options: &RunOptions,
 ) -> Result<Counts> {
     // What dies again was judged when it died first.
@@ -33,7 +31,7 @@ pub async fn replay(
     let running = RunningFlow {
         sink: open_sink(&scope, &planned, &patience).await.map_err(failed)?,
         dead_letters: open_dead_letters(&scope, &planned, registry).await.map_err(failed)?,
-        source: Box::new(InHand { batches: batches.into() }),
+        source: letters,
         planned,
         state,
         patience,
@@ -42,20 +40,4 @@ pub async fn replay(
     };
     let (_, never) = oneshot::channel();
     running.run(options.stop.clone(), never).await.map_err(failed)
-}
-
-/// Records that are there already.
-struct InHand {
-    batches: VecDeque<Records>,
-}
-
-#[async_trait]
-impl Source for InHand {
-    async fn next(&mut self) -> Result<Option<Records>> {
-        Ok(self.batches.pop_front())
-    }
-
-    async fn commit(&mut self, checkpoint: &Checkpoint, _: Commit) -> Result<Counts> {
-        Ok(checkpoint.counts())
-    }
 }

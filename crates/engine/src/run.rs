@@ -20,8 +20,8 @@ use crate::registry::Registry;
 use crate::remote::{RemoteMistake, WatchedFlow};
 use crate::retry::Patience;
 
-/// The services that a run uses, by name, each with its address for people; one in our process begins with
-/// `embedded`.
+/// The services that a run uses, by name, each with its address for people, without what is secret in it; one in our
+/// process begins with `embedded`.
 pub type Backends = BTreeMap<String, String>;
 
 /// How a run is to go.
@@ -119,13 +119,14 @@ pub async fn run(
         let patience =
             Patience { at_most: options.patience, stop: options.stop.clone(), state: state.clone() };
         let sink = open_sink(&scope(planned, &state), planned, &patience).await;
-        let sink = sink.map_err(|e| e.at(format!("flow {}", planned.name)))?;
+        let sink = sink.map_err(|error| not_begun(planned, &state, error))?;
         opened.push((*planned, sink, patience));
     }
     let mut work = Work::default();
     for (planned, sink, patience) in opened {
-        let failed = |e: Error| e.at(format!("flow {}", planned.name));
-        let scope = scope(planned, &patience.state);
+        let state = patience.state.clone();
+        let failed = |error: Error| not_begun(planned, &state, error);
+        let scope = scope(planned, &state);
         let (drain, drained) = oneshot::channel();
         let upstream: Vec<_> = planned
             .upstream
@@ -151,7 +152,7 @@ pub async fn run(
             source,
             sink,
             dead_letters,
-            state: patience.state.clone(),
+            state,
             patience,
             clock: options.clock,
             dating: Dating::Now,
@@ -169,13 +170,25 @@ pub async fn run(
         });
     }
     work.finish(observer).await;
+    Ok(summaries(plan, observer))
+}
+
+/// What the flows of a run have done so far, in the order in which they feed each other. A flow that was not begun is
+/// left out.
+pub fn summaries(plan: &Plan, observer: &Observer) -> Vec<(String, FlowSummary)> {
     let states = observer.lock();
-    let summaries = chosen.iter().map(|planned| {
-        let state = states[&planned.name].lock();
+    let summary = |planned: &PlannedFlow| {
+        let state = states.get(&planned.name)?.lock();
         let error = state.failed.as_ref().map(ToString::to_string);
-        (planned.name.clone(), FlowSummary { counts: state.counts, error })
-    });
-    Ok(summaries.collect())
+        Some((planned.name.clone(), FlowSummary { counts: state.counts, error }))
+    };
+    plan.flows.iter().filter_map(summary).collect()
+}
+
+/// Why a flow cannot begin, for whoever looks on and for whoever asked.
+fn not_begun(planned: &PlannedFlow, state: &Mutex<FlowState>, error: Error) -> Error {
+    state.lock().failed = Some(error.clone());
+    error.at(format!("flow {}", planned.name))
 }
 
 /// Makes what the sinks of `flows` need: the topics that others wait to read.

@@ -69,21 +69,21 @@ pub(crate) struct Scheduler {
 }
 
 impl Scheduler {
-    /// Begins at `now_ms` with what an earlier process left: the last scheduled moment that has a run, and
-    /// the runs that have not ended, the oldest first. One that was at work then has failed in the middle.
+    /// Begins at `now_ms` with what an earlier process left: the last moment that it had decided on, if only that of its
+    /// start, and the runs that have not ended, the oldest first. One that was at work then has failed in the middle.
     /// The runs that changed by this are returned.
     pub(crate) fn new(
         schedule: Option<Schedule>,
         settings: RunSettings,
         paused: bool,
-        last_scheduled_ms: Option<i64>,
+        decided_ms: Option<i64>,
         unfinished: Vec<Run>,
         now_ms: i64,
     ) -> (Self, Vec<Run>) {
-        let decided_ms = match last_scheduled_ms {
-            Some(last_ms) if settings.catchup => last_ms,
+        let decided_ms = match decided_ms {
+            Some(decided_ms) if settings.catchup => decided_ms,
             // A clock that was put back does not make a moment come twice.
-            Some(last_ms) => last_ms.max(now_ms),
+            Some(decided_ms) => decided_ms.max(now_ms),
             None => now_ms,
         };
         let mut scheduler =

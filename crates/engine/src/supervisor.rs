@@ -62,7 +62,7 @@ struct Live {
     past: FlowTotals,
     /// What it does now, while it is started.
     state: Option<Arc<Mutex<FlowState>>>,
-    /// Why it is not started, and since when.
+    /// Why it is not started, without what is secret in it, and since when.
     stopped: Option<(String, i64)>,
 }
 
@@ -83,13 +83,18 @@ impl Supervisor {
             Some(text) if has_runs => Some(Schedule::parse(text, pipeline.timezone.as_deref())?),
             _ => None,
         };
+        let decided_ms = match (history.last_scheduled_ms(name)?, &schedule) {
+            // A clock that was ahead then holds nothing up.
+            (None, Some(_)) => Some(history.begun_ms(name, now_ms)?.min(now_ms)),
+            (last_ms, _) => last_ms,
+        };
         let (unfinished, without_flows): (Vec<Run>, Vec<Run>) =
             history.unfinished(name)?.into_iter().partition(|_| has_runs);
         let (scheduler, mut changed) = Scheduler::new(
             schedule,
             pipeline.runs.clone(),
             history.is_paused(name)?,
-            history.last_scheduled_ms(name)?,
+            decided_ms,
             unfinished,
             now_ms,
         );
@@ -207,7 +212,7 @@ impl Supervisor {
                 let live = watched.live.lock();
                 view.totals = live.past.clone();
                 if let Some(state) = &live.state {
-                    view.look_at(&state.lock(), now_ms);
+                    view.look_at(&state.lock(), &self.plan.pipeline.secrets, now_ms);
                 }
                 if let Some((reason, since_ms)) = &live.stopped {
                     view.standing = FlowStanding::Stopped;
@@ -221,7 +226,6 @@ impl Supervisor {
                 (view.read_rate, view.written_rate) =
                     (sum(|sample| sample.read), sum(|sample| sample.written));
             }
-            view.trouble = view.trouble.map(|(why, since)| (self.plan.pipeline.secrets.mask(&why), since));
             flows.push(view);
         }
         let scheduler = self.scheduler.lock();

@@ -1,9 +1,10 @@
 //! The dead letters that nobody has settled: what their topics hold, less what markers speak of. It does not keep
 //! the originals, which may be large and many: those that somebody wants are read once more.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::ops::Range;
 
-use millstream_connectors::kafka::{Connection, TopicKind, read_all};
+use millstream_connectors::kafka::{Connection, TopicKind, read_all, read_ranges};
 use millstream_core::{
     DeadLetter, Error, Header, Marker, Record, Records, Result, Scope, Settled, Sink, SinkKind,
 };
@@ -12,6 +13,10 @@ use tokio::task::block_in_place;
 
 /// As many bytes of an original as there are.
 pub(in crate::commands) const WHOLE: usize = usize::MAX;
+
+/// What lies between two letters that are wanted is read, too, where there are no more than so many: to begin anew
+/// behind it takes longer.
+const GAP_MAX: i64 = 100;
 
 /// A dead letter, and where it is.
 pub(in crate::commands) struct Found {
@@ -168,21 +173,21 @@ pub(in crate::commands) fn read_originals(
     letters: &[(&String, &Found)],
     bytes_max: usize,
 ) -> Result<Vec<Original>> {
-    let mut topics: BTreeMap<&str, HashMap<(i32, i64), usize>> = BTreeMap::new();
+    let mut topics: BTreeMap<&str, BTreeMap<(i32, i64), usize>> = BTreeMap::new();
     for (index, (_, found)) in letters.iter().enumerate() {
         topics.entry(&found.topic).or_default().insert(found.at, index);
     }
     let mut originals: Vec<Option<Original>> = letters.iter().map(|_| None).collect();
-    for (topic, mut wanted) in topics {
-        let mut see = |records: Records| {
+    for (topic, wanted) in topics {
+        let see = |records: Records| {
             for record in records.iter() {
-                if let Some(index) = wanted.remove(&(record.partition, record.offset)) {
-                    originals[index] = Some(Original::new(&record, bytes_max));
+                if let Some(index) = wanted.get(&(record.partition, record.offset)) {
+                    originals[*index] = Some(Original::new(&record, bytes_max));
                 }
             }
-            Ok(!wanted.is_empty())
         };
-        block_in_place(|| read_all(connection, topic, &mut see))?;
+        let ranges = ranges(wanted.keys().copied());
+        block_in_place(|| read_ranges(connection, topic, &ranges, see))?;
     }
     let originals = originals.into_iter().zip(letters).map(|(original, (place, found))| {
         original.ok_or_else(|| {
@@ -191,6 +196,20 @@ pub(in crate::commands) fn read_originals(
         })
     });
     originals.collect()
+}
+
+/// The ranges of offsets that have all of these, which ascend by partition and offset.
+fn ranges(wanted: impl Iterator<Item = (i32, i64)>) -> Vec<(i32, Range<i64>)> {
+    let mut ranges: Vec<(i32, Range<i64>)> = Vec::new();
+    for (partition, offset) in wanted {
+        match ranges.last_mut() {
+            Some((last, range)) if *last == partition && offset - range.end <= GAP_MAX => {
+                range.end = offset + 1;
+            }
+            _ => ranges.push((partition, offset..offset + 1)),
+        }
+    }
+    ranges
 }
 
 /// Appends a marker for each letter.
@@ -262,6 +281,14 @@ mod tests {
         // It died again.
         see(&mut reading, 0, 8, &letter);
         assert_eq!(reading.open.len(), 1);
+    }
+
+    #[test]
+    fn what_lies_far_apart_is_not_read_over() {
+        let near = 6 + GAP_MAX;
+        let far = near + GAP_MAX + 2;
+        let wanted = [(0, 5), (0, 6), (0, near), (0, far), (2, 0), (2, 1)];
+        assert_eq!(ranges(wanted.into_iter()), [(0, 5..near + 1), (0, far..far + 1), (2, 0..2)]);
     }
 
     #[test]

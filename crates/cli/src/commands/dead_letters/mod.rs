@@ -107,11 +107,19 @@ async fn purge(args: &FileArgs, filter: &LetterFilter, all: bool) -> Outcome {
     }
     let mut loaded = load(args)?;
     let attached = Attached::to(&mut loaded).await?;
-    let book = loaded.hide(Book::read(&attached.connection, &topics(&loaded.plan)))?;
+    let purged = lay_aside(&attached.connection, &topics(&loaded.plan), filter).await;
+    attached.detach().await?;
+    let count = loaded.hide(purged)?;
+    sayln!("{count} dead letter(s) purged");
+    Ok(())
+}
+
+/// Settles the letters that are meant; how many.
+async fn lay_aside(connection: &Connection, topics: &[String], filter: &LetterFilter) -> Result<usize> {
+    let book = Book::read(connection, topics)?;
     let wanted = wanted(&book, filter)?;
-    loaded.hide(settle(&attached.connection, &wanted, Settled::Purged).await)?;
-    sayln!("{} dead letter(s) purged", wanted.len());
-    attached.detach().await
+    settle(connection, &wanted, Settled::Purged).await?;
+    Ok(wanted.len())
 }
 
 async fn read(args: &FileArgs) -> Outcome<Book> {
