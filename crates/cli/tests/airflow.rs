@@ -89,6 +89,25 @@ fn with_workers_elsewhere_topics_are_waited_for() {
 }
 
 #[test]
+fn the_line_that_makes_it_anew_is_python_whatever_the_file_is_called() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("größe.yaml"), MANY).expect("writes");
+    let made =
+        output(millstream(folder.path()).args(["airflow", "größe.yaml", "--pipeline", "a\\\"b\".yaml"]));
+    assert_eq!(made.status.code(), Some(0), "{}", stderr(&made));
+    let line = "    millstream airflow größe.yaml --pipeline a\\\\\\\"b\\\".yaml\n";
+    assert!(stdout(&made).contains(line), "{}", stdout(&made));
+}
+
+#[test]
+fn a_runner_for_once_goes_into_no_dag() {
+    let refused = airflow(MANY, &["--runner", "2nd-import=spark"]);
+    assert_eq!(refused.status.code(), Some(2), "{}", stderr(&refused));
+    let words = stderr(&refused);
+    assert!(words.contains("write `runner:` into the file, at the flow 2nd-import"), "{words}");
+}
+
+#[test]
 fn what_asks_for_its_interval_gets_one() {
     let file = r#"
 name: daily
@@ -213,7 +232,9 @@ fn a_run_that_is_stopped_while_it_waits_for_a_service_has_not_failed() {
     let waits = |line: std::io::Result<String>| line.expect("UTF-8").starts_with("waiting: store: ");
     assert!(said.into_iter().any(waits), "it waits");
     drop(waiting.stdin.take());
-    assert_eq!(waiting.wait().expect("ends").code(), Some(143));
+    let ended = waiting.wait_with_output().expect("ends");
+    assert_eq!(ended.status.code(), Some(143));
+    assert_eq!(summary(&ended)["status"], "interrupted");
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 mod support;
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
+use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -99,6 +101,34 @@ fn a_run_without_a_record_fails_and_a_dead_api_is_said() {
     let run = output(millstream(folder.path()).args(["run", "one.yaml"]));
     assert_eq!(run.status.code(), Some(1));
     assert!(stderr(&run).contains("tried 2 times"), "{}", stderr(&run));
+}
+
+#[test]
+fn a_run_that_cannot_begin_is_summed_up_too() {
+    let api = Api::start(|_| r#"[{"id":"a","n":1}]"#.to_owned());
+    let text = ONE.replace("API", &api.url).replace("hosts: embedded", "hosts: \"127.0.0.1:1\"");
+    let folder = folder_with("one.yaml", &text);
+    let run = output(millstream(folder.path()).args(["run", "one.yaml", "--patience", "1s"]));
+    assert_eq!(run.status.code(), Some(1), "{}", stderr(&run));
+    let summary = summary(&run);
+    assert_eq!(summary["status"], "failed");
+    assert_eq!(summary["flows"]["fetch"]["read"], 0, "{summary}");
+    let why = summary["flows"]["store"]["error"].as_str().expect("a reason");
+    assert!(why.contains("nothing is lost"), "{why}");
+    let words = stderr(&run);
+    assert_eq!(words.lines().filter(|line| line.starts_with("error: ")).count(), 1, "{words}");
+    // What cannot be asked for is no run.
+    let wrong = output(millstream(folder.path()).args(["run", "one.yaml", "--since", "1"]));
+    assert_eq!((wrong.status.code(), stdout(&wrong).as_str()), (Some(2), ""), "{}", stderr(&wrong));
+}
+
+#[test]
+fn a_variable_that_is_no_text_is_passed_over() {
+    let folder = folder_with("one.yaml", &ONE.replace("API", "http://localhost/"));
+    let mut check = millstream(folder.path());
+    check.args(["check", "one.yaml"]).env("ODD", OsStr::from_bytes(b"\xff"));
+    let checked = output(&mut check);
+    assert_eq!(checked.status.code(), Some(0), "{}", stderr(&checked));
 }
 
 #[test]
@@ -308,6 +338,46 @@ fn embedded_backends_can_be_forbidden_and_are_never_mixed_by_accident() {
 }
 
 #[test]
+fn a_service_that_is_left_out_has_no_variable_of_another() {
+    let file = r#"
+name: direct
+cassandra: { hosts: "${CASSANDRA_HOSTS}" }
+flows:
+  store:
+    from: { file: rows.jsonl, schema: "id STRING" }
+    sql: SELECT id FROM input
+    to: { table: k.t, create: "CREATE TABLE k.t (id text PRIMARY KEY)" }
+"#;
+    let folder = folder_with("direct.yaml", file);
+    let check = |more: &[&str]| {
+        let mut command = millstream(folder.path());
+        output(command.args(["check", "direct.yaml"]).args(more).env("CASSANDRA_HOSTS", "localhost:9"))
+    };
+    let sound = check(&[]);
+    assert_eq!(sound.status.code(), Some(0), "{}", stderr(&sound));
+    let denied = check(&["--no-embedded"]);
+    assert_eq!(denied.status.code(), Some(2));
+    assert!(stderr(&denied).contains("give kafka.brokers in the file"), "{}", stderr(&denied));
+}
+
+#[test]
+fn a_setting_of_a_topic_that_the_broker_refuses_is_named() {
+    let api = Api::start(|_| r#"[{"id":"a","n":1}]"#.to_owned());
+    let config = r#"key: id, config: { retention.ms: "-1", segment.ms: "3600000", segment.sise: "5" } }"#;
+    let text = ONE.replace("API", &api.url).replace("key: id }", config);
+    let folder = folder_with("one.yaml", &text);
+    let refused = output(millstream(folder.path()).args(["run", "one.yaml"]));
+    assert_ne!(refused.status.code(), Some(0));
+    assert!(stderr(&refused).contains("the broker refuses `segment.sise: 5`"), "{}", stderr(&refused));
+    let right = text.replace(r#", segment.sise: "5""#, "");
+    std::fs::write(folder.path().join("one.yaml"), right).expect("writes");
+    for _ in 0..2 {
+        let (_, words) = support::done(millstream(folder.path()).args(["run", "one.yaml"]));
+        assert!(!words.contains("the file says"), "{words}");
+    }
+}
+
+#[test]
 fn secrets_are_shown_nowhere() {
     let api = Api::start(|_| r#"{"error":"the token s3cr3t-t0ken is wrong"}"#.to_owned());
     let text = ONE
@@ -316,6 +386,133 @@ fn secrets_are_shown_nowhere() {
     let run = output(millstream(folder.path()).args(["run", "one.yaml"]).env("TOKEN", "s3cr3t-t0ken"));
     assert_eq!(run.status.code(), Some(1));
     assert!(!stderr(&run).contains("s3cr3t") && !stdout(&run).contains("s3cr3t"), "{}", stderr(&run));
+}
+
+#[test]
+fn check_shows_no_secret_of_an_address() {
+    let folder = folder_with("one.yaml", &ONE.replace("API", "http://localhost/${secret:KEY}/users"));
+    let check = output(millstream(folder.path()).args(["check", "one.yaml"]).env("KEY", "s3cr3t-k3y"));
+    assert_eq!(check.status.code(), Some(0), "{}", stderr(&check));
+    assert!(stderr(&check).contains("fetch: http://localhost/***/users → "), "{}", stderr(&check));
+}
+
+#[test]
+fn mistakes_of_a_file_show_no_secrets() {
+    for (from, to, said) in [
+        (
+            "cassandra: { hosts: embedded }",
+            "cassandra:\n  hosts: embedded\n  password: ${secret:PW}",
+            "expected a text, this is ***",
+        ),
+        (
+            "http: \"API\"",
+            "http: \"api.example.com?key=${secret:PW}\"",
+            "`api.example.com?key=***` is no address",
+        ),
+        (
+            "hosts: embedded",
+            "hosts: embedded, password: '12345678', usr: x",
+            "password: '********', usr: x }",
+        ),
+        ("hosts: embedded", "hosts: embedded, password: @12345678", "this is no YAML"),
+    ] {
+        let text = ONE.replace(from, to).replace("API", "http://localhost/");
+        let folder = folder_with("one.yaml", &text);
+        let check = output(millstream(folder.path()).args(["check", "one.yaml"]).env("PW", "12345678"));
+        let words = stderr(&check);
+        assert_eq!(check.status.code(), Some(2), "{words}");
+        assert!(words.contains(said) && !words.contains("12345678"), "{said}\n{words}");
+    }
+}
+
+#[test]
+fn what_is_empty_is_not_set() {
+    let file = r#"
+name: empty
+schedule: ${NEVER:-}
+timezone:
+kafka: { brokers: "embedded:0" }
+flows:
+  store:
+    from: { topic: numbers, group: , schema: "id STRING, n INT" }
+    sql: SELECT id, n FROM input
+    to: { stdout: jsonl }
+    dead_letters: { topic: }
+tests:
+  - name: a null
+    flow: store
+    given: [{ id: a }]
+    expect: [{ id: a, n: }]
+"#;
+    let folder = folder_with("empty.yaml", file);
+    let test = output(millstream(folder.path()).args(["test", "empty.yaml"]));
+    assert_eq!(test.status.code(), Some(0), "{}", stderr(&test));
+    let twice = file.replace("tests:", "  'store':\n    sql: SELECT 1\ntests:");
+    std::fs::write(folder.path().join("twice.yaml"), twice).expect("writes");
+    let check = output(millstream(folder.path()).args(["check", "twice.yaml"]));
+    assert_eq!(check.status.code(), Some(2));
+    assert!(stderr(&check).contains("the key `store` is there twice"), "{}", stderr(&check));
+}
+
+#[test]
+fn a_flow_that_fills_its_own_topic_is_planned_or_refused() {
+    let file = |schema: &str, more: &str| {
+        format!(
+            r#"
+name: fixed
+kafka: {{ brokers: "embedded:0" }}
+flows:
+  fix:
+    from: {{ topic: users{schema} }}
+    sql: SELECT id FROM input
+    to: {{ topic: users, key: id }}
+{more}"#
+        )
+    };
+    let fill = r#"
+  fill:
+    from: { file: "*.jsonl", schema: "id STRING" }
+    sql: SELECT id FROM input
+    to: { topic: users, key: id }
+"#;
+    for (schema, more, said) in [
+        ("", "", "what the messages of topic users look like is not known"),
+        (", schema: \"id STRING\"", "", "is fine: 1 flow(s)"),
+        ("", fill, "is fine: 2 flow(s)"),
+    ] {
+        let folder = folder_with("fixed.yaml", &file(schema, more));
+        let check = output(millstream(folder.path()).args(["check", "fixed.yaml"]));
+        assert!(stderr(&check).contains(said), "{said}\n{}", stderr(&check));
+        assert_eq!(check.status.code(), Some(if said.starts_with("is fine") { 0 } else { 2 }));
+    }
+}
+
+#[test]
+fn flows_that_write_one_topic_have_one_key() {
+    let file = r#"
+name: shared
+kafka: { brokers: "embedded:0" }
+flows:
+  a:
+    from: { file: "a.jsonl", schema: "id STRING, name STRING" }
+    sql: SELECT id, name FROM input
+    to: { topic: t, key: FIRST }
+  b:
+    from: { file: "b.jsonl", schema: "id STRING, name STRING" }
+    sql: SELECT id, name FROM input
+    to: { topic: t, key: SECOND }
+  store:
+    from: { topic: t }
+    sql: SELECT * FROM input
+    to: { table: k.t, create: "CREATE TABLE k.t (id text PRIMARY KEY, name text)" }
+"#;
+    for (first, second, code) in [("name", "id", 2), ("id", "name", 2), ("id", "[id]", 0)] {
+        let folder = folder_with("shared.yaml", &file.replace("FIRST", first).replace("SECOND", second));
+        let check = output(millstream(folder.path()).args(["check", "shared.yaml"]));
+        assert_eq!(check.status.code(), Some(code), "{}", stderr(&check));
+        let said = "have another key than those of the flow a";
+        assert_eq!(stderr(&check).contains(said), code == 2, "{}", stderr(&check));
+    }
 }
 
 #[test]
@@ -350,6 +547,17 @@ fn a_stop_finishes_the_batch_and_says_so() {
     assert_eq!(summary["status"], "interrupted");
     let flows = &summary["flows"];
     assert!(flows["fetch"]["written"].as_u64().expect("a count") > 0, "{summary}");
+}
+
+#[test]
+fn a_schedule_of_six_fields_is_refused_with_what_to_write() {
+    for (schedule, code) in [("0 6 * * *", 0), ("@daily", 0), ("0 0 6 * * *", 2)] {
+        let text = ONE.replace("name: one", &format!("name: one\nschedule: \"{schedule}\""));
+        let folder = folder_with("one.yaml", &text.replace("API", "http://localhost/"));
+        let check = output(millstream(folder.path()).args(["check", "one.yaml"]));
+        assert_eq!(check.status.code(), Some(code), "{schedule}: {}", stderr(&check));
+        assert_eq!(stderr(&check).contains("or five fields like"), code == 2, "{}", stderr(&check));
+    }
 }
 
 #[test]

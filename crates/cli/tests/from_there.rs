@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use millstream_connectors::random_user::{Options, Server};
-use support::{Api, millstream, output, stderr, summary};
+use support::{Api, millstream, output, stderr, stdout, summary, wait_for};
 
 /// Runs a command that succeeds.
 fn done(folder: &Path, arguments: &[&str]) -> (String, String) {
@@ -61,6 +61,45 @@ fn a_file_becomes_a_pipeline_that_runs() {
     assert_eq!(rows, expected);
     let nothing = output(millstream(folder.path()).args(["init", "--from", "none.jsonl"]));
     assert!(stderr(&nothing).contains("no file matches"), "{}", stderr(&nothing));
+}
+
+#[test]
+fn a_whole_number_beyond_bigint_is_tested_as_what_it_is() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let line = "{\"id\":\"a\",\"hash\":10000000000000000001}\n";
+    std::fs::write(folder.path().join("big.jsonl"), line).expect("writes");
+    done(folder.path(), &["init", "made", "--from", "big.jsonl"]);
+    let (_, said) = done(folder.path(), &["test", "made/big.yaml"]);
+    assert!(said.contains("1 passed, 0 failed"), "{said}");
+}
+
+#[test]
+fn a_list_of_one_is_a_list_and_its_own_lists_are_not_the_records() {
+    let api = Api::start(|_| r#"[{"id": 1, "assets": [{"n": 1}, {"n": 2}]}]"#.to_owned());
+    let folder = tempfile::tempdir().expect("a folder");
+    let (_, said) = done(folder.path(), &["init", ".", "--from", &api.url]);
+    let file = said.split_whitespace().nth(1).expect("a name").trim_end_matches(';').to_owned();
+    let text = std::fs::read_to_string(folder.path().join(&file)).expect("it is there");
+    assert!(!text.contains("records:"), "{text}");
+    done(folder.path(), &["run", &file]);
+    let name = Path::new(&file).file_stem().expect("a name").to_string_lossy().into_owned();
+    assert_eq!(count(folder.path(), &file, &name), "n\n1\n");
+}
+
+#[test]
+fn the_folder_of_a_file_may_have_a_name_like_a_pattern() {
+    let parent = tempfile::tempdir().expect("a folder");
+    let folder = parent.path().join("2024[Q1]");
+    std::fs::create_dir(&folder).expect("makes");
+    std::fs::write(folder.join("a.jsonl"), "{\"id\":\"a\",\"n\":1}\n").expect("writes");
+    std::fs::write(folder.join("b.jsonl"), "{\"id\":\"b\",\"n\":2}\n").expect("writes");
+    for (file, name, expected) in [("a.jsonl", "a", "n\n1\n"), ("./[ab].jsonl", "ab", "n\n2\n")] {
+        done(&folder, &["init", "made", "--from", file]);
+        let made = format!("made/{name}.yaml");
+        done(&folder, &["check", &made]);
+        done(&folder, &["run", &made]);
+        assert_eq!(count(&folder, &made, name), expected);
+    }
 }
 
 const NUMBERS: &str = r#"
@@ -125,9 +164,20 @@ fn records_are_tapped_as_they_come_a_topic_becomes_a_pipeline_and_a_flow_reads_a
     done(folder.path(), &["run", "made/numbers_to_table.yaml"]);
     assert_eq!(count(folder.path(), "made/numbers_to_table.yaml", "numbers.numbers"), "n\n7\n");
 
+    // It reads as soon as it has written.
+    let enough = "SELECT count(*) > 0 AS enough FROM k.t";
+    wait_for("the first row", || {
+        let asked = output(millstream(folder.path()).args(["query", "p.yaml", enough, "--format", "csv"]));
+        (stdout(&asked) == "enough\ntrue\n").then_some(())
+    });
     let busy =
         output(millstream(folder.path()).args(["reset", "p.yaml", "--flow", "store", "--to", "earliest"]));
-    assert!(stderr(&busy).contains("is running this pipeline"), "{}", stderr(&busy));
+    assert_eq!(busy.status.code(), Some(2), "{}", stderr(&busy));
+    assert!(stderr(&busy).contains("somebody is reading with it"), "{}", stderr(&busy));
+    let unsure =
+        output(millstream(folder.path()).args(["reset", "p.yaml", "--flow", "fetch", "--to", "earliest"]));
+    let words = format!("process {} is using", running.id());
+    assert!(stderr(&unsure).contains(&words), "{}", stderr(&unsure));
     let pid = running.id().to_string();
     assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
     running.wait().expect("ends");

@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use millstream_core::{RunHistory, now_ms};
+use millstream_embedded::{Broker, History};
 use serde_json::Value;
 use support::{Api, millstream, output, stderr, stdout, wait_for};
 
@@ -398,6 +400,105 @@ fn a_broken_file_stops_no_other_and_pipelines_of_a_folder_share_a_broker() {
 }
 
 #[test]
+fn a_broker_of_its_own_is_asked_whoever_has_the_state_directory() {
+    let (folder, api) = (tempfile::tempdir().expect("a folder"), good());
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let broker = runtime.block_on(Broker::start(&folder.path().join("elsewhere"), 0)).expect("starts");
+    let file = r#"
+name: other
+kafka: { brokers: "BROKER" }
+cassandra: { hosts: embedded }
+flows:
+  load:
+    from: { file: rows.jsonl, schema: "id STRING, n INT" }
+    sql: SELECT * FROM input
+    to: { topic: numbers, key: id }
+  store:
+    from: { topic: numbers }
+    sql: SELECT * FROM input
+    to: { table: k.numbers, create: "CREATE TABLE k.numbers (id UUID PRIMARY KEY, n INT)" }
+"#;
+    let file = file.replace("BROKER", &broker.address().to_string());
+    std::fs::write(folder.path().join("other.yaml"), file).expect("writes");
+    std::fs::write(folder.path().join("rows.jsonl"), "{\"id\": \"no uuid\", \"n\": 1}\n").expect("writes");
+    write(folder.path(), "mine", &api.url, "");
+    let asked = |words: &[&str]| output(millstream(folder.path()).args(words));
+    let reset = ["reset", "other.yaml", "--flow", "store", "--to", "earliest"];
+    let look = || {
+        let letters = asked(&["dead-letters", "list", "other.yaml"]);
+        assert_eq!(stdout(&letters).lines().count(), 1, "{}", stderr(&letters));
+        let shown = asked(&["preview", "other.yaml", "--flow", "store", "-n", "1"]);
+        assert!(stdout(&shown).starts_with("in   {\"id\":\"no uuid\""), "{}", stderr(&shown));
+        wait_for("its end", || {
+            let waited = asked(&["wait", "other.yaml", "--flow", "store"]);
+            assert!(!stderr(&waited).contains("another Millstream"), "{}", stderr(&waited));
+            waited.status.success().then_some(())
+        });
+    };
+    support::done(millstream(folder.path()).args(["run", "other.yaml"]));
+    // Another pipeline is at work, with an embedded broker.
+    let up = Up::of(folder.path(), &["mine.yaml"]);
+    look();
+    let replay = ["dead-letters", "replay", "other.yaml", "--state", "another/one"];
+    let (_, said) = support::done(millstream(folder.path()).args(replay));
+    assert!(said.contains("0 dead letter(s) replayed, 1 died again"), "{said}");
+    support::done(millstream(folder.path()).args(reset));
+    assert_eq!(up.stop(), Some(143));
+    // It is at work itself, and nothing but its tables is embedded.
+    let up = Up::of(folder.path(), &["other.yaml"]);
+    look();
+    wait_for("its reader", || stderr(&asked(&reset)).contains("somebody is reading with it").then_some(()));
+    assert_eq!(up.stop(), Some(143));
+    runtime.block_on(broker.stop()).expect("stops");
+}
+
+#[test]
+fn pipelines_share_a_state_directory_however_their_files_are_written() {
+    let (folder, api) = (tempfile::tempdir().expect("a folder"), good());
+    std::fs::create_dir(folder.path().join("other")).expect("a folder");
+    for name in ["first", "second", "third"] {
+        write(folder.path(), name, &api.url, "");
+    }
+    let up = Up::of(folder.path(), &["first.yaml", "./second.yaml", "other/../third.yaml"]);
+    let all = up.get("/api/v1/pipelines");
+    assert_eq!(all["pipelines"].as_array().expect("a list").len(), 3, "{all}");
+}
+
+#[test]
+fn a_runner_is_for_those_files_that_have_its_flow() {
+    let (folder, api) = (tempfile::tempdir().expect("a folder"), good());
+    write(folder.path(), "first", &api.url, "");
+    write(folder.path(), "second", &api.url, "");
+    change(folder.path(), "second", "  store:", "  keep:");
+    let arguments = |runner| ["up", ".", "--runner", runner, "--listen", "127.0.0.1:0"];
+    let refused = output(millstream(folder.path()).args(arguments("nobody=native")));
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(stderr(&refused).contains("there is no flow `nobody`"), "{}", stderr(&refused));
+    let up = Up::start(millstream(folder.path()).args(arguments("store=native")));
+    let all = up.get("/api/v1/pipelines");
+    assert_eq!(all["pipelines"].as_array().expect("a list").len(), 2, "{all}");
+    assert_eq!(all["broken"].as_array().expect("a list").len(), 0, "{all}");
+}
+
+#[test]
+fn what_was_due_before_the_first_scheduled_run_is_made_up_for() {
+    let (folder, api) = (tempfile::tempdir().expect("a folder"), good());
+    write(folder.path(), "numbers", &api.url, "schedule: \"@daily\"\nruns: { catchup: true }");
+    // It was started two days ago, and ended before it was midnight.
+    let state = folder.path().join(".millstream");
+    std::fs::create_dir(&state).expect("a folder");
+    let history = History::open(&state).expect("opens");
+    history.begun_ms("numbers", now_ms() - 2 * 86_400_000).expect("is kept");
+    drop(history);
+    let up = Up::of(folder.path(), &["numbers.yaml"]);
+    wait_for("a run for each midnight", || {
+        let runs = up.get("/api/v1/pipelines/numbers/runs");
+        let done = |run: &&Value| run["trigger"] == "schedule" && run["state"] == "success";
+        (runs["runs"].as_array().expect("a list").iter().filter(done).count() >= 2).then_some(())
+    });
+}
+
+#[test]
 fn who_comes_from_elsewhere_needs_the_token() {
     let (folder, api) = (tempfile::tempdir().expect("a folder"), good());
     write(folder.path(), "numbers", &api.url, "");
@@ -407,6 +508,12 @@ fn who_comes_from_elsewhere_needs_the_token() {
     assert!(stderr(&refused).contains("needs a token"), "{}", stderr(&refused));
     let token = "0123456789abcdef0123456789abcdef";
     let file = folder.path().join("token");
+    // Whoever names a file does not mean that everybody may come in, not even on loopback.
+    std::fs::write(&file, "\n").expect("writes");
+    let local = ["up", "numbers.yaml", "--listen", "127.0.0.1:0"];
+    let empty = output(millstream(folder.path()).args(local).arg("--token-file").arg(&file));
+    assert_eq!(empty.status.code(), Some(2));
+    assert!(stderr(&empty).contains("there is no token in"), "{}", stderr(&empty));
     std::fs::write(&file, format!("{token}\n")).expect("writes");
     // All addresses are meant here, of which loopback is asked.
     let up = Up::start(millstream(folder.path()).args(open).arg("--token-file").arg(&file));

@@ -25,7 +25,8 @@ const BATCH_BYTES_MAX: usize = 4 << 20;
 const BATCHES_WAITING_MAX: usize = 1;
 /// A longer line is no record of anybody's.
 const LINE_BYTES_MAX: usize = 64 << 20;
-const STDIN: &str = "-";
+/// Standard input instead of a file.
+pub const STDIN: &str = "-";
 
 /// Records out of files, a JSON object a line. Lines with nothing but white space are passed over.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
@@ -90,10 +91,7 @@ impl SourceKind for FileKind {
 /// The files that a pattern means, in the order of their names.
 fn matching(pattern: &str, folder: &Path) -> Result<Vec<PathBuf>> {
     let whole = folder.join(pattern);
-    let name = folder.to_str().ok_or_else(|| Error::user(format!("`{}` is no text", folder.display())))?;
-    // The folder is no part of the pattern, whatever stands in its name.
-    let escaped = Path::new(&glob::Pattern::escape(name)).join(pattern);
-    let found = glob::glob(&escaped.to_string_lossy())
+    let found = glob::glob(&pattern_in(folder, pattern)?)
         .map_err(|e| Error::user(format!("`{pattern}` is no pattern of paths: {e}")))?;
     let mut files = Vec::new();
     for entry in found {
@@ -107,6 +105,13 @@ fn matching(pattern: &str, folder: &Path) -> Result<Vec<PathBuf>> {
         true => Err(Error::user(format!("no file matches {}", whole.display())).help("is the path right?")),
         false => Ok(files),
     }
+}
+
+/// A pattern of paths in a folder, which is no part of the pattern, whatever stands in its name.
+pub fn pattern_in(folder: &Path, pattern: &str) -> Result<String> {
+    let name = folder.to_str().ok_or_else(|| Error::user(format!("`{}` is no text", folder.display())))?;
+    let whole = Path::new(&glob::Pattern::escape(name)).join(pattern);
+    Ok(whole.to_string_lossy().into_owned())
 }
 
 struct FileSource {

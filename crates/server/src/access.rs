@@ -50,9 +50,18 @@ impl Access {
                 Err(Error::user(format!("the token has fewer than {TOKEN_CHARS_MIN} characters"))
                     .help("make one with: openssl rand -hex 32"))
             }
+            Some(token) if !token.bytes().all(is_carried) => {
+                Err(Error::user("the token has characters that not every header carries, or no cookie")
+                    .help("write ASCII without blanks, quotes, commas, semicolons and backslashes"))
+            }
             _ => Ok(()),
         }
     }
+}
+
+/// Whether headers carry it as it is, those with cookies, too (RFC 6265, section 4.1.1).
+fn is_carried(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !b"\",;\\".contains(&byte)
 }
 
 /// Decides for each request.
@@ -436,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_for_others_needs_a_token_and_a_long_one() {
+    fn an_address_for_others_needs_a_token_that_is_long_and_can_be_sent() {
         let check = |token: Option<&str>, address: &str| {
             Access { token: token.map(str::to_owned) }.check(address.parse().expect("an address")).is_ok()
         };
@@ -444,5 +453,10 @@ mod tests {
         assert!(!check(None, "0.0.0.0:0") && !check(None, "192.0.2.1:7070"));
         assert!(check(Some("0123456789abcdef"), "0.0.0.0:0"));
         assert!(!check(Some("short"), "0.0.0.0:0"));
+        for odd in [' ', '"', ',', ';', '\\', '\n', 'é'] {
+            let token = format!("0123456789abcdef{odd}0");
+            assert!(!check(Some(&token), "0.0.0.0:0") && !check(Some(&token), "127.0.0.1:0"), "{odd:?}");
+        }
+        assert!(check(Some("!#$%&'()*+-./09:<=>?@AZ[]^_`az{|}~"), "0.0.0.0:0"));
     }
 }

@@ -73,6 +73,11 @@ pub(super) struct Options {
 }
 
 pub(super) fn run(args: &FileArgs, options: &Options) -> Outcome {
+    if let Some((flow, _)) = args.with.runner.first() {
+        return Err(Error::user("--runner is for this once, and a DAG runs again and again")
+            .help(format!("write `runner:` into the file, at the flow {flow}"))
+            .into());
+    }
     let loaded = load(args)?;
     let name = args.file.file_name().unwrap_or(args.file.as_os_str()).to_string_lossy();
     check(&loaded.plan, options)?;
@@ -147,7 +152,7 @@ with DAG(
 ):
 {tasks}{order}"#,
         dag_id = plan.pipeline.name,
-        command = command.escape_default(),
+        command = docstring(&command),
         imports = imports(plan, timetable, options),
         path = text(path.unwrap_or(name)),
         dag_id_text = text(&plan.pipeline.name),
@@ -293,4 +298,10 @@ fn variables(flows: &[PlannedFlow]) -> Vec<String> {
 /// A Python string: JSON's escapes are Python's too.
 fn text(text: &str) -> String {
     serde_json::to_string(text).expect("a text is JSON")
+}
+
+/// The same for a part of a docstring, whose quotes are there.
+fn docstring(part: &str) -> String {
+    let quoted = text(part);
+    quoted[1..quoted.len() - 1].to_owned()
 }

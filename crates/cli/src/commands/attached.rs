@@ -1,5 +1,5 @@
-//! A pipeline's broker for a command that looks at it: that of the process which runs the
-//! pipeline, or else one of our own for as long as the command takes.
+//! A pipeline's broker for a command that looks at it: a real one where it is; an embedded one in the
+//! process that has the state directory, or else one of our own for as long as the command takes.
 
 use millstream_connectors::kafka::Connection;
 use millstream_core::{Error, settings};
@@ -31,8 +31,12 @@ impl Attached {
         Self::to(loaded).await
     }
 
-    /// Finds the broker, or starts it.
+    /// Finds the broker, or starts it. Whoever has the state directory has nothing to do with a real one.
     pub(super) async fn to(loaded: &mut Loaded) -> Outcome<Self> {
+        if bind::broker_port(&loaded.plan.pipeline)?.is_none() {
+            let connection = settings::read(&loaded.plan.pipeline.services["kafka"])?;
+            return Ok(Self { connection, started: None });
+        }
         if let Some(broker) = live_owner(&loaded.state).and_then(|owner| owner.broker) {
             let connection = bind::embedded_at(&loaded.plan.pipeline, &broker)?;
             loaded.plan.pipeline.services.insert("kafka".into(), json!(connection));

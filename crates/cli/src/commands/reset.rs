@@ -16,10 +16,15 @@ use crate::state::live_owner;
 pub(super) async fn run(args: &FileArgs, flow: &str, to: &str) -> Outcome {
     let mut loaded = load(args)?;
     let flow = loaded.plan.find_flow(flow)?.clone();
-    if let Some(owner) = live_owner(&loaded.state) {
-        return Err(Error::user(format!("process {} is running this pipeline", owner.pid))
-            .help("stop it first: it would go on from where it is")
-            .into());
+    // Whether somebody reads a topic is known to its broker; who has a cursor in hand is known to nobody.
+    if let (None, Some(owner)) = (&flow.origin.plan.topic, live_owner(&loaded.state)) {
+        let place = loaded.state.display();
+        return Err(Error::user(format!(
+            "process {} is using {place}, and may have {} at work",
+            owner.pid, flow.name
+        ))
+        .help("stop it first: it would go on from where it is")
+        .into());
     }
     if flow.runner == Runner::Spark {
         let folder = format!("{}.{}", loaded.plan.pipeline.name, flow.name);

@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, SecondsFormat, Utc};
 use millstream_core::{Error, RunValues, SinkPlan, now_ms};
 use millstream_engine::{
-    Backends, FlowSummary, Observer, PipelineView, Plan, RunOptions, Status, Summary, Until,
+    Backends, FlowSummary, Observer, PipelineView, Plan, RunOptions, Secrets, Status, Summary, Until,
+    summaries,
 };
 use millstream_server::{Access, House, Server, Worker};
 
 use tokio_util::sync::CancellationToken;
 
+use super::dead_letters::topics;
 use crate::args::{FileArgs, SummaryFormat};
 use crate::bind::Services;
 use crate::load::{Loaded, load};
@@ -105,7 +107,7 @@ async fn work(
             Some(server)
         }
     };
-    let progress = show_progress(&observer);
+    let progress = show_progress(&observer, &loaded.plan.pipeline.secrets);
     let began = Began::now();
     let ended = millstream_engine::run(&loaded.plan, &loaded.registry, &options, &observer).await;
     progress.abort();
@@ -117,20 +119,30 @@ async fn work(
     }
     let backends = services.backends.clone();
     services.stop().await?;
+    let (flows, error) = match ended {
+        Ok(flows) => (flows, None),
+        Err(error) => {
+            let flows = summaries(&loaded.plan, &observer);
+            // Of what cannot be asked for there is nothing to tell.
+            if flows.is_empty() {
+                return Err(loaded.masked(error));
+            }
+            (flows, Some(error))
+        }
+    };
     // Stopped while it waited for a service: that this one does not answer is no failure of the run.
-    if let (Some(code), Err(error)) = (stop.code(), &ended)
-        && error.is_passing()
-    {
-        return Err(Failure::Code(code));
-    }
-    let flows = loaded.hide(ended)?;
+    let stopped = stop.code().filter(|_| error.as_ref().is_none_or(Error::is_passing));
     let failed = flows.iter().any(|(_, flow)| flow.error.is_some());
-    let status = match (stop.code(), failed) {
+    let status = match (stopped, failed) {
         (Some(_), _) => Status::Interrupted,
         (None, true) => Status::Failed,
         (None, false) => Status::Success,
     };
-    report(&loaded, &flows);
+    match error {
+        None => report(&loaded, &flows),
+        // The error itself is said last, with its help.
+        Some(_) => output::counts(&flows),
+    }
     // Where a flow writes lines there, they are the result.
     let is_taken = loaded.plan.flows.iter().any(|flow| matches!(flow.target.plan, SinkPlan::Lines(_)));
     let unasked = !std::io::stdout().is_terminal() && !is_taken;
@@ -139,10 +151,11 @@ async fn work(
         let flows = flows.into_iter().map(|(name, flow)| (name, masked(&loaded, flow)));
         output::summary(&began.summary(&loaded, status, backends, flows))?;
     }
-    match (stop.code(), status) {
+    match (stopped, error) {
         (Some(code), _) => Err(Failure::Code(code)),
-        (None, Status::Success) => Ok(()),
-        _ => Err(Failure::Code(FAILED)),
+        (None, Some(error)) => Err(loaded.masked(error)),
+        (None, None) if failed => Err(Failure::Code(FAILED)),
+        (None, None) => Ok(()),
     }
 }
 
@@ -184,7 +197,8 @@ fn masked(loaded: &Loaded, flow: FlowSummary) -> FlowSummary {
 
 /// Starts the services, puts their addresses into the plan and says where it runs.
 pub(super) async fn start(loaded: &mut Loaded, state: &State) -> Outcome<Services> {
-    let services = Services::start(&loaded.plan.pipeline, &loaded.tables, &state.dir, loaded.start).await;
+    let (pipeline, dead_letters) = (&loaded.plan.pipeline, topics(&loaded.plan));
+    let services = Services::start(pipeline, &dead_letters, &loaded.tables, &state.dir, loaded.start).await;
     let services = loaded.hide(services)?;
     state.announce(services.broker())?;
     loaded.plan.pipeline.services = services.settings.clone();
@@ -210,8 +224,8 @@ pub(super) fn report(loaded: &Loaded, flows: &[(String, FlowSummary)]) {
 }
 
 /// At a terminal, one line that is kept up to date; elsewhere, what is waited for.
-fn show_progress(observer: &Observer) -> tokio::task::JoinHandle<()> {
-    let observer = Arc::clone(observer);
+fn show_progress(observer: &Observer, secrets: &Secrets) -> tokio::task::JoinHandle<()> {
+    let (observer, secrets) = (Arc::clone(observer), secrets.clone());
     tokio::spawn(async move {
         let terminal = std::io::stderr().is_terminal();
         let mut said = String::new();
@@ -223,7 +237,7 @@ fn show_progress(observer: &Observer) -> tokio::task::JoinHandle<()> {
             if let Some((name, reason)) = waiting {
                 if said != *reason {
                     let clear = if terminal { "\r\x1b[K" } else { "" };
-                    sayln!("{clear}waiting: {name}: {reason}");
+                    sayln!("{clear}waiting: {name}: {}", secrets.mask(reason));
                     said.clone_from(reason);
                 }
             } else if terminal {

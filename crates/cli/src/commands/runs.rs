@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use millstream_core::{Error, Result};
-use reqwest::Method;
+use millstream_core::{Error, Fault, Result};
+use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
 use crate::Outcome;
@@ -112,16 +112,46 @@ impl Api {
         let answer = request.send().await.map_err(failed)?;
         let status = answer.status();
         let body = answer.bytes().await.map_err(failed)?;
+        let refused = |what: String| Error::new(fault(status), what);
         let answer: Value = serde_json::from_slice(&body)
-            .map_err(|e| Error::user(format!("{url} is no Millstream: {e}")).help("is --server right?"))?;
+            .map_err(|e| refused(format!("{url} is no Millstream: {e}")).help("is --server right?"))?;
         if status.is_success() {
             return Ok(answer);
         }
         let title = answer["title"].as_str().unwrap_or("it says no");
-        let error = Error::user(format!("{} says: {title}", self.server));
+        let error = refused(format!("{} says: {title}", self.server));
         Err(match answer["detail"].as_str() {
             Some(detail) => error.help(detail),
             None => error,
         })
+    }
+}
+
+/// Whose fault it is that an answer is not what was asked for: a server in trouble, or one that is asked too often,
+/// would give it at another time.
+fn fault(status: StatusCode) -> Fault {
+    match status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+        true => Fault::Lasting,
+        false => Fault::User,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_asked_wrongly_is_the_users_fault() {
+        for (status, expected) in [
+            (200, Fault::User),
+            (401, Fault::User),
+            (404, Fault::User),
+            (409, Fault::User),
+            (429, Fault::Lasting),
+            (500, Fault::Lasting),
+            (503, Fault::Lasting),
+        ] {
+            assert_eq!(fault(StatusCode::from_u16(status).expect("a status")), expected, "{status}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! `up`: pipelines for good, with their schedules, the page and the API.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,13 +12,14 @@ use millstream_embedded::History;
 use millstream_engine::Supervisor;
 use millstream_server::{Access, Broken, House, Room, Server};
 
+use super::dead_letters::topics;
 use super::desk::PipelineDesk;
 use super::run::worker;
 use crate::args::UpArgs;
 use crate::bind::{self, Services};
-use crate::load::{Loaded, load_beside};
+use crate::load::{Loaded, check_runners, load_beside};
 use crate::output::sayln;
-use crate::state::State;
+use crate::state::{State, identity};
 use crate::stop::Stop;
 use crate::{Failure, Outcome};
 
@@ -62,12 +64,27 @@ pub(super) async fn run(args: UpArgs) -> Outcome {
 /// The token that others need.
 fn access(file: Option<&Path>) -> Outcome<Access> {
     let token = match file {
-        None => std::env::var("MILLSTREAM_TOKEN").ok(),
-        Some(path) => Some(std::fs::read_to_string(path).map_err(|e| {
-            Error::user(format!("cannot read {}: {e}", path.display())).help("is the path right?")
-        })?),
+        // As in a shell, an empty variable is none. One that is no text is a token all the same, and refused as one.
+        None => {
+            let token = std::env::var_os("MILLSTREAM_TOKEN").unwrap_or_default();
+            Some(token.to_string_lossy().trim().to_owned()).filter(|token| !token.is_empty())
+        }
+        Some(path) => Some(token_in(path)?),
     };
-    Ok(Access { token: token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty()) })
+    Ok(Access { token })
+}
+
+/// The token in a file, which must have one: who names it wants to let in nobody else.
+fn token_in(path: &Path) -> Outcome<String> {
+    let text = std::fs::read_to_string(path).map_err(|e| {
+        Error::user(format!("cannot read {}: {e}", path.display())).help("is the path right?")
+    })?;
+    match text.trim() {
+        "" => Err(Error::user(format!("there is no token in {}", path.display()))
+            .help("make one with: openssl rand -hex 32")
+            .into()),
+        token => Ok(token.to_owned()),
+    }
 }
 
 /// Serves the house until it is to stop.
@@ -122,6 +139,11 @@ fn load_all(args: &UpArgs) -> Outcome<(Vec<Loaded>, Vec<Broken>)> {
         sayln!("{}: left out, it is broken:\n{report}", file.display());
         broken.push(Broken { path: file.display().to_string(), report });
     }
+    match check_runners(&args.with, &all) {
+        // Perhaps one that is broken has the flow, which holds up no other.
+        Err(error) if !broken.is_empty() => sayln!("note: {error}"),
+        checked => checked?,
+    }
     Ok((all, broken))
 }
 
@@ -153,6 +175,7 @@ fn pipelines_in(folder: &Path) -> Outcome<Vec<PathBuf>> {
 #[derive(Default)]
 pub(super) struct Running {
     pub(super) rooms: Vec<Room>,
+    /// By [`identity`].
     states: BTreeMap<PathBuf, InUse>,
 }
 
@@ -168,25 +191,29 @@ impl Running {
     pub(super) async fn start(&mut self, mut all: Vec<Loaded>, stop: &Stop) -> Outcome {
         // One broker serves all pipelines of a state directory: the first that needs it starts it.
         all.sort_by_key(|loaded| !matches!(bind::broker_port(&loaded.plan.pipeline), Ok(Some(_))));
+        let dead_letters: Vec<_> = all.iter().flat_map(|loaded| topics(&loaded.plan)).collect();
         for loaded in all {
-            self.add(loaded, stop).await?;
+            self.add(loaded, &dead_letters, stop).await?;
         }
         self.rooms.sort_by(|a, b| a.supervisor.plan().pipeline.name.cmp(&b.supervisor.plan().pipeline.name));
         Ok(())
     }
 
-    async fn add(&mut self, mut loaded: Loaded, stop: &Stop) -> Outcome {
-        if !self.states.contains_key(&loaded.state) {
-            let state = State::take(&loaded.state)?;
-            let history = Arc::new(History::open(&loaded.state)?);
-            self.states.insert(loaded.state.clone(), InUse { state, services: None, history });
-        }
-        let in_use = self.states.get_mut(&loaded.state).ok_or_else(|| Error::ours("a state was taken"))?;
+    async fn add(&mut self, mut loaded: Loaded, dead_letters: &[String], stop: &Stop) -> Outcome {
+        let in_use = match self.states.entry(identity(&loaded.state)) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let state = State::take(&loaded.state)?;
+                let history = Arc::new(History::open(&loaded.state)?);
+                new.insert(InUse { state, services: None, history })
+            }
+        };
         let (backends, services) = match &in_use.services {
             Some(services) => services.beside(&loaded.plan.pipeline, &loaded.state)?,
             None => {
+                let (pipeline, tables) = (&loaded.plan.pipeline, &loaded.tables);
                 let started =
-                    Services::start(&loaded.plan.pipeline, &loaded.tables, &loaded.state, loaded.start).await;
+                    Services::start(pipeline, dead_letters, tables, &loaded.state, loaded.start).await;
                 let services = loaded.hide(started)?;
                 in_use.state.announce(services.broker())?;
                 let all = (services.backends.clone(), services.settings.clone());

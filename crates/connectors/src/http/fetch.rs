@@ -116,6 +116,11 @@ impl Fetcher {
         })
     }
 
+    /// As [`Fetcher::new`], for answers that are taken whole.
+    pub(super) fn whole(settings: HttpSettings) -> Result<Self> {
+        Ok(Self { records: Path::whole(), ..Self::new(settings)? })
+    }
+
     /// The address with `values` and the parameters put in.
     pub(super) fn url(&self, values: &Values) -> Result<Url> {
         let encode = |value: &str| utf8_percent_encode(value, NON_ALPHANUMERIC).to_string();

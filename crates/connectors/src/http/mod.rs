@@ -173,6 +173,14 @@ impl SourceKind for HttpKind {
     }
 }
 
+/// What an API answers, whole, for whoever has still to learn where its records are; null where it answers nothing.
+pub async fn answer(settings: HttpSettings) -> Result<Value> {
+    let values = placeholders::Values::default();
+    let answer = fetch::Fetcher::whole(settings)?.fetch(&paging::Page::Plain, &values, 0).await?;
+    let text = answer.records.iter().find_map(|record| record.value).unwrap_or(b"null");
+    serde_json::from_slice(text).map_err(|e| Error::ours(format!("JSON that was read before: {e}")))
+}
+
 impl HttpSettings {
     /// Everything that the types alone do not say.
     fn check(&self) -> Result<()> {

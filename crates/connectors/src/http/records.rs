@@ -48,6 +48,12 @@ impl Path {
         })
     }
 
+    /// The whole answer as one record, also where it is an array.
+    pub(super) fn whole() -> Self {
+        let root = Self::parse("$", "records").expect("the root is a JSONPath");
+        Self { names: None, takes_elements: true, ..root }
+    }
+
     /// Whether an answer that has records may still have none there, because a filter leaves them out.
     pub(super) fn filters(&self) -> bool {
         outside_quotes(&self.written).any(|(_, c)| c == '?')
@@ -299,6 +305,14 @@ mod tests {
         for path in ["$.pages[0].items", "$.pages[*].items", "$.pages..items"] {
             assert_eq!(selected(body, path), Ok(vec!["3".into(), "4".into()]), "{path}");
         }
+    }
+
+    #[test]
+    fn the_whole_of_an_answer_is_one_record_whatever_it_is() {
+        for body in [r#"[{"a": 1}]"#, "[]", r#"{"a": [1]}"#, "null", "7"] {
+            assert_eq!(Path::whole().select(body), Ok(vec![body]), "{body}");
+        }
+        assert!(Path::whole().select("<html>").expect_err("no JSON").contains("<html>"));
     }
 
     #[test]

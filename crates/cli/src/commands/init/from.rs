@@ -4,10 +4,10 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use millstream_connectors::file::FileKind;
-use millstream_connectors::http::HttpKind;
+use millstream_connectors::file::{FileKind, STDIN, pattern_in};
+use millstream_connectors::http;
 use millstream_connectors::kafka::{Connection, read_all};
-use millstream_core::{Error, Records, Scope, SourceKind, cql};
+use millstream_core::{Error, Records, Result, Scope, SourceKind, cql, settings};
 use millstream_engine::{Inferred, InferredColumn, Plan, Values, guess_records, infer, preview};
 use serde_json::{Map, Value, json};
 use tokio::task::block_in_place;
@@ -59,11 +59,8 @@ pub(super) async fn pipeline(source: &str) -> Outcome<(String, String)> {
 }
 
 async fn api(url: &str) -> Outcome<Sampled> {
-    let settings = json!({ "http": url, "schema": "answer STRING", "retries": 3 });
-    let mut source = HttpKind.open(&settings, &Scope::default()).await?;
-    let records = source.next().await?.unwrap_or_default();
-    let mut elements = values(&records);
-    let answer = if elements.len() == 1 { elements.remove(0) } else { Value::Array(elements) };
+    let asked = json!({ "http": url, "schema": "answer STRING", "retries": 3 });
+    let answer = http::answer(settings::read(&asked)?).await?;
     let (path, samples) = guess_records(&answer);
     let mut from = vec![format!("http: {}", json!(url))];
     if path != "$" {
@@ -96,11 +93,10 @@ async fn file(path: &str) -> Outcome<Sampled> {
     let records = source.next().await?.unwrap_or_default();
     let mut samples = values(&records);
     samples.truncate(SAMPLES_MAX);
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.into());
     let stem =
         Path::new(path).file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let name = name_of(stem.split('.').next().unwrap_or_default());
-    let from = vec![format!("file: {}", json!(absolute))];
+    let from = vec![format!("file: {}", json!(absolute(path)?))];
     Ok(Sampled {
         pipeline: name.clone(),
         name,
@@ -111,6 +107,16 @@ async fn file(path: &str) -> Outcome<Sampled> {
         samples,
         keys: Vec::new(),
     })
+}
+
+/// What means the same files from any folder. The pattern itself is the user's.
+fn absolute(pattern: &str) -> Result<String> {
+    if pattern == STDIN || Path::new(pattern).is_absolute() {
+        return Ok(pattern.to_owned());
+    }
+    let here = std::env::current_dir()
+        .map_err(|e| Error::lasting(format!("cannot tell which folder this is: {e}")))?;
+    pattern_in(&here, pattern.trim_start_matches("./"))
 }
 
 fn topic(source: &str, address: &str) -> Outcome<Sampled> {
