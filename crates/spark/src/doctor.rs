@@ -24,9 +24,9 @@ async fn look(connection: &Connection) -> Result<Vec<Finding>> {
     let scala = if version.starts_with("3.") { "2.12" } else { "2.13" };
     if !version.starts_with("4.") {
         found.push(Finding::doubtful(
-            format!("Spark {version} is not what flows are tried with"),
-            "Spark 4.2 is; what 3.5 reads differently is known of one thing: an object or an array in a STRING field \
-             is written anew there, and stays as it came with 4.2",
+            format!("flows are tested with Spark 4.2, and were tried with 3.5.7: this is {version}"),
+            "known to be read differently by 3.5 is one thing: an object or an array in a STRING field is written anew \
+             there, and stays as it came with 4.2",
         ));
     }
     let packages = [
