@@ -198,11 +198,12 @@ impl Log {
         Ok(())
     }
 
-    /// Whole batches from the one that holds `offset` on, at least one, up to `max_bytes`.
-    pub(super) fn read(&self, offset: i64, max_bytes: usize) -> io::Result<Bytes> {
+    /// Whole batches from the one that holds `offset` on, up to `max_bytes`, or the first where there has to be
+    /// `at_least_one`.
+    pub(super) fn read(&self, offset: i64, max_bytes: usize, at_least_one: bool) -> io::Result<Bytes> {
         let after = self.segments.partition_point(|segment| segment.base_offset <= offset);
         match after.checked_sub(1) {
-            Some(at) if offset < self.end => self.segments[at].read(offset, max_bytes),
+            Some(at) if offset < self.end => self.segments[at].read(offset, max_bytes, at_least_one),
             _ => Ok(Bytes::new()),
         }
     }
@@ -399,7 +400,7 @@ pub(super) mod tests {
         let mut offsets: Vec<i64> = Vec::new();
         while offsets.last().map_or(log.start, |last| last + 1) < log.end {
             let next = offsets.last().map_or(log.start, |last| last + 1);
-            let bytes = log.read(next, 1).expect("reads");
+            let bytes = log.read(next, 1, true).expect("reads");
             let header = Header::read(&bytes).expect("a batch");
             offsets.extend(next..header.next_offset());
         }
@@ -627,7 +628,7 @@ pub(super) mod tests {
         assert_eq!(log.end, 2);
         assert!(torn > 0);
         assert_eq!(std::fs::metadata(&path).expect("a file").len(), whole - (whole / 3));
-        assert_eq!(log.read(0, usize::MAX / 2).expect("reads").len() as u64, whole / 3 * 2);
+        assert_eq!(log.read(0, usize::MAX / 2, true).expect("reads").len() as u64, whole / 3 * 2);
     }
 
     #[test]
@@ -639,11 +640,11 @@ pub(super) mod tests {
         }
         assert!(log.segments.len() > 3);
         for offset in 0..40 {
-            let bytes = log.read(offset, 1).expect("reads");
+            let bytes = log.read(offset, 1, true).expect("reads");
             let header = Header::read(&bytes).expect("a batch");
             assert_eq!((header.base_offset, header.length), (offset / 2 * 2, bytes.len()));
         }
-        assert!(log.read(40, 100).expect("reads").is_empty());
+        assert!(log.read(40, 100, true).expect("reads").is_empty());
     }
 
     #[test]

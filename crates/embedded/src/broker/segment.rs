@@ -144,9 +144,9 @@ impl Segment {
         self.timestamp_max = self.timestamp_max.max(header.timestamp_max);
     }
 
-    /// Whole batches from the one that holds `offset` on: at least one, and no more than fit
-    /// into `max_bytes`. Empty where the file ends before `offset`.
-    pub(super) fn read(&self, offset: i64, max_bytes: usize) -> io::Result<Bytes> {
+    /// Whole batches from the one that holds `offset` on, no more than fit into `max_bytes`, or the first where
+    /// there has to be `at_least_one`. Empty where the file ends before `offset`.
+    pub(super) fn read(&self, offset: i64, max_bytes: usize, at_least_one: bool) -> io::Result<Bytes> {
         let Some(mut position) = self.position_before(offset) else { return Ok(Bytes::new()) };
         let file = self.file()?;
         // One read serves nearly always: from the index entry on, the batches before the wanted
@@ -165,6 +165,9 @@ impl Segment {
                 continue;
             };
             if header.next_offset() > offset {
+                if header.length > max_bytes && !at_least_one {
+                    return Ok(Bytes::new());
+                }
                 if header.length > bytes.len() {
                     return self.bytes(&file, position, header.length as u64);
                 }

@@ -165,9 +165,8 @@ fn read(
     if max == 0 {
         return (data, false);
     }
-    match log.read(wanted.fetch_offset, max) {
-        Ok(records) if is_first || records.len() <= max => (data.with_records(Some(records)), false),
-        Ok(_) => (data, false),
+    match log.read(wanted.fetch_offset, max, is_first) {
+        Ok(records) => (data.with_records(Some(records)), false),
         Err(error) => {
             state.say_disk_failed(&error);
             (data.with_error_code(ResponseError::KafkaStorageError.code()), true)
