@@ -113,29 +113,33 @@ fn a_long_dead_letter_is_shown_and_replayed_whole() {
     assert!(rows(folder.path()).contains(&long));
 }
 
-#[test]
-fn a_replayed_record_of_an_api_covers_nothing_newer() {
-    let api = Api::start(|n| match n {
-        0 => r#"[{"id":"a","n":"1"},{"id":"b","n":"1"},{"id":"b","n":"2"}]"#.to_owned(),
-        _ => r#"[{"id":"a","n":2}]"#.to_owned(),
-    });
-    let text = format!(
+/// A pipeline to which a number that the API at `url` gives as a text is a dead letter.
+fn numbers_of(url: &str) -> String {
+    format!(
         r#"
-name: api
+name: numbers
 kafka: {{ brokers: "embedded:0" }}
 cassandra: {{ hosts: embedded }}
 flows:
   fetch:
-    from: {{ http: "{}", schema: "id STRING, n INT" }}
+    from: {{ http: "{url}", schema: "id STRING, n INT" }}
     sql: SELECT id, CAST(n AS INT) AS n FROM input
     to: {{ topic: numbers, key: id }}
   store:
     from: {{ topic: numbers }}
     sql: SELECT * FROM input
     to: {{ table: k.t, create: "CREATE TABLE k.t (id text PRIMARY KEY, n int)" }}
-"#,
-        api.url
-    );
+"#
+    )
+}
+
+#[test]
+fn a_replayed_record_of_an_api_covers_nothing_newer() {
+    let api = Api::start(|n| match n {
+        0 => r#"[{"id":"a","n":"1"},{"id":"b","n":"1"},{"id":"b","n":"2"}]"#.to_owned(),
+        _ => r#"[{"id":"a","n":2}]"#.to_owned(),
+    });
+    let text = numbers_of(&api.url);
     let folder = tempfile::tempdir().expect("a folder");
     write(folder.path(), "p.yaml", &text);
     done(folder.path(), &["run", "p.yaml"]);
@@ -156,23 +160,7 @@ fn of_more_dead_letters_than_are_read_at_once_the_last_one_counts() {
         let records: Vec<_> = (1..=RECORDS).map(|n| format!(r#"{{"id":"a","n":"{n}"}}"#)).collect();
         format!("[{}]", records.join(","))
     });
-    let text = format!(
-        r#"
-name: many
-kafka: {{ brokers: "embedded:0" }}
-cassandra: {{ hosts: embedded }}
-flows:
-  fetch:
-    from: {{ http: "{}", schema: "id STRING, n INT" }}
-    sql: SELECT id, CAST(n AS INT) AS n FROM input
-    to: {{ topic: numbers, key: id }}
-  store:
-    from: {{ topic: numbers }}
-    sql: SELECT * FROM input
-    to: {{ table: k.t, create: "CREATE TABLE k.t (id text PRIMARY KEY, n int)" }}
-"#,
-        api.url
-    );
+    let text = numbers_of(&api.url);
     let folder = tempfile::tempdir().expect("a folder");
     write(folder.path(), "p.yaml", &text);
     done(folder.path(), &["run", "p.yaml"]);
