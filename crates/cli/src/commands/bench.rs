@@ -4,10 +4,11 @@ mod functions;
 mod latency;
 mod made;
 mod services;
+mod usage;
 mod users;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use millstream_connectors::kafka::{Connection, TopicKind, read_all};
 use millstream_core::{
@@ -25,7 +26,8 @@ use super::dead_letters::topics;
 use crate::args::BenchKind;
 use crate::load::{EXAMPLE, load_demo};
 use crate::output::sayln;
-use crate::{Outcome, allocator, bind, output};
+use crate::{Outcome, bind, output};
+use usage::{Start, Took};
 use users::message;
 
 /// Records where no number is given; where they come at a steady rate, ten seconds of them.
@@ -47,59 +49,26 @@ pub(super) async fn run(what: BenchKind, given: Option<u64>, partitions: u16) ->
     }
 }
 
-/// What something took.
-struct Took {
-    seconds: f64,
-    /// Of all threads, in seconds.
-    cpu: f64,
-}
-
-impl Took {
-    /// Says how much of another's rate it reaches, both for the same records, and what that costs.
-    fn say_beside(&self, other: &Self, whose: &str) -> Outcome {
-        let (rate, cpu) = (other.seconds / self.seconds * 100.0, self.cpu / other.cpu);
-        Ok(output::results(&format!(
-            "the flow reaches {rate:.0} % of {whose} rate, at {cpu:.1} times its CPU\n"
-        ))?)
-    }
-}
-
-fn say(what: &str, records: u64, bytes: usize, began: Instant, cpu_began: f64) -> Outcome<Took> {
-    let seconds = began.elapsed().as_secs_f64();
-    let cpu = cpu_seconds() - cpu_began;
+fn say(what: &str, records: u64, bytes: usize, start: &Start) -> Outcome<Took> {
+    let took = start.took();
+    let (peak, own) = took.peak_mib;
     output::results(&format!(
-        "{what}: {records} records of {} bytes in {seconds:.2} s = {:.0} a second; {:.2} CPU seconds a million, {:.0} a second and core; peak {} MiB\n",
+        "{what}: {records} records of {} bytes in {:.2} s = {:.0} a second; {:.2} CPU seconds a million, {:.0} a second and core; peak {peak} MiB, {own} of it our own\n",
         bytes as u64 / records.max(1),
-        records as f64 / seconds,
-        cpu / records as f64 * 1e6,
-        records as f64 / cpu,
-        peak_mib(),
+        took.seconds,
+        records as f64 / took.seconds,
+        took.cpu / records as f64 * 1e6,
+        records as f64 / took.cpu,
     ))?;
-    Ok(Took { seconds, cpu })
+    Ok(took)
 }
 
-/// CPU seconds that this process has used.
-fn cpu_seconds() -> f64 {
-    const TICKS_PER_SECOND: f64 = 100.0;
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let after_name = stat.rsplit(')').next().unwrap_or_default();
-    let fields: Vec<f64> = after_name.split_whitespace().filter_map(|field| field.parse().ok()).collect();
-    // User and system time; the state, a letter, is not among the numbers.
-    fields.get(10..12).map_or(0.0, |times| times.iter().sum::<f64>() / TICKS_PER_SECOND)
-}
-
-fn peak_mib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or_default();
-    line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) / 1024
-}
-
-/// Lets the peak begin anew at what is in use now; what filled the topic has left more behind the more it was.
-fn forget_peak() {
-    allocator::give_back();
-    if let Err(error) = std::fs::write("/proc/self/clear_refs", "5") {
-        sayln!("the peak is that of the whole bench: {error}");
-    }
+/// Says how much of another's rate something reaches, both for the same records, and what that costs.
+fn say_beside(took: &Took, other: &Took, whose: &str) -> Outcome {
+    let (rate, cpu) = (other.seconds / took.seconds * 100.0, took.cpu / other.cpu);
+    Ok(output::results(&format!(
+        "the flow reaches {rate:.0} % of {whose} rate, at {cpu:.1} times its CPU\n"
+    ))?)
 }
 
 fn query(records: u64) -> Outcome {
@@ -108,13 +77,13 @@ fn query(records: u64) -> Outcome {
     let messages: Vec<String> = (0..BATCH).map(users::of_the_api).collect();
     let bytes: usize = messages.iter().map(String::len).sum();
     let mut decoder = Decoder::new(&flow.input);
-    let (began, cpu) = (Instant::now(), cpu_seconds());
+    let began = Start::now();
     let mut done = 0;
     while done < records {
         let decoded = decoder.decode(messages.iter().map(|message| Some(message.as_bytes())));
         done += flow.native_query()?.run(&decoded.batch)?.batch.num_rows() as u64;
     }
-    say("JSON bytes to the query's columns", done, bytes * (done / BATCH) as usize, began, cpu).map(|_| ())
+    say("JSON bytes to the query's columns", done, bytes * (done / BATCH) as usize, &began).map(|_| ())
 }
 
 /// Fills a topic through the connector.
@@ -164,11 +133,11 @@ async fn broker(records: u64) -> Outcome {
     let broker = Broker::start(&dir, 0).await?;
     let connection = Connection::to(broker.address().to_string());
     let values: Vec<String> = (0..BATCH).map(users::of_the_api).collect();
-    let (began, cpu) = (Instant::now(), cpu_seconds());
+    let began = Start::now();
     let value = |number| values[(number % BATCH) as usize].clone();
     let bytes = produce(&connection, "bench", None, records, value).await?;
-    say("into the embedded broker, with the client", records, bytes, began, cpu)?;
-    let (began, cpu) = (Instant::now(), cpu_seconds());
+    say("into the embedded broker, with the client", records, bytes, &began)?;
+    let began = Start::now();
     let mut read = 0;
     tokio::task::block_in_place(|| {
         read_all(&connection, "bench", |records| {
@@ -176,7 +145,7 @@ async fn broker(records: u64) -> Outcome {
             Ok(true)
         })
     })?;
-    say("out of the embedded broker, with the client", read, bytes, began, cpu)?;
+    say("out of the embedded broker, with the client", read, bytes, &began)?;
     broker.stop().await?;
     clear(&dir);
     Ok(())
@@ -205,10 +174,9 @@ async fn store(records: u64) -> Outcome {
     let connection: Connection = millstream_core::settings::read(&services.settings["kafka"])?;
     let bytes = produce(&connection, "users_created", None, records, message).await?;
     plan.pipeline.services = services.settings.clone();
-    forget_peak();
-    let (began, cpu) = (Instant::now(), cpu_seconds());
+    let began = Start::now();
     let flows = millstream_engine::run(&plan, &loaded.registry, &store_once(), &Observer::default()).await?;
-    say("topic to SQL to embedded table", flows[0].1.counts.written, bytes, began, cpu)?;
+    say("topic to SQL to embedded table", flows[0].1.counts.written, bytes, &began)?;
     services.stop().await?;
     clear(&loaded.state);
     Ok(())
@@ -287,13 +255,13 @@ async fn pipe(records: u64) -> Outcome {
     let connection: Connection = millstream_core::settings::read(&services.settings["kafka"])?;
     plan.pipeline.services = services.settings.clone();
     let bytes = produce(&connection, "users_created", None, records, message).await?;
-    let (began, cpu) = (Instant::now(), cpu_seconds());
+    let began = Start::now();
     tokio::task::block_in_place(|| read_bare(&connection, "users_created", records))?;
-    let bare = say("a bare consumer", records, bytes, began, cpu)?;
-    let (began, cpu) = (Instant::now(), cpu_seconds());
+    let bare = say("a bare consumer", records, bytes, &began)?;
+    let began = Start::now();
     let flows = millstream_engine::run(&plan, &registry, &store_once(), &Observer::default()).await?;
-    let ours = say("topic to SQL to nowhere", flows[0].1.counts.written, bytes, began, cpu)?;
-    ours.say_beside(&bare, "the bare consumer's")?;
+    let ours = say("topic to SQL to nowhere", flows[0].1.counts.written, bytes, &began)?;
+    say_beside(&ours, &bare, "the bare consumer's")?;
     services.stop().await?;
     clear(&state);
     Ok(())

@@ -2,7 +2,6 @@
 //! the driver alone can do there with rows that are always the same.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use futures::StreamExt;
 use millstream_connectors::kafka::Connection;
@@ -15,7 +14,8 @@ use scylla::statement::batch::{Batch, BatchType};
 use scylla::statement::prepared::PreparedStatement;
 
 use super::made::Made;
-use super::{Nowhere, cpu_seconds, forget_peak, message, produce, read_bare, say, store_once};
+use super::usage::Start;
+use super::{Nowhere, message, produce, read_bare, say, say_beside, store_once};
 use crate::{Outcome, bind};
 
 /// Requests of the driver alone that are under way at once.
@@ -39,31 +39,28 @@ async fn measure(made: &Made, records: u64, partitions: u16) -> Outcome {
     let services = [("KAFKA_BROKERS", &made.brokers), ("CASSANDRA_HOSTS", &made.hosts)];
     values.variables.extend(services.map(|(variable, value)| (variable.to_owned(), value.clone())));
 
-    let (began, cpu) = (Instant::now(), cpu_seconds());
+    let began = Start::now();
     tokio::task::block_in_place(|| read_bare(&connection, name, records))?;
-    let bare = say("a bare consumer", records, bytes, began, cpu)?;
+    let bare = say("a bare consumer", records, bytes, &began)?;
 
-    forget_peak();
-    let (began, cpu) = (Instant::now(), cpu_seconds());
+    let began = Start::now();
     let nowhere = made.pipeline("nowhere").replace("table: ", "nowhere: ");
     let written = flow(&nowhere, &values).await?;
-    let nowhere = say("topic to SQL to nowhere", written, bytes, began, cpu)?;
-    nowhere.say_beside(&bare, "the bare consumer's")?;
+    let nowhere = say("topic to SQL to nowhere", written, bytes, &began)?;
+    say_beside(&nowhere, &bare, "the bare consumer's")?;
 
-    forget_peak();
-    let (began, cpu) = (Instant::now(), cpu_seconds());
+    let began = Start::now();
     let written = flow(&made.pipeline("table"), &values).await?;
-    let table = say("topic to SQL to Cassandra", written, bytes, began, cpu)?;
+    let table = say("topic to SQL to Cassandra", written, bytes, &began)?;
 
     let driver = Driver::open(&made.hosts, name).await?;
     for (what, rows) in
         [("the driver alone, single rows", 1), ("the driver alone, batches of ten", BATCH_ROWS)]
     {
-        forget_peak();
-        let (began, cpu) = (Instant::now(), cpu_seconds());
+        let began = Start::now();
         driver.write(records, rows).await?;
-        let alone = say(what, records, 0, began, cpu)?;
-        table.say_beside(&alone, "its")?;
+        let alone = say(what, records, 0, &began)?;
+        say_beside(&table, &alone, "its")?;
     }
     Ok(())
 }
