@@ -24,9 +24,10 @@ impl Stop {
     pub(crate) fn listen() -> Self {
         let stop = Self::default();
         for (kind, code) in [(SignalKind::interrupt(), INTERRUPTED), (SignalKind::terminate(), TERMINATED)] {
+            // At once: a signal that came before the task's first turn would end the process on the spot.
+            let Ok(mut signals) = signal(kind) else { continue };
             let stop = stop.clone();
             tokio::spawn(async move {
-                let Ok(mut signals) = signal(kind) else { return };
                 while signals.recv().await.is_some() {
                     if stop.token.is_cancelled() {
                         std::process::exit(code.into());
