@@ -9,7 +9,7 @@ docker() { /usr/bin/docker "$@"; }
 start_daemon() {
     dockerd --data-root "$data" --exec-root "$work/exec" --pidfile "$work/pid" -H "$DOCKER_HOST" \
         --default-ulimit nofile="$(ulimit -Hn):$(ulimit -Hn)" "$@" >"$work/log" 2>&1 &
-    for _ in $(seq 150); do
+    for _ in $(seq 300); do
         ! docker version >/dev/null 2>&1 || return 0
         sleep 0.2
     done

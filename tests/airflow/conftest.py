@@ -110,8 +110,10 @@ def rows() -> dict[str, str]:
 
 def messages() -> dict[str, str]:
     """What the topic has, read by a foreign client: e-mail addresses by id."""
-    words = ["--topic", "users_created", "--from-beginning", "--timeout-ms", "5000"]
-    lines = services("kafka-consume", *words).splitlines()
+    ends = services("kafka-offsets", "--topic", "users_created").split()
+    count = sum(int(end.rsplit(":", 1)[1]) for end in ends)
+    words = ["--topic", "users_created", "--from-beginning", "--max-messages", str(count)]
+    lines = services("kafka-consume", *words, "--timeout-ms", "60000").splitlines()
     return {row["id"]: row["email"] for row in map(json.loads, lines)}
 
 

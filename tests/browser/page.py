@@ -23,6 +23,7 @@ RECORDS = [
     {"id": "c", "n": "no number", "text": "</script><script>document.title='owned'</script>"},
 ]
 SECONDS = 1000
+expect.set_options(timeout=60 * SECONDS)
 SHOTS = pathlib.Path(sys.argv[4]) if len(sys.argv) > 4 else None
 
 
@@ -78,8 +79,8 @@ def trigger_and_watch(page: Page):
     page.get_by_role("button", name="Trigger").click()
     # Nothing is reloaded from here on.
     page.evaluate("window.isTheSame = true")
-    expect(page.locator("#run-facts")).to_contain_text("success", timeout=30 * SECONDS)
-    expect(page.locator("#newest")).to_contain_text("plain", timeout=30 * SECONDS)
+    expect(page.locator("#run-facts")).to_contain_text("success")
+    expect(page.locator("#newest")).to_contain_text("plain")
     expect(page.locator("#graph")).to_contain_text("real")
     assert page.evaluate("window.isTheSame")
     page.locator("#run-facts a").first.click()
@@ -109,10 +110,10 @@ def settle_a_dead_letter(page: Page):
     page.go_back()
     page.get_by_role("checkbox").check()
     page.get_by_role("button", name="Replay the chosen").click()
-    expect(page.locator(".done")).to_contain_text("0 replayed. 1 died again.", timeout=30 * SECONDS)
+    expect(page.locator(".done")).to_contain_text("0 replayed. 1 died again.")
     page.get_by_role("checkbox").check()
     page.get_by_role("button", name="Purge the chosen").click()
-    expect(page.locator(".done")).to_contain_text("1 purged.", timeout=30 * SECONDS)
+    expect(page.locator(".done")).to_contain_text("1 purged.")
     expect(page.locator(".letter")).to_have_count(0)
 
 
@@ -177,9 +178,9 @@ def after_restart():
         visit(page)
         page.evaluate("window.isTheSame = true")
         print("open", flush=True)
-        expect(page.locator("[data-connection]")).to_be_visible(timeout=30 * SECONDS)
+        expect(page.locator("[data-connection]")).to_be_visible()
         print("lost", flush=True)
-        expect(page.locator("[data-connection]")).to_be_hidden(timeout=60 * SECONDS)
+        expect(page.locator("[data-connection]")).to_be_hidden()
         expect(page.locator("#sentence")).to_contain_text("Up to date")
         assert page.evaluate("window.isTheSame")
         print("found again", flush=True)

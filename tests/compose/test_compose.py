@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import socket
-import time
 from typing import Any
 
 import pytest
@@ -103,8 +102,12 @@ def test_prometheus_knows_every_metric_of_the_dashboard(system: System) -> None:
         answer = system.compose("exec", "-T", "prometheus", "wget", "-qO-", url).stdout
         return json.loads(answer)["data"]
 
-    up = ask("query?query=up")["result"]
-    assert [(found["metric"]["job"], found["value"][1]) for found in up] == [("millstream", "1")]
+    def up() -> list[tuple[str, str]]:
+        found = ask("query?query=up")["result"]
+        return [(target["metric"]["job"], target["value"][1]) for target in found]
+
+    # On a busy machine one look may take too long.
+    wait_for("Prometheus to know us", lambda: up() == [("millstream", "1")])
     dashboard = (CLONE / "docker/grafana/dashboards/millstream.json").read_text()
     shown = set(re.findall(r"\bmillstream_\w+", dashboard))
     known = set(ask("label/__name__/values")) | set(ask("metadata"))
@@ -136,9 +139,8 @@ def test_what_is_stopped_ends_in_order_and_goes_on(system: System) -> None:
     run = system.trigger()
     wait_for("its first users", lambda: len(system.messages()) > before + 50)
     runs = system.runs()
-    asked = time.monotonic()
     system.compose("stop", "millstream")
-    assert time.monotonic() - asked < 60
+    # By itself, within its grace period: killed after that, it would be 137.
     assert system.state("millstream")["ExitCode"] == 143
     # What is in the topic by now will be in the table.
     sent = system.messages()

@@ -190,7 +190,7 @@ fn waited(folder: &Path, is_it: impl Fn(&Output) -> bool) -> Output {
         if is_it(&waited) {
             return waited;
         }
-        assert!(began.elapsed() < Duration::from_secs(60), "{}", stderr(&waited));
+        assert!(began.elapsed() < Duration::from_secs(120), "{}", stderr(&waited));
     }
 }
 

@@ -41,7 +41,7 @@ impl Kafka {
         for message in messages {
             producer.send(BaseRecord::<(), _>::to("numbers").payload(*message)).expect("has room");
         }
-        producer.flush(Duration::from_secs(20)).expect("is sent");
+        producer.flush(Duration::from_secs(60)).expect("is sent");
         Self { address, _broker: broker, runtime, folder }
     }
 

@@ -26,7 +26,7 @@ async fn a_topic_whose_beginning_is_gone_is_not_drained_before_it_is_read() {
     for _ in 0..MESSAGES {
         producer.send(BaseRecord::<(), _>::to("t").payload("{}")).expect("has room");
     }
-    producer.flush(Duration::from_secs(20)).expect("is sent");
+    producer.flush(Duration::from_secs(60)).expect("is sent");
     let mut gone = TopicPartitionList::new();
     gone.add_partition_offset("t", 0, Offset::Offset(GONE)).expect("an offset");
     admin.delete_records(&gone, &AdminOptions::new()).await.expect("deletes");

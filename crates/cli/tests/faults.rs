@@ -437,9 +437,12 @@ fn two_processes_on_one_state_directory_are_one_too_many() {
         .stderr(Stdio::null())
         .spawn()
         .expect("runs");
-    while !folder.path().join(".millstream/owner.json").exists() {
-        std::thread::yield_now();
-    }
+    // Its broker is the last thing that it writes down there.
+    support::wait_for("the first process to say who it is", || {
+        let owner = fs::read(folder.path().join(".millstream/owner.json")).unwrap_or_default();
+        let owner: serde_json::Value = serde_json::from_slice(&owner).unwrap_or_default();
+        owner["broker"].is_string().then_some(())
+    });
     let second = output(millstream(folder.path()).args(["run", "kill.yaml"]));
     assert_eq!(second.status.code(), Some(2), "{}", stdout(&second));
     assert!(stderr(&second).contains(&format!("(process {})", first.id())), "{}", stderr(&second));

@@ -138,13 +138,15 @@ fn records_are_tapped_as_they_come_a_topic_becomes_a_pipeline_and_a_flow_reads_a
     );
     // The topic is there as soon as something came.
     let tap = |place: &str, n: &str| done(folder.path(), &["tap", "p.yaml", place, "-n", n]).0;
-    while output(millstream(folder.path()).args(["tap", "p.yaml", "numbers", "-n", "1"])).status.code()
-        != Some(0)
-    {}
-    let messages = tap("fetch.out", "3");
+    wait_for("the topic", || {
+        let tapped = output(millstream(folder.path()).args(["tap", "p.yaml", "numbers", "-n", "1"]));
+        tapped.status.success().then_some(())
+    });
+    // So many that each key has come.
+    let messages = tap("fetch.out", "7");
     let lines: Vec<serde_json::Value> =
         messages.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-    assert_eq!(lines.len(), 3);
+    assert_eq!(lines.len(), 7);
     assert_eq!(lines[0]["key"], lines[0]["value"]["id"]);
     let rows = tap("store.out", "2");
     let row: serde_json::Value = serde_json::from_str(rows.lines().next().expect("a row")).expect("JSON");

@@ -14,7 +14,7 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{get, post};
 use serde_json::json;
-use support::{millstream, output, spawn, stderr, stdout, summary};
+use support::{millstream, output, spawn, stderr, stdout, summary, wait_for};
 
 const PAGE: usize = 10;
 
@@ -113,12 +113,12 @@ fn only_what_is_new_is_asked_for_and_a_kill_skips_nothing() {
     let (url, _runtime) = serve(&shop);
     let folder = tempfile::tempdir().expect("a folder");
 
-    // Killed after the first page, with the newest orders, is in the topic.
+    // Killed after the first page, with the newest orders, is in the topic, and the second one is asked for.
     shop.is_stalled.store(true, Ordering::Relaxed);
     let mut killed = spawn(&mut pipeline(folder.path(), &url, &["run", "orders.yaml"]));
-    while table(folder.path(), &url).len() < PAGE {
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
+    wait_for("the first page", || (table(folder.path(), &url).len() >= PAGE).then_some(()));
+    let asked = || shop.asked.lock().expect("not poisoned").len();
+    wait_for("the second page to be asked for", || (asked() >= 2).then_some(()));
     killed.kill().expect("it is alive");
     killed.wait().expect("it ends");
     shop.is_stalled.store(false, Ordering::Relaxed);

@@ -79,7 +79,7 @@ fn nothing_is_lost_or_doubled_or_out_of_order() {
 
 /// Waits until the process says that its broker runs, or has ended.
 fn wait_for_start(folder: &Path, process: &mut Child) {
-    let until = Instant::now() + Duration::from_secs(10);
+    let until = Instant::now() + Duration::from_secs(60);
     while Instant::now() < until && process.try_wait().expect("waits").is_none() {
         let owner = std::fs::read(folder.join(".millstream/owner.json")).unwrap_or_default();
         let owner: serde_json::Value = serde_json::from_slice(&owner).unwrap_or_default();

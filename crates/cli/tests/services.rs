@@ -268,7 +268,7 @@ fn what_a_transaction_aborted_is_nobodys_row() {
         .set("transactional.id", &real.name)
         .create()
         .expect("a producer");
-    let wait = Duration::from_secs(20);
+    let wait = Duration::from_secs(60);
     producer.init_transactions(wait).expect("begins");
     // The last one is aborted, and leaves more behind at the topic's end than is looked at each time.
     for round in 0..11 {
@@ -304,7 +304,7 @@ fn a_topic_made_anew_is_noticed() {
     let deleted = runtime.block_on(admin.delete_topics(&[&real.name], &AdminOptions::new()));
     deleted.expect("answers")[0].as_ref().expect("is deleted");
     wait_for("the end of the topic", || {
-        let metadata = admin.inner().fetch_metadata(None, Duration::from_secs(10)).expect("answers");
+        let metadata = admin.inner().fetch_metadata(None, Duration::from_secs(60)).expect("answers");
         metadata.topics().iter().all(|topic| topic.name() != real.name)
     });
     fetch(&real);

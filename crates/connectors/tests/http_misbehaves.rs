@@ -11,10 +11,15 @@ use serde_json::{Value, json};
 use support::{Reply, TestServer, answer, ok};
 use tokio::net::{TcpListener, TcpStream};
 
+/// Longer than an answer that comes takes on the slowest machine …
+const PATIENCE: &str = "60s";
+/// … and what is waited for one that does not.
+const UNTIL_STALLED: &str = "3s";
+
 /// The records of one request, as texts.
 async fn fetch(url: &str, more: Value) -> Result<Vec<String>, Error> {
     let mut settings = json!({
-        "http": url, "records": "$.results", "schema": "a INT", "timeout": "300ms", "retries": 1,
+        "http": url, "records": "$.results", "schema": "a INT", "timeout": PATIENCE, "retries": 1,
     });
     settings.as_object_mut().expect("settings").extend(more.as_object().expect("settings").clone());
     let mut source = HttpKind.open(&settings, &Scope::default()).await?;
@@ -42,7 +47,9 @@ async fn passing_failures_are_retried() {
         ("cut JSON", ok(r#"{"results": [{"a":1}"#)),
     ] {
         let server = TestServer::start(vec![first, ok(GOOD)]).await;
-        let records = fetch(&server.url, json!({})).await.unwrap_or_else(|e| panic!("{name}: {e}"));
+        let timeout = if name == "stall" { UNTIL_STALLED } else { PATIENCE };
+        let records = fetch(&server.url, json!({"timeout": timeout})).await;
+        let records = records.unwrap_or_else(|e| panic!("{name}: {e}"));
         assert_eq!(records, [r#"{"a": 1.0}"#, r#"{"a":2}"#], "{name}");
         assert_eq!(server.count(), 2, "{name}");
     }
@@ -57,8 +64,9 @@ async fn spent_retries_are_an_error_that_says_what_came() {
         (Reply::Reset, "GET http://127.0.0.1"),
         (Reply::Stall, "no answer in time"),
     ] {
+        let timeout = if matches!(reply, Reply::Stall) { UNTIL_STALLED } else { PATIENCE };
         let server = TestServer::start(vec![reply]).await;
-        let error = fetch(&server.url, json!({})).await.expect_err("no records");
+        let error = fetch(&server.url, json!({"timeout": timeout})).await.expect_err("no records");
         assert!(error.to_string().contains(said), "{said}: {error}");
         assert!(error.to_string().contains("tried 2 times"), "{error}");
         assert!(!error.is_passing());
@@ -184,7 +192,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 async fn a_huge_answer_is_refused_before_it_fills_the_memory() {
     let body = vec![b' '; 100 << 20];
     let server = TestServer::start(vec![answer("200 OK", "", &body)]).await;
-    let error = fetch(&server.url, json!({"timeout": "10s"})).await.expect_err("too large");
+    let error = fetch(&server.url, json!({})).await.expect_err("too large");
     assert!(error.message.contains("larger than 64 MiB"), "{error}");
     assert_eq!(server.count(), 1);
 }
@@ -317,9 +325,9 @@ async fn https_trusts_the_certificates_it_is_told_to_and_no_others() {
         tokio::task::yield_now().await;
     }
     let url = format!("https://localhost:{port}/users");
-    let trusted = fetch(&url, json!({"ca": path("cert"), "timeout": "5s", "retries": 3})).await;
+    let trusted = fetch(&url, json!({"ca": path("cert"), "retries": 3})).await;
     assert_eq!(trusted.expect("records").len(), 2);
-    let stranger = fetch(&url, json!({"timeout": "5s", "retries": 0})).await.expect_err("not trusted");
+    let stranger = fetch(&url, json!({"retries": 0})).await.expect_err("not trusted");
     assert!(stranger.message.to_lowercase().contains("certificate"), "{stranger}");
     let missing = fetch(&url, json!({"ca": path("nothing")})).await.expect_err("no file");
     assert!(missing.message.contains("cannot use the certificates"), "{missing}");

@@ -14,7 +14,7 @@ use support::{TestServer, answer, ok};
 
 fn settings(url: &str, more: &Value) -> Value {
     let mut settings = json!({
-        "http": url, "records": "$.items", "schema": "n INT", "timeout": "2s", "retries": 2,
+        "http": url, "records": "$.items", "schema": "n INT", "timeout": "30s", "retries": 2,
     });
     settings.as_object_mut().expect("settings").extend(more.as_object().expect("settings").clone());
     settings

@@ -48,7 +48,7 @@ async fn ask(address: &str, bytes: &[u8]) -> Option<Vec<u8>> {
     let _ = stream.shutdown().await;
     let mut answer = Vec::new();
     let may_wait = WAITING.contains(&i16::from_be_bytes([bytes[4], bytes[5]]));
-    let patience = if may_wait { Duration::from_millis(100) } else { Duration::from_secs(20) };
+    let patience = if may_wait { Duration::from_millis(100) } else { Duration::from_secs(60) };
     match tokio::time::timeout(patience, stream.read_to_end(&mut answer)).await {
         // A connection that is reset is one that ended.
         Ok(_) => {}

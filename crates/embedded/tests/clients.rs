@@ -17,7 +17,8 @@ use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-const SHORT: Duration = Duration::from_secs(10);
+/// No more than a limit: what is waited for comes much sooner, unless the machine has too much to do.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn start(dir: &Path) -> (Broker, String) {
     let broker = Broker::start(dir, 0).await.expect("the broker starts");
@@ -72,8 +73,7 @@ fn consumer(address: &str, group: &str, strategy: &str) -> BaseConsumer {
         .set("auto.offset.reset", "earliest")
         .set("enable.auto.commit", "false")
         .set("partition.assignment.strategy", strategy)
-        .set("heartbeat.interval.ms", "100")
-        .set("session.timeout.ms", "6000");
+        .set("heartbeat.interval.ms", "100");
     config.create().expect("a consumer")
 }
 
@@ -81,7 +81,7 @@ fn consumer(address: &str, group: &str, strategy: &str) -> BaseConsumer {
 fn read(consumer: &BaseConsumer, count: usize) -> Vec<(i32, i64, String)> {
     let began = Instant::now();
     let mut found = Vec::new();
-    while found.len() < count && began.elapsed() < SHORT * 2 {
+    while found.len() < count && began.elapsed() < PATIENCE {
         if let Some(message) = consumer.poll(Duration::from_millis(100)) {
             let message = message.expect("a message");
             let value = String::from_utf8(message.payload().expect("a value").to_vec()).expect("UTF-8");
@@ -116,7 +116,7 @@ async fn what_is_produced_with_any_codec_is_consumed_and_survives_a_restart() {
         let consumer = consumer(&address, "times", "range");
         let mut list = TopicPartitionList::new();
         list.add_partition_offset("t", 0, Offset::Offset(1_000 + 2_500)).expect("a time");
-        let found = consumer.offsets_for_times(list, SHORT).expect("offsets");
+        let found = consumer.offsets_for_times(list, PATIENCE).expect("offsets");
         let Offset::Offset(offset) = found.elements()[0].offset() else { panic!("no offset") };
         let mut at = TopicPartitionList::new();
         at.add_partition_offset("t", 0, Offset::Offset(offset)).expect("an offset");
@@ -148,7 +148,7 @@ async fn groups_share_partitions_and_go_on_where_they_were() {
                 let count = |consumer: &BaseConsumer| consumer.assignment().map_or(0, |list| list.count());
                 (count(&first), count(&second))
             };
-            while shared() != (2, 2) && began.elapsed() < SHORT * 2 {
+            while shared() != (2, 2) && began.elapsed() < PATIENCE {
                 for consumer in [&first, &second] {
                     assert!(consumer.poll(Duration::from_millis(20)).is_none(), "nothing is read twice");
                 }
@@ -156,11 +156,12 @@ async fn groups_share_partitions_and_go_on_where_they_were() {
             assert_eq!(shared(), (2, 2), "{strategy}");
             second.unsubscribe();
             drop(second);
-            while shared_by(&first) != 4 && began.elapsed() < SHORT * 3 {
+            let began = Instant::now();
+            while shared_by(&first) != 4 && began.elapsed() < PATIENCE {
                 assert!(first.poll(Duration::from_millis(20)).is_none(), "nothing is read twice");
             }
             assert_eq!(shared_by(&first), 4, "{strategy}");
-            let groups = first.fetch_group_list(Some("g"), SHORT).expect("groups");
+            let groups = first.fetch_group_list(Some("g"), PATIENCE).expect("groups");
             assert_eq!(groups.groups()[0].state(), "Stable");
         });
         broker.stop().await.expect("stops");
@@ -207,7 +208,7 @@ async fn an_offset_that_went_back_stays_there_after_a_power_loss() {
     let offset = tokio::task::block_in_place(|| {
         let mut list = TopicPartitionList::new();
         list.add_partition("t", 0);
-        let committed = consumer(&address, "g", "range").committed_offsets(list, SHORT).expect("offsets");
+        let committed = consumer(&address, "g", "range").committed_offsets(list, PATIENCE).expect("offsets");
         committed.elements()[0].offset()
     });
     assert_eq!(offset, Offset::Offset(3));
@@ -224,7 +225,7 @@ async fn of_two_consumers_of_one_instance_the_older_one_is_told() {
         let of_instance = || -> BaseConsumer {
             let mut config = client(&address);
             config.set("group.id", "g").set("group.instance.id", "one").set("auto.offset.reset", "earliest");
-            config.set("heartbeat.interval.ms", "100").set("session.timeout.ms", "6000");
+            config.set("heartbeat.interval.ms", "100");
             let consumer: BaseConsumer = config.create().expect("a consumer");
             consumer.subscribe(&["t"]).expect("subscribes");
             consumer
@@ -234,7 +235,7 @@ async fn of_two_consumers_of_one_instance_the_older_one_is_told() {
         let newer = of_instance();
         let began = Instant::now();
         let told = || older.client().fatal_error().map(|(code, _)| code);
-        while (told().is_none() || shared_by(&newer) != 1) && began.elapsed() < SHORT * 2 {
+        while (told().is_none() || shared_by(&newer) != 1) && began.elapsed() < PATIENCE {
             for consumer in [&older, &newer] {
                 consumer.poll(Duration::from_millis(20));
             }
@@ -261,9 +262,9 @@ async fn what_is_not_supported_is_refused_by_kafkas_own_errors() {
         .expect("made");
     let large = "x".repeat(5_000);
     let mut config = client(&address);
-    config.set("message.timeout.ms", "5000");
+    config.set("message.timeout.ms", "60000");
     let plain: FutureProducer = config.create().expect("a producer");
-    let sent = plain.send(FutureRecord::<(), _>::to("small").payload(&large), SHORT).await;
+    let sent = plain.send(FutureRecord::<(), _>::to("small").payload(&large), PATIENCE).await;
     assert_eq!(
         sent.expect_err("too large").0.rdkafka_error_code(),
         Some(RDKafkaErrorCode::MessageSizeTooLarge)

@@ -347,7 +347,7 @@ mod tests {
             stream.write_all(&no_settings).await.expect("is written");
             let mut request = [0; 1 << 16];
             // Until it has nothing more to say and waits for the answer.
-            let silence = Duration::from_millis(200);
+            let silence = Duration::from_secs(1);
             while let Ok(Ok(1..)) = tokio::time::timeout(silence, stream.read(&mut request)).await {}
         });
         let connect = format!("sc://{address}");

@@ -150,7 +150,7 @@ impl Case {
             record.payload = bytes.as_deref();
             producer.send(record).unwrap_or_else(|(e, _)| panic!("cannot send: {e}"));
         }
-        producer.flush(Duration::from_secs(30)).expect("everything is sent");
+        producer.flush(Duration::from_secs(60)).expect("everything is sent");
     }
 
     /// Runs the pipeline once; what the flow says of its records.

@@ -36,7 +36,7 @@ pub(crate) fn fill(brokers: &str, topic: &str, count: usize, random: &mut StdRng
     plain.flush(Duration::from_secs(60)).expect("everything is sent");
     config.set("transactional.id", topic);
     let careful: ThreadedProducer<DefaultProducerContext> = config.create().expect("a producer");
-    let wait = Duration::from_secs(30);
+    let wait = Duration::from_secs(60);
     careful.init_transactions(wait).expect("begins");
     for round in 0..6 {
         careful.begin_transaction().expect("begins");

@@ -73,7 +73,7 @@ cassandra: {{ hosts: "${{HOSTS:-embedded}}" }}
 spark: {{ connect: "${{SPARK:-sc://localhost:15002}}", checkpoints: "${{CHECKPOINTS:-}}" }}
 flows:
   fetch:
-    from: {{ http: "{api}", every: 0ms, times: {pages}, schema: "id STRING, n BIGINT, a STRING, b STRING" }}
+    from: {{ http: "{api}", every: 0ms, times: {pages}, timeout: 10m, schema: "id STRING, n BIGINT, a STRING, b STRING" }}
     sql: SELECT * FROM input
     to: {{ topic: "${{TOPIC:-numbers}}", key: id, partitions: {PARTITIONS} }}
   store:
@@ -140,7 +140,7 @@ pub(crate) fn look_at_topic(address: &str, topic: &str, group: &str) -> (Oracle,
     let consumer: BaseConsumer = config.create().expect("a consumer");
     let mut list = TopicPartitionList::new();
     list.add_partition_range(topic, 0, PARTITIONS - 1);
-    let committed = consumer.committed_offsets(list, Duration::from_secs(10)).expect("offsets");
+    let committed = consumer.committed_offsets(list, Duration::from_secs(60)).expect("offsets");
     let mut totals = BTreeMap::<String, u64>::new();
     for element in committed.elements() {
         // A group that has committed nothing has no counts.

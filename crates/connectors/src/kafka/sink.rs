@@ -241,7 +241,8 @@ mod tests {
         let refused = vec![RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE; batches];
         cluster.request_errors(RDKafkaApiKey::Produce, &refused);
         let mut connection = Connection::to(cluster.bootstrap_servers());
-        connection.client.insert("linger.ms".into(), "500".into());
+        // Long enough for all of them also where the machine has much else to do.
+        connection.client.insert("linger.ms".into(), "2000".into());
         let sink = TopicSink::new(connection, TopicSinkSettings::of("t"), Arc::default());
         (cluster, sink)
     }
