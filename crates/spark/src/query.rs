@@ -1,12 +1,13 @@
 //! A streaming query on the server: started, found again, watched, stopped.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use millstream_core::{Error, Result};
 use serde::Deserialize;
 use serde_json::Value;
 use spark_connect_proto::execute_plan_response::ResponseType;
-use spark_connect_proto::streaming_query_command::Command;
+use spark_connect_proto::streaming_query_command::{AwaitTerminationCommand, Command};
 use spark_connect_proto::streaming_query_command_result::ResultType;
 use spark_connect_proto::streaming_query_manager_command_result::ResultType as ManagerResult;
 use spark_connect_proto::write_stream_operation_start::Trigger;
@@ -24,8 +25,8 @@ pub(crate) struct Start {
     pub(crate) drains: bool,
 }
 
-/// A query by its name on the server.
-#[derive(Debug, Clone)]
+/// A query by its name on the server, and which of its runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Query {
     name: String,
     id: proto::StreamingQueryInstanceId,
@@ -84,10 +85,13 @@ impl Query {
         &self.id.run_id
     }
 
-    /// Whether it is still at work.
-    pub(crate) async fn is_active(&self, session: &Session) -> Result<bool> {
-        match self.ask(session, Command::Status(true)).await? {
-            Some(ResultType::Status(status)) => Ok(status.is_active),
+    /// Whether it ends within that time; a query that fails is an error.
+    pub(crate) async fn ends_within(&self, session: &Session, time: Duration) -> Result<bool> {
+        // Nothing but positive times are taken.
+        let timeout_ms = i64::try_from(time.as_millis()).unwrap_or(i64::MAX).max(1);
+        let awaited = AwaitTerminationCommand { timeout_ms: Some(timeout_ms) };
+        match self.ask(session, Command::AwaitTermination(awaited)).await? {
+            Some(ResultType::AwaitTermination(awaited)) => Ok(awaited.terminated),
             _ => Err(Error::ours(format!("Spark says nothing of the query {}", self.name))),
         }
     }

@@ -12,6 +12,7 @@ use millstream_core::{
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use spark_connect_proto as proto;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::checkpoints::{Checkpoints, DEAD_LETTERS, ROWS};
@@ -22,8 +23,8 @@ use crate::statements::Carried;
 use crate::text::digest;
 use crate::{Reached, cassandra, errors, statements};
 
-/// How often Spark is asked how far it is.
-const ASK_EVERY: Duration = Duration::from_millis(500);
+/// How often Spark is asked how far it is. Each question costs it ten milliseconds of CPU.
+const ASK_EVERY: Duration = Duration::from_secs(2);
 /// Messages of one batch, where the file does not say: some seconds of work.
 const BATCH_MESSAGES_MAX: u64 = 200_000;
 
@@ -45,6 +46,8 @@ pub(crate) struct SparkRun {
     topic: String,
     /// Messages behind the newest batch, by partition.
     lag: BTreeMap<i32, u64>,
+    /// When Spark is asked next.
+    next: Instant,
 }
 
 impl SparkRun {
@@ -100,7 +103,8 @@ impl SparkRun {
             }
         };
         let [rows, dead] = queries;
-        Ok(Self { session, rows, dead, mark, counted, topic: flow.topic.clone(), lag: BTreeMap::new() })
+        let (topic, lag, next) = (flow.topic.clone(), BTreeMap::new(), Instant::now() + ASK_EVERY);
+        Ok(Self { session, rows, dead, mark, counted, topic, lag, next })
     }
 
     /// Whether no other start has taken the flow over since.
@@ -134,15 +138,36 @@ impl SparkRun {
 
     /// Whether both queries have ended; an error where one could not go on.
     async fn have_ended(&self) -> Result<bool> {
+        let active = Query::active(&self.session).await?;
         let mut ended = true;
         for query in [&self.rows, &self.dead] {
-            if query.is_active(&self.session).await? {
+            if active.contains(query) {
                 ended = false;
             } else if let Some(message) = query.exception(&self.session).await? {
                 return Err(errors::of_query(&message));
             }
         }
         Ok(ended)
+    }
+
+    /// Waits until it is time to ask again, or a drain has ended.
+    async fn wait(&mut self) {
+        let has_ended = self.mark.drains && self.end_before(self.next).await.is_ok_and(|ended| ended);
+        if !has_ended {
+            tokio::time::sleep_until(self.next).await;
+        }
+        self.next = Instant::now() + ASK_EVERY;
+    }
+
+    /// Whether both queries end before that moment.
+    async fn end_before(&self, until: Instant) -> Result<bool> {
+        for query in [&self.rows, &self.dead] {
+            let left = until.saturating_duration_since(Instant::now());
+            if !query.ends_within(&self.session, left).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 
@@ -221,6 +246,7 @@ fn counts_of(progress: &Progress) -> Counts {
 #[async_trait]
 impl RemoteRun for SparkRun {
     async fn next(&mut self) -> Result<Option<Counts>> {
+        self.wait().await;
         // Asked before the counts are: what a query does last is counted, too, and also where it fails.
         let ended = self.have_ended().await;
         let counts = self.count().await?;
@@ -228,7 +254,6 @@ impl RemoteRun for SparkRun {
             return Ok(Some(counts));
         }
         if !ended? {
-            tokio::time::sleep(ASK_EVERY).await;
             return Ok(Some(counts));
         }
         match (self.mark.drains, self.is_ours().await?) {
