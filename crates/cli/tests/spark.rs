@@ -121,7 +121,8 @@ fn its_queries_go_on_without_us_and_are_found_again() {
     let before = real.count("");
     wait_for("more rows with nobody watching", || real.count("") > before || real.count("") >= 18_000);
     let watching = up(&real);
-    std::thread::sleep(Duration::from_secs(2));
+    // So long that it has asked for them once or twice.
+    std::thread::sleep(Duration::from_secs(5));
     terminate(watching);
     caught_up(&real);
 }

@@ -151,12 +151,11 @@ impl SparkRun {
     }
 
     /// Waits until it is time to ask again, or a drain has ended.
-    async fn wait(&mut self) {
+    async fn wait(&self) {
         let has_ended = self.mark.drains && self.end_before(self.next).await.is_ok_and(|ended| ended);
         if !has_ended {
             tokio::time::sleep_until(self.next).await;
         }
-        self.next = Instant::now() + ASK_EVERY;
     }
 
     /// Whether both queries end before that moment.
@@ -250,6 +249,9 @@ impl RemoteRun for SparkRun {
         // Asked before the counts are: what a query does last is counted, too, and also where it fails.
         let ended = self.have_ended().await;
         let counts = self.count().await?;
+        // What has ended is not waited for again.
+        let pause = if matches!(ended, Ok(false)) { ASK_EVERY } else { Duration::ZERO };
+        self.next = Instant::now() + pause;
         if counts != Counts::default() {
             return Ok(Some(counts));
         }
