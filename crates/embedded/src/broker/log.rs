@@ -44,6 +44,24 @@ struct Producer {
     last_offset: i64,
 }
 
+impl Producer {
+    /// Whether the batch is its next (`None`) or one that is already here (its offset).
+    fn sequence(&self, header: &Header) -> Result<Option<i64>, Refusal> {
+        if header.producer_epoch < self.epoch {
+            return Err(Refusal::Fenced);
+        }
+        let expected = if header.producer_epoch == self.epoch { self.next_sequence } else { 0 };
+        if header.base_sequence == expected {
+            return Ok(None);
+        }
+        let known = self.recent.iter().find(|(first, _)| *first == header.base_sequence);
+        match known {
+            Some((_, offset)) if header.producer_epoch == self.epoch => Ok(Some(*offset)),
+            _ => Err(Refusal::OutOfOrder),
+        }
+    }
+}
+
 /// One partition's log.
 #[derive(Debug)]
 pub(super) struct Log {
@@ -120,16 +138,17 @@ impl Log {
             Ok(header) => header,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        match self.sequence(&header) {
-            Ok(None) => {}
-            Ok(Some(known)) => return Ok(Ok(known)),
-            Err(refusal) => return Ok(Err(refusal)),
-        }
         let header = header.at(self.end);
+        // A new producer is known before anything can fail: its next batch, which is under way, is not taken first.
+        if let Some(producer) = producer_of(&mut self.producers, &header) {
+            match producer.sequence(&header) {
+                Ok(None) => {}
+                Ok(Some(known)) => return Ok(Ok(known)),
+                Err(refusal) => return Ok(Err(refusal)),
+            }
+        }
         let mut bytes = records.to_vec();
         batch::place(&mut bytes, header.base_offset);
-        // A new producer is known before anything can fail: its next batch, which is under way, is not taken first.
-        producer_of(&mut self.producers, &header);
         if self.active().size_bytes >= config.segment_bytes {
             self.roll()?;
         }
@@ -160,23 +179,6 @@ impl Log {
             return Err(Refusal::TooLarge);
         }
         Ok(header)
-    }
-
-    /// Whether the batch is the producer's next (`None`) or one that is already here (its offset).
-    fn sequence(&self, header: &Header) -> Result<Option<i64>, Refusal> {
-        let Some(producer) = self.producers.get(&header.producer_id) else { return Ok(None) };
-        if header.producer_epoch < producer.epoch {
-            return Err(Refusal::Fenced);
-        }
-        let expected = if header.producer_epoch == producer.epoch { producer.next_sequence } else { 0 };
-        if header.base_sequence == expected {
-            return Ok(None);
-        }
-        let known = producer.recent.iter().find(|(first, _)| *first == header.base_sequence);
-        match known {
-            Some((_, offset)) if header.producer_epoch == producer.epoch => Ok(Some(*offset)),
-            _ => Err(Refusal::OutOfOrder),
-        }
     }
 
     fn active(&mut self) -> &mut Segment {

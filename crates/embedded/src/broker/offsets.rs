@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::syncer::Syncer;
+
 /// The file is written anew when it has so many more lines than offsets.
 const STALE_LINES_MAX: usize = 10_000;
 
@@ -46,6 +48,7 @@ struct Line {
 pub(super) struct Offsets {
     path: PathBuf,
     file: File,
+    syncer: Syncer,
     /// Bytes of the file that count. What is behind them is a write that failed half way.
     length: u64,
     is_torn: bool,
@@ -92,9 +95,9 @@ impl Offsets {
         }
         let (file, length) = rewrite(path, &by_place)?;
         let lines = by_place.len();
-        let path = path.to_owned();
+        let (path, syncer) = (path.to_owned(), Syncer::default());
         let (is_torn, dirty, went_back) = (false, false, false);
-        Ok((Self { path, file, length, is_torn, lines, dirty, went_back, by_place }, notices))
+        Ok((Self { path, file, syncer, length, is_torn, lines, dirty, went_back, by_place }, notices))
     }
 
     /// Puts offsets that lie behind the end of their log, which was cut, back to it; says which.
@@ -173,8 +176,10 @@ impl Offsets {
         self.went_back
     }
 
-    /// Writes `text` behind what counts, all of it or nothing: a disk that is full takes a part.
+    /// Writes `text` behind what counts, all of it or nothing: a disk that is full takes a part. Nothing is written
+    /// once a sync has failed: a mark would speak of lines that may be lost.
     fn append(&mut self, text: &[u8]) -> io::Result<()> {
+        self.syncer.check()?;
         if self.is_torn {
             self.file.set_len(self.length)?;
             self.is_torn = false;
@@ -198,7 +203,7 @@ impl Offsets {
             self.lines = self.by_place.len();
         } else {
             self.append(format!("{MARK}\n").as_bytes())?;
-            self.file.sync_data()?;
+            self.syncer.sync(&self.file)?;
         }
         (self.dirty, self.went_back) = (false, false);
         Ok(())
@@ -280,6 +285,29 @@ mod tests {
         drop(offsets);
         let (offsets, notices) = Offsets::open(&path, true).expect("opens");
         assert_eq!((offsets.get(&place(1)), notices.len()), (Some(&committed(3)), 1));
+    }
+
+    #[test]
+    fn a_sync_that_has_failed_is_not_made_up_for_by_the_next() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("offsets");
+        let place = Place { group: "g".into(), topic: "t".into(), partition: 0 };
+        let committed = |offset| Committed { offset, metadata: String::new() };
+        let (mut offsets, _) = Offsets::open(&path, false).expect("opens");
+        offsets.commit(vec![(place.clone(), committed(1))]).expect("commits");
+        let no_disk = OpenOptions::new().append(true).open("/dev/null").expect("opens");
+        let on_disk = std::mem::replace(&mut offsets.file, no_disk);
+        offsets.flush().expect_err("there is no disk behind it");
+        offsets.file = on_disk;
+        let lost = offsets.flush().expect_err("nobody knows what is there");
+        assert!(lost.to_string().contains("started again"), "{lost}");
+        offsets.commit(vec![(place.clone(), committed(2))]).expect_err("nothing more is taken");
+        assert_eq!(offsets.get(&place), Some(&committed(1)));
+        drop(offsets);
+        let (mut offsets, _) = Offsets::open(&path, false).expect("opens");
+        assert_eq!(offsets.get(&place), Some(&committed(1)));
+        offsets.commit(vec![(place.clone(), committed(2))]).expect("commits");
+        offsets.flush().expect("is synced");
     }
 
     #[test]
