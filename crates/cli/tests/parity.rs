@@ -12,7 +12,7 @@ mod support;
 use std::collections::BTreeMap;
 
 use millstream_connectors::kafka::{Connection, read_all};
-use millstream_core::DeadLetter;
+use millstream_core::{DeadLetter, Header};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use real::{Real, cells, services};
@@ -47,7 +47,7 @@ flows:
 "#;
 
 /// A dead letter without what differs: the detail, and the table that it was meant for.
-type Dead = (i32, i64, String, Option<Vec<u8>>, Option<Vec<u8>>, i64, Vec<(String, Vec<u8>)>);
+type Dead = (i32, i64, String, Option<Vec<u8>>, Option<Vec<u8>>, i64, Vec<Header>);
 
 fn dead_letters(real: &Real, table: &str) -> BTreeMap<(i32, i64), Dead> {
     let mut found = BTreeMap::new();

@@ -112,7 +112,7 @@ impl DeadLetter {
     /// The original's headers with ours behind them.
     pub fn headers(&self, original: &[Header]) -> Vec<Header> {
         let mut headers = original.to_vec();
-        let mut add = |name: &str, value: String| headers.push((name.to_owned(), value.into_bytes()));
+        let mut add = |name: &str, value: String| headers.push((name.to_owned(), Some(value.into_bytes())));
         add(Self::FLOW, self.flow.clone());
         add(Self::TOPIC, self.topic.clone());
         add(Self::PARTITION, self.partition.to_string());
@@ -151,7 +151,7 @@ impl DeadLetter {
         let text = |name: &str| {
             // The last of a name: a message may carry headers of a dead letter that it once was.
             let (_, value) = record.headers.iter().rev().find(|(key, _)| key == name)?;
-            Some(String::from_utf8_lossy(value).into_owned())
+            Some(String::from_utf8_lossy(value.as_deref().unwrap_or_default()).into_owned())
         };
         Some(Self {
             flow: text(Self::FLOW)?,
@@ -211,7 +211,7 @@ impl Marker {
             self.until.iter().map(|(partition, offset)| format!("{partition}:{offset}")).collect();
         [(MARKER, self.settled.name().to_owned()), (PLACE, self.place.clone()), (UNTIL, until.join(" "))]
             .into_iter()
-            .map(|(name, value)| (name.to_owned(), value.into_bytes()))
+            .map(|(name, value)| (name.to_owned(), Some(value.into_bytes())))
             .collect()
     }
 
@@ -219,7 +219,7 @@ impl Marker {
     pub fn from_record(record: &Record<'_>) -> Option<Self> {
         let text = |name: &str| {
             let (_, value) = record.headers.iter().find(|(key, _)| key == name)?;
-            std::str::from_utf8(value).ok()
+            std::str::from_utf8(value.as_deref()?).ok()
         };
         let settled = text(MARKER)?;
         let settled =
@@ -265,8 +265,9 @@ mod tests {
             origin: Some(Origin { address: "https://example.com/users".into(), run_ms: Some(7) }),
             cut: Some(Cut { length_bytes: 9, sha256: "ab".into() }),
         };
-        let headers = letter.headers(&[("trace".into(), b"1".to_vec())]);
-        assert_eq!(headers[0].0, "trace");
+        let original = [("trace".to_owned(), Some(b"1".to_vec())), ("null".to_owned(), None)];
+        let headers = letter.headers(&original);
+        assert_eq!(headers[..2], original);
         let record =
             Record { key: None, value: None, headers: &headers, timestamp: 0, partition: 0, offset: 0 };
         assert_eq!(DeadLetter::from_record(&record).as_ref(), Some(&letter));

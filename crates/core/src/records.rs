@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-/// A name and its bytes, as Kafka carries them beside a message.
-pub type Header = (String, Vec<u8>);
+/// A name and its bytes, as Kafka carries them beside a message; `None` is Kafka's null value.
+pub type Header = (String, Option<Vec<u8>>);
 
 const NULL: u32 = u32::MAX;
 
@@ -90,8 +90,8 @@ impl Records {
         let (value_start, value_len) = self.append(record.value);
         if !record.headers.is_empty() {
             self.headers.push((self.entries.len() as u32, record.headers.to_vec()));
-            self.headers_bytes +=
-                record.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+            let size = |(name, value): &Header| name.len() + value.as_ref().map_or(0, Vec::len);
+            self.headers_bytes += record.headers.iter().map(size).sum::<usize>();
         }
         self.entries.push(Entry {
             partition: record.partition,
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn gives_back_what_was_pushed() {
-        let headers = vec![("reason".to_owned(), b"empty".to_vec())];
+        let headers = vec![("reason".to_owned(), Some(b"empty".to_vec())), ("null".to_owned(), None)];
         let plain =
             Record { key: Some(b"k"), value: Some(b""), headers: &[], timestamp: 7, partition: 2, offset: 9 };
         let null = Record { key: None, value: None, headers: &headers, ..plain };
@@ -182,6 +182,6 @@ mod tests {
         records.push(plain);
         records.push(null);
         assert_eq!(records.iter().collect::<Vec<_>>(), [plain, null]);
-        assert_eq!(records.size_bytes(), 1 + "reason".len() + "empty".len());
+        assert_eq!(records.size_bytes(), 1 + "reason".len() + "empty".len() + "null".len());
     }
 }

@@ -55,8 +55,8 @@ pub struct FoundRecord {
     pub key: Option<String>,
     /// Its value, as text.
     pub value: Option<String>,
-    /// Its headers, as text.
-    pub headers: Vec<(String, String)>,
+    /// Its headers, as text; a value may be null.
+    pub headers: Vec<(String, Option<String>)>,
 }
 
 /// A record that could not be processed.

@@ -174,7 +174,11 @@ impl Desk for PipelineDesk {
                 timestamp_ms: record.timestamp,
                 key: record.key.map(text),
                 value: record.value.map(text),
-                headers: record.headers.iter().map(|(name, value)| (name.clone(), text(value))).collect(),
+                headers: record
+                    .headers
+                    .iter()
+                    .map(|(name, value)| (name.clone(), value.as_deref().map(text)))
+                    .collect(),
             })
             .collect();
         records.sort_by_key(|record| std::cmp::Reverse((record.timestamp_ms, record.offset)));

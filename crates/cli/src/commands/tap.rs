@@ -93,7 +93,8 @@ fn described(record: &millstream_core::Record<'_>) -> String {
         "key": record.key.map(text),
     });
     if !record.headers.is_empty() {
-        line["headers"] = record.headers.iter().map(|(name, value)| (name.clone(), text(value))).collect();
+        let headers = record.headers.iter();
+        line["headers"] = headers.map(|(name, value)| (name.clone(), value.as_deref().map(text))).collect();
     }
     line["value"] = value;
     line.to_string()

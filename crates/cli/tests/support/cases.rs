@@ -31,7 +31,7 @@ struct Message {
     hex: Option<String>,
     timestamp: Option<i64>,
     partition: i32,
-    headers: BTreeMap<String, String>,
+    headers: BTreeMap<String, Option<String>>,
 }
 
 impl Message {
@@ -138,7 +138,7 @@ impl Case {
             let bytes = message.bytes();
             let mut headers = OwnedHeaders::new();
             for (key, value) in &message.headers {
-                headers = headers.insert(Header { key, value: Some(value) });
+                headers = headers.insert(Header { key, value: value.as_deref() });
             }
             let mut record = BaseRecord::<str, [u8]>::to(topic)
                 .partition(message.partition)
@@ -205,9 +205,9 @@ impl Case {
                 let sent_ms = letter.sent_ms.unwrap_or(record.timestamp);
                 assert_eq!(sent_ms, timestamp, "timestamp of {letter:?}");
                 let headers = record.headers.iter().filter(|(name, _)| !DeadLetter::is_ours(name));
-                let headers: BTreeMap<_, _> = headers
-                    .map(|(name, value)| (name.clone(), String::from_utf8_lossy(value).into_owned()))
-                    .collect();
+                let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+                let headers: BTreeMap<_, _> =
+                    headers.map(|(name, value)| (name.clone(), value.as_deref().map(text))).collect();
                 assert_eq!(headers, original.headers, "headers of {letter:?}");
                 found.push((letter.partition, letter.offset, letter.reason.to_string()));
             }

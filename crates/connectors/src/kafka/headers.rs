@@ -37,8 +37,8 @@ unsafe fn read(headers: *const c::rd_kafka_headers_t) -> Vec<Header> {
             }
             let name = CStr::from_ptr(name).to_string_lossy().into_owned();
             let value = match value.is_null() {
-                true => Vec::new(),
-                false => std::slice::from_raw_parts(value.cast::<u8>(), length).to_vec(),
+                true => None,
+                false => Some(std::slice::from_raw_parts(value.cast::<u8>(), length).to_vec()),
             };
             Some((name, value))
         }
@@ -51,18 +51,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_may_be_any_bytes() {
-        let written: [(&[u8], &[u8]); 3] = [(b"trace", b"1"), (b"caf\xe9", b"\xff"), (b"empty", b"")];
+    fn a_name_may_be_any_bytes_and_a_value_null() {
+        let written: [(&[u8], Option<&[u8]>); 4] =
+            [(b"trace", Some(b"1")), (b"caf\xe9", Some(b"\xff")), (b"empty", Some(b"")), (b"null", None)];
         // SAFETY: the headers are made here and destroyed here, and what is added is copied.
         let found = unsafe {
             let headers = c::rd_kafka_headers_new(written.len());
             for (name, value) in written {
-                let (value, length) = (value.as_ptr().cast(), value.len());
+                let (pointer, length) = value.map_or((ptr::null(), 0), |value| (value.as_ptr(), value.len()));
                 c::rd_kafka_header_add(
                     headers,
                     name.as_ptr().cast(),
                     name.len() as isize,
-                    value,
+                    pointer.cast(),
                     length as isize,
                 );
             }
@@ -70,7 +71,8 @@ mod tests {
             c::rd_kafka_headers_destroy(headers);
             found
         };
-        let expected = [("trace", &b"1"[..]), ("caf\u{fffd}", b"\xff"), ("empty", b"")];
-        assert_eq!(found, expected.map(|(name, value)| (name.to_owned(), value.to_vec())));
+        let expected: [(&str, Option<&[u8]>); 4] =
+            [("trace", Some(b"1")), ("caf\u{fffd}", Some(b"\xff")), ("empty", Some(b"")), ("null", None)];
+        assert_eq!(found, expected.map(|(name, value)| (name.to_owned(), value.map(<[u8]>::to_vec))));
     }
 }

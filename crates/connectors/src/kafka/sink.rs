@@ -219,7 +219,7 @@ fn record<'a>(topic: &'a str, message: &Record<'a>) -> FutureRecord<'a, [u8], [u
     record.partition = (message.partition >= 0).then_some(message.partition);
     if !message.headers.is_empty() {
         let headers = message.headers.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
-            headers.insert(Header { key, value: Some(value) })
+            headers.insert(Header { key, value: value.as_deref() })
         });
         record.headers = Some(headers);
     }
@@ -231,8 +231,10 @@ mod tests {
     use rdkafka::mocking::MockCluster;
     use rdkafka::producer::DefaultProducerContext;
     use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+    use tokio::task::block_in_place;
 
     use super::*;
+    use crate::kafka::read_all;
 
     /// A broker that finds its first batches too large, and a sink that puts everything into one.
     fn refusing(batches: usize) -> (MockCluster<'static, DefaultProducerContext>, TopicSink) {
@@ -270,6 +272,22 @@ mod tests {
         let written = sink.write(&messages()).await.expect("writes");
         let refused: Vec<_> = written.refused.iter().map(|(row, reason, _)| (*row, *reason)).collect();
         assert_eq!((written.written, refused), (99, vec![(0, Reason::TooLarge)]));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_header_without_a_value_stays_without_one() {
+        let (_cluster, mut sink) = refusing(0);
+        let headers = [("null".to_owned(), None), ("empty".to_owned(), Some(Vec::<u8>::new()))];
+        let mut records = Records::default();
+        records.push(Record { headers: &headers, ..Record::of_value(b"value", 0) });
+        sink.write(&records).await.expect("writes");
+        let mut found = Vec::new();
+        let see = |read: Records| {
+            read.iter().for_each(|record| found.extend_from_slice(record.headers));
+            Ok(true)
+        };
+        assert!(block_in_place(|| read_all(&sink.connection, "t", see)).expect("reads"));
+        assert_eq!(found, headers);
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -49,7 +49,7 @@ pub(super) async fn show(
                         " " span.quiet.glance { (record.value.as_deref().unwrap_or("no value").chars().take(120).collect::<String>()) }
                     }
                     @if !record.headers.is_empty() {
-                        dl.facts { @for (key, value) in &record.headers { dt { (key) } dd { (value) } } }
+                        dl.facts { @for (key, value) in &record.headers { dt { (key) } dd { (value.as_deref().unwrap_or("null")) } } }
                     }
                     (pretty(record.value.as_deref().unwrap_or("null")))
                 }

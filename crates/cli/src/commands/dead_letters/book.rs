@@ -151,7 +151,8 @@ impl Original {
         };
         let (key, value) = (record.key.map(&mut beginning), record.value.map(&mut beginning));
         let headers = record.headers.iter().filter(|(name, _)| !DeadLetter::is_ours(name));
-        Self { key, value, headers: headers.map(|(name, value)| (name.clone(), beginning(value))).collect() }
+        let headers = headers.map(|(name, value)| (name.clone(), value.as_deref().map(&mut beginning)));
+        Self { key, value, headers: headers.collect() }
     }
 
     /// The record as it was read, of which `found` is the dead letter.
@@ -293,13 +294,15 @@ mod tests {
 
     #[test]
     fn of_an_original_no_more_is_kept_than_is_wanted() {
-        let headers = letter().headers(&[("trace".to_owned(), b"12345".to_vec())]);
+        let null = || ("null".to_owned(), None);
+        let headers = letter().headers(&[("trace".to_owned(), Some(b"12345".to_vec())), null()]);
         let record = Record { key: Some(b"key"), headers: &headers, ..Record::of_value(b"value", 0) };
         for (bytes_max, value, trace) in [(WHOLE, "value", "12345"), (10, "value", "12"), (5, "va", "")] {
             let original = Original::new(&record, bytes_max);
             assert_eq!(original.key.as_deref(), Some(&b"key"[..]));
             assert_eq!(original.value.as_deref(), Some(value.as_bytes()));
-            assert_eq!(original.headers, [("trace".to_owned(), trace.as_bytes().to_vec())]);
+            let trace = ("trace".to_owned(), Some(trace.as_bytes().to_vec()));
+            assert_eq!(original.headers, [trace, null()]);
         }
     }
 }

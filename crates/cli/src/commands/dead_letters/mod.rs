@@ -94,7 +94,7 @@ fn described(found: &Found, original: &Original) -> String {
     }
     out.push_str(&format!("timestamp  {}\nkey        {}\n", found.timestamp, text(&original.key)));
     for (name, value) in &original.headers {
-        out.push_str(&format!("header     {name}: {}\n", String::from_utf8_lossy(value)));
+        out.push_str(&format!("header     {name}: {}\n", text(value)));
     }
     out.push_str(&format!("value      {}\n", text(&original.value)));
     out
