@@ -24,6 +24,7 @@ const STANDSTILL: Duration = Duration::from_secs(2);
 /// Where each partition of a topic ended when it was asked, as far as transactions were decided.
 pub(super) struct Ends {
     topic: String,
+    group: String,
     /// Which of several topics that had the name it is, where the broker says it.
     topic_id: Option<String>,
     /// Where it begins, and where it ends.
@@ -64,8 +65,9 @@ impl Ends {
                 .help("the broker has lost messages that it had acknowledged; `reset FILE --flow FLOW --to earliest` reads what is there"));
             }
         }
-        let topic = topic.to_owned();
-        Ok(Self { topic, topic_id, by_partition, marks_only: BTreeSet::new(), standing: BTreeMap::new() })
+        let (topic, group) = (topic.to_owned(), group.to_owned());
+        let (marks_only, standing) = (BTreeSet::new(), BTreeMap::new());
+        Ok(Self { topic, group, topic_id, by_partition, marks_only, standing })
     }
 
     /// What the consumer's group has committed in these partitions. Blocks.
@@ -76,7 +78,8 @@ impl Ends {
         committed(consumer, &self.topic, self.by_partition.len() as i32)
     }
 
-    /// How many offsets lie between what is committed and the ends; 0 where all messages are. Blocks.
+    /// How many offsets lie between what is committed and the ends; 0 where all messages are. An error where what is
+    /// left was deleted before it was committed, and nobody commits it any more. Blocks.
     pub(super) fn behind(&mut self, connection: &Connection, committed: &TopicPartitionList) -> Result<i64> {
         let mut behind = 0;
         for element in committed.elements() {
@@ -84,22 +87,45 @@ impl Ends {
             let (start, end) = self.by_partition.get(&partition).copied().unwrap_or_default();
             // Nothing to read is nothing to commit.
             let next = match element.offset() {
-                Offset::Offset(next) => next.max(start),
+                Offset::Offset(next) => next,
                 _ => start,
             };
-            if next >= end || self.marks_only.contains(&partition) {
-                continue;
+            let there = next.max(start);
+            if !self.has_none(connection, partition, there, end)? {
+                behind += end - there;
+            } else if next < start {
+                // Whoever has read it may still hold it.
+                if self.stands_still(partition, next) {
+                    return Err(self.deleted(partition, next, start));
+                }
+                behind += start - next;
             }
-            // A transaction leaves marks behind that are no messages, so that nobody commits them; one that was aborted
-            // leaves all of it.
-            let is_due = end - next <= MARKS_MAX || self.stands_still(partition, next);
-            if is_due && is_empty(connection, &self.topic, partition, next, end)? {
-                self.marks_only.insert(partition);
-                continue;
-            }
-            behind += end - next;
         }
         Ok(behind)
+    }
+
+    /// Whether there is no message in a partition from `next` to `end`, as far as that has been looked at. Blocks.
+    fn has_none(&mut self, connection: &Connection, partition: i32, next: i64, end: i64) -> Result<bool> {
+        if next >= end || self.marks_only.contains(&partition) {
+            return Ok(true);
+        }
+        // A transaction leaves marks behind that are no messages, so that nobody commits them; one that was aborted
+        // leaves all of it.
+        let is_due = end - next <= MARKS_MAX || self.stands_still(partition, next);
+        let has_none = is_due && is_empty(connection, &self.topic, partition, next, end)?;
+        if has_none {
+            self.marks_only.insert(partition);
+        }
+        Ok(has_none)
+    }
+
+    /// What the group has committed lies before the beginning of a partition that has nothing more.
+    fn deleted(&self, partition: i32, next: i64, start: i64) -> Error {
+        let Self { topic, group, .. } = self;
+        Error::lasting(format!(
+            "group {group} has committed offset {next} of topic {topic}, partition {partition}, which begins at {start}"
+        ))
+        .help("messages have expired unread; `reset FILE --flow FLOW --to earliest` reads what is there")
     }
 
     /// Whether nothing more of a partition has been committed for a while.
@@ -189,5 +215,38 @@ impl<'a> Awaited<'a> {
         let groups = groups.map_err(|e| self.reached.failed(&e))?;
         let members = groups.groups().iter().map(|group| group.members().len()).sum();
         Ok(Standing { behind: self.ends.behind(self.connection, &committed)?, members, counts })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_deleted_before_it_was_committed_is_not_drained() {
+        let connection = Connection::to("127.0.0.1:1");
+        let mut ends = Ends {
+            topic: "t".to_owned(),
+            group: "g".to_owned(),
+            topic_id: None,
+            by_partition: BTreeMap::from([(0, (10, 10))]),
+            marks_only: BTreeSet::new(),
+            standing: BTreeMap::new(),
+        };
+        let committed = |offset| {
+            let mut list = TopicPartitionList::new();
+            list.add_partition_offset("t", 0, offset).expect("an offset");
+            list
+        };
+        for offset in [Offset::Invalid, Offset::Offset(10)] {
+            let behind = ends.behind(&connection, &committed(offset)).expect("nothing is asked");
+            assert_eq!(behind, 0, "{offset:?}");
+        }
+        let unread = committed(Offset::Offset(7));
+        assert_eq!(ends.behind(&connection, &unread).expect("nothing is asked"), 3);
+        let long_ago = Instant::now().checked_sub(STANDSTILL).expect("a moment");
+        ends.standing.insert(0, (7, long_ago));
+        let lost = ends.behind(&connection, &unread).expect_err("nobody commits it");
+        assert!(!lost.is_passing() && lost.message.contains("offset 7 "), "{lost}");
     }
 }
