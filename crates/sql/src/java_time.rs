@@ -49,6 +49,9 @@ const MONTHS: [&str; 12] = [
 ];
 const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 
+/// Sections within sections; it keeps the stack bounded.
+const DEPTH_MAX: usize = 20;
+
 const MICROS_PER_DAY: i64 = 86_400_000_000;
 
 impl TimePattern {
@@ -56,9 +59,6 @@ impl TimePattern {
         let letters: Vec<char> = pattern.chars().collect();
         let mut at = 0;
         let parts = parts(&letters, &mut at, 0)?;
-        if at < letters.len() {
-            return Err(PatternError::Invalid("`]` without `[`".into()));
-        }
         if has_field(&parts, 'G') && has_field(&parts, 'y') {
             return Err(PatternError::Unsupported("an era beside a year".into()));
         }
@@ -111,7 +111,7 @@ fn parts(letters: &[char], at: &mut usize, depth: usize) -> Result<Vec<Part>, Pa
                 parts.push(Part::Field(c, count));
             }
             '\'' => push_text(&mut parts, &quoted(letters, at)?),
-            '[' if depth < 20 => {
+            '[' if depth < DEPTH_MAX => {
                 *at += 1;
                 let inner = self::parts(letters, at, depth + 1)?;
                 // Never closed, it ends with the pattern.
@@ -119,7 +119,11 @@ fn parts(letters: &[char], at: &mut usize, depth: usize) -> Result<Vec<Part>, Pa
                 parts.push(Part::Optional(inner));
             }
             ']' if depth > 0 => return Ok(parts),
-            '[' | ']' => return Err(PatternError::Invalid("`]` without `[`".into())),
+            '[' => {
+                let what = format!("sections nested deeper than {DEPTH_MAX}");
+                return Err(PatternError::Unsupported(what));
+            }
+            ']' => return Err(PatternError::Invalid("`]` without `[`".into())),
             '{' | '}' | '#' => return Err(PatternError::Invalid(format!("`{c}` is reserved"))),
             c => {
                 *at += 1;
@@ -319,6 +323,14 @@ mod tests {
     }
 
     #[test]
+    fn sections_end_where_the_stack_would() {
+        let deep = |depth: usize| TimePattern::new(&format!("yyyy{}", "[-".repeat(depth)));
+        assert!(deep(DEPTH_MAX).is_ok());
+        assert!(matches!(deep(DEPTH_MAX + 1), Err(PatternError::Unsupported(_))));
+        assert!(matches!(TimePattern::new("yyyy]"), Err(PatternError::Invalid(_))));
+    }
+
+    #[test]
     fn texts_are_read_exactly() {
         let midnight = |days: i64| Some(days * MICROS_PER_DAY);
         for (pattern, text, expected) in [
@@ -335,6 +347,17 @@ mod tests {
             ("yyyy", "1970", midnight(0)),
             ("yyyy-MM-dd HH:mm:ss.SSS", "1970-01-01 00:00:01.5", Some(1_500_000)),
             ("yyyy-MM-dd'T'HH:mm:ss[.SSS][XXX]", "1970-01-01T02:00:00+02:00", Some(0)),
+            ("yyyy-MM-dd[ HH:mm[:ss]]", "1970-01-02", midnight(1)),
+            ("yyyy-MM-dd[ HH:mm[:ss]]", "1970-01-01 00:01", Some(60_000_000)),
+            ("yyyy-MM-dd[ HH:mm[:ss]", "1970-01-01 00:00:01", Some(1_000_000)),
+            ("yyyy-MM-dd[ HH:mm[:ss]]", "1970-01-01 :01", None),
+            ("[yyyy/MM/dd][yyyy-MM-dd]", "1970-01-02", midnight(1)),
+            ("[yyyy-]MM-dd", "01-02", midnight(1)),
+            ("yyyy-[MM][dd]", "1970-13", None),
+            ("yyyy-MM-dd [HH][mm]", "1970-01-01 24", None),
+            ("yyyy-MM-dd hh:mm[ a]", "1970-01-01 12:01", Some(60_000_000)),
+            ("yyyy-MM-dd hh:mm[ a]", "1970-01-01 12:01 PM", Some(43_260_000_000)),
+            ("yyyy-MM-dd[ hh:mm][ a]", "1970-01-01 PM", Some(43_200_000_000)),
             ("yyyy-MM-dd'T'HH:mmX", "1970-01-01T02:00+02", Some(0)),
             ("yyyy-MM-dd'T'HH:mmX", "1970-01-01T02:30+0230", Some(0)),
             ("yyyy-MM-dd'T'HH:mmXX", "1970-01-01T02:30+0230", Some(0)),

@@ -31,6 +31,7 @@ pub use error::{ErrorKind, SqlError};
 pub use explain::{Explanation, Step, explain};
 pub use flow::{FlowQuery, Transformed};
 pub use functions::{FunctionNote, RefusalNote, answered_functions, refused_functions};
-pub use json::{Decoded, Decoder, FROM_JSON, encode_rows};
+pub use json::{Decoded, Decoder, FROM_JSON, encode_rows, is_writable};
 pub use query::{QueryError, TableQuery, TableReader};
+pub use syntax::has_text_keys;
 pub use types::{parse_schema, schema_ddl, simple_string, type_ddl};

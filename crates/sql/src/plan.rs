@@ -134,6 +134,12 @@ pub(crate) fn columns(items: &[Item], scope: &Scope) -> Bind<Vec<Column>> {
                     }
                     continue;
                 }
+                if scope.is_grouped() {
+                    let message = "`*` beside GROUP BY or an aggregate";
+                    return Err(
+                        SqlError::unsupported(message, item.expr.span.clone()).help("name the columns")
+                    );
+                }
                 if scope.columns.is_empty() {
                     return Err(SqlError::invalid("`*` needs a FROM", item.expr.span.clone()));
                 }

@@ -299,7 +299,7 @@ impl Planner<'_> {
 }
 
 /// What the query is sorted by: one of its columns by the place in the list, else an expression, as it is written and
-/// with names in place of aggregates. A name in it is that of a column of the query before it is one of the table's.
+/// with what aggregates took out of it. A name in it is that of a column of the query before it is one of the table's.
 fn sort_key(written: &syntax::Expr, expr: &syntax::Expr, columns: &[Column], scope: &Scope) -> Bind {
     if let Kind::Literal(syntax::Literal::Int(place)) = &written.kind {
         let at = usize::try_from(*place).ok().and_then(|place| place.checked_sub(1));
@@ -350,7 +350,7 @@ fn with_own(columns: &[Column], scope: &Scope) -> Scope {
     }
     let others = scope.columns.iter().filter(|other| !columns.iter().any(|own| is_called(own, &other.name)));
     known.extend(others.cloned());
-    Scope::of_columns(scope.relation.clone(), known)
+    scope.with_columns(known)
 }
 
 fn is_called(column: &Column, name: &str) -> bool {
@@ -446,6 +446,10 @@ mod tests {
             (
                 "SELECT upper(g) AS u, sum(n) + 1 AS s FROM k.t GROUP BY u ORDER BY s DESC, 1",
                 "| u | s |/| Y | 3 |/| X | 2 |",
+            ),
+            (
+                "SELECT upper(g), sum(n) FROM k.t GROUP BY upper(g) ORDER BY 1 LIMIT 1",
+                "| column1 | sum |/| X       | 1   |",
             ),
             ("SELECT id FROM k.t ORDER BY n DESC LIMIT 2", "| id |/| b  |/| a  |"),
             ("SELECT id FROM k.t WHERE n IS NULL", "| id |/| c  |"),

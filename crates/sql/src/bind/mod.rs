@@ -95,6 +95,7 @@ fn bind_here(expr: &syntax::Expr, scope: &Scope) -> Bind {
             functions::index(value, index, span())
         }
         Kind::Named(value, _) => bind(value, scope),
+        Kind::Taken(at) => Ok(scope.taken(*at)),
         Kind::Interval(_) => {
             let error =
                 SqlError::unsupported("an interval that is not beside + or - and a date or time", span());
@@ -202,15 +203,20 @@ fn bind_struct(args: &[syntax::Expr], scope: &Scope, expr: &syntax::Expr) -> Bin
                 }
             }
             Kind::Named(value, name) => fields.push((Some(name.clone()), bind(value, scope)?)),
-            Kind::Name(parts) => fields.push((parts.last().cloned(), bind(arg, scope)?)),
-            Kind::Field(_, name) => fields.push((Some(name.clone()), bind(arg, scope)?)),
-            Kind::Index(_, key) if let Kind::Literal(Literal::String(key)) = &key.kind => {
-                fields.push((Some(key.clone()), bind(arg, scope)?));
-            }
-            _ => fields.push((None, bind(arg, scope)?)),
+            _ => fields.push((named_after(arg), bind(arg, scope)?)),
         }
     }
     functions::named_fields(fields, expr.span.clone())
+}
+
+/// The name of a struct's field that has no alias, where it is not its place.
+pub(crate) fn named_after(expr: &syntax::Expr) -> Option<String> {
+    match &expr.kind {
+        Kind::Name(parts) => parts.last().cloned(),
+        Kind::Field(_, name) => Some(name.clone()),
+        Kind::Index(_, key) if let Kind::Literal(Literal::String(key)) = &key.kind => Some(key.clone()),
+        _ => None,
+    }
 }
 
 fn bind_unary(operator: Unary, operand: &syntax::Expr, scope: &Scope, expr: &syntax::Expr) -> Bind {

@@ -32,6 +32,8 @@ pub(crate) struct Scope {
     /// The relation's name or alias.
     pub(crate) relation: Option<String>,
     pub(crate) columns: Rc<[Column]>,
+    /// What has been taken out of a grouped query's expressions, instead of columns.
+    taken: Rc<[Bound]>,
     /// Where the function stands.
     around: Option<Around>,
     steps_left: StepsLeft,
@@ -73,6 +75,26 @@ impl Scope {
         Self { relation, columns: columns.into(), ..Self::default() }
     }
 
+    /// What is left of a query behind its grouping: no column, but what has been taken out of its expressions.
+    pub(crate) fn of_taken(taken: Vec<Bound>) -> Self {
+        Self { taken: taken.into(), ..Self::default() }
+    }
+
+    /// The same relation with other columns.
+    pub(crate) fn with_columns(&self, columns: Vec<Column>) -> Self {
+        Self { taken: self.taken.clone(), ..Self::of_columns(self.relation.clone(), columns) }
+    }
+
+    /// Whether the query is grouped.
+    pub(crate) fn is_grouped(&self) -> bool {
+        !self.taken.is_empty()
+    }
+
+    /// What stands for [`Kind::Taken`].
+    pub(super) fn taken(&self, at: usize) -> Bound {
+        self.taken[at].clone()
+    }
+
     /// The parameters of a function that stands in `around`.
     pub(crate) fn of_function(around: Self, parameters: &[(String, DataType)]) -> Self {
         let columns = parameters
@@ -82,6 +104,7 @@ impl Scope {
         Self {
             relation: None,
             columns: columns.collect(),
+            taken: Rc::default(),
             steps_left: around.steps_left.clone(),
             around: Some(Around { scope: Rc::new(around), captured: Rc::default() }),
         }
@@ -101,7 +124,7 @@ impl Scope {
     /// computed in the function, and so only where that asks for it.
     pub(super) fn around_of(&self, expr: &syntax::Expr) -> Option<&Self> {
         let around = self.around.as_ref()?;
-        if !matches!(expr.kind, Kind::Name(_) | Kind::Field(..) | Kind::Index(..)) {
+        if !matches!(expr.kind, Kind::Name(_) | Kind::Taken(_) | Kind::Field(..) | Kind::Index(..)) {
             return None;
         }
         let mut is_own = false;
@@ -172,6 +195,10 @@ impl Scope {
     fn no_such_column(&self, name: &str, span: Range<usize>) -> SqlError {
         let names: Vec<_> = self.columns.iter().map(|column| column.name.as_str()).collect();
         let error = SqlError::invalid(format!("there is no column `{name}`"), span);
+        if self.is_grouped() {
+            return error
+                .help("behind GROUP BY there is what it names, and aggregates like max(…) of the rest");
+        }
         match names.is_empty() {
             true => error.help("the query has no FROM; write FROM input"),
             false => error.help(format!("columns are {}", names.join(", "))),

@@ -111,6 +111,7 @@ pub(super) fn is_equal(left: &ArrayRef, at: usize, right: &ArrayRef, to: usize) 
 pub(super) fn array_position(mut call: Call) -> Bind {
     call.arity(2..=2)?;
     let kind = call.item_and_value(0, 1)?;
+    call.refuse_null(1)?;
     call.orderable(&kind)?;
     let kernel = on_arrays(|args| {
         let lists = Lists::new(&args[0]);
@@ -131,6 +132,7 @@ pub(super) fn array_position(mut call: Call) -> Bind {
 pub(super) fn array_remove(mut call: Call) -> Bind {
     call.arity(2..=2)?;
     let kind = call.item_and_value(0, 1)?;
+    call.refuse_null(1)?;
     call.orderable(&kind)?;
     let returns = list_of(kind.clone());
     let kernel = on_arrays(move |args| {
@@ -150,7 +152,7 @@ pub(super) fn array_remove(mut call: Call) -> Bind {
 
 /// Without the items that are null.
 pub(super) fn array_compact(call: Call) -> Bind {
-    rearranged(call, |items, places| places.filter(|at| items.is_valid(*at)).collect())
+    rearranged(call, |items, places| places.filter(|at| !order::is_null(items, *at)).collect())
 }
 
 /// Ascending, nulls last.
@@ -292,7 +294,12 @@ mod tests {
 
     #[test]
     fn a_null_without_a_type_is_looked_for_nowhere() {
-        for call in ["array_contains(array(1), NULL)", "map_contains_key(map(1, 2), NULL)"] {
+        for call in [
+            "array_contains(array(1), NULL)",
+            "array_position(array(NULL), NULL)",
+            "array_remove(array(NULL), NULL)",
+            "map_contains_key(map(1, 2), NULL)",
+        ] {
             let error = answer(&format!("SELECT {call}")).expect_err(call);
             assert!(error.message.contains("void"), "{call}: {error}");
         }

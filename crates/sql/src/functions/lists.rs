@@ -147,7 +147,8 @@ pub(super) fn map_array(
     ends: Vec<i32>,
     valid: Vec<bool>,
 ) -> Result<ArrayRef> {
-    if keys.null_count() > 0 {
+    // Also where the keys have no other type than that of NULL.
+    if keys.logical_null_count() > 0 {
         return Err(DataFusionError::Execution("a map's key is null".into()));
     }
     let kind = map_of(keys.data_type().clone(), values.data_type().clone());

@@ -307,6 +307,7 @@ mod tests {
             ("SELECT map_from_arrays(array(1/0, 3.0), array('2', '4'))", "key is null"),
             ("SELECT map_from_entries(array(struct(1/0, 2)))", "key is null"),
             ("SELECT transform_keys(map(1, 2), (k, v) -> 1/0)", "key is null"),
+            ("SELECT map_from_arrays(array(NULL), array(1))", "key is null"),
             ("SELECT map_from_arrays(array(1, 1), array('2', '4'))", "key comes twice"),
         ] {
             let error = answer(sql).expect_err(sql).to_string();

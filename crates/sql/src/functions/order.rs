@@ -20,12 +20,14 @@ pub(crate) fn is_orderable(kind: &DataType) -> bool {
     }
 }
 
+/// Whether a cell is null, also in a column of nothing but nulls, of which Arrow says that none is.
+pub(super) fn is_null(array: &ArrayRef, at: usize) -> bool {
+    *array.data_type() == DataType::Null || array.is_null(at)
+}
+
 /// Compares two cells, null first.
 pub(crate) fn compare(left: &ArrayRef, at: usize, right: &ArrayRef, to: usize) -> Ordering {
-    if *left.data_type() == DataType::Null {
-        return Ordering::Equal;
-    }
-    match (left.is_null(at), right.is_null(to)) {
+    match (is_null(left, at), is_null(right, to)) {
         (true, true) => Ordering::Equal,
         (true, false) => Ordering::Less,
         (false, true) => Ordering::Greater,

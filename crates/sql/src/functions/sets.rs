@@ -127,17 +127,18 @@ pub(super) fn arrays_overlap(mut call: Call) -> Bind {
             let (a, b) = (left.places(row)?, right.places(row)?);
             let (items, others) = (left.items(), right.items());
             // Null equals nothing.
-            let known = sorted(b.clone().filter(|to| others.is_valid(*to)), |x, y| {
+            let known = sorted(b.clone().filter(|to| !order::is_null(others, *to)), |x, y| {
                 order::compare_values(others, x, others, y)
             });
             let in_b = |at: usize| {
                 let found = |to: &usize| order::compare_values(others, *to, items, at);
-                items.is_valid(at) && known.binary_search_by(found).is_ok()
+                !order::is_null(items, at) && known.binary_search_by(found).is_ok()
             };
             if a.clone().any(in_b) {
                 return Some(true);
             }
-            let has_null = a.clone().any(|at| items.is_null(at)) || b.clone().any(|to| others.is_null(to));
+            let has_null = a.clone().any(|at| order::is_null(items, at))
+                || b.clone().any(|to| order::is_null(others, to));
             (a.is_empty() || b.is_empty() || !has_null).then_some(false)
         });
         Ok(Flag::collect(cells))
@@ -184,6 +185,10 @@ mod tests {
             ("arrays_overlap(array(1, NULL), array(NULL, 2))", None),
             ("arrays_overlap(array(1, NULL), array(NULL, 1))", Some("true")),
             ("arrays_overlap(array(1), array(2))", Some("false")),
+            ("arrays_overlap(array(NULL), array(NULL))", None),
+            ("arrays_overlap(array(NULL), array(1))", None),
+            ("arrays_overlap(array(), array(NULL))", Some("false")),
+            ("array_compact(array(NULL))", Some("[]")),
         ] {
             let answer = answer(&format!("SELECT {call}")).unwrap_or_else(|e| panic!("{call}: {e}"));
             assert_eq!(answer.expect("a row").text[0].as_deref(), expected, "{call}");

@@ -20,6 +20,8 @@ struct Fields {
     second: Option<i64>,
     micros: Option<i64>,
     zone: Option<String>,
+    /// A number is out of its field's range.
+    is_beyond: bool,
 }
 
 /// Letters that are written but not read natively.
@@ -64,7 +66,7 @@ pub(super) fn day(parts: &[Part], text: &str) -> Option<i64> {
 fn fields(parts: &[Part], text: &str) -> Option<Fields> {
     let mut fields = Fields::default();
     let rest = read(parts, text, &mut fields)?;
-    rest.is_empty().then_some(fields)
+    (rest.is_empty() && !fields.is_beyond).then_some(fields)
 }
 
 impl Fields {
@@ -88,15 +90,13 @@ impl Fields {
     /// Microseconds since midnight.
     fn micros_of_day(&self) -> Option<i64> {
         let hour = match (self.hour, self.half_hour, self.afternoon) {
-            (Some(hour), None, None) => hour,
-            (None, Some(hour), Some(afternoon)) => hour + if afternoon { 12 } else { 0 },
-            (None, None, None) => 0,
+            // What is in no section that was there is 0, and before noon.
+            (None, half, afternoon) => half.unwrap_or(0) + if afternoon == Some(true) { 12 } else { 0 },
             (Some(hour), half, afternoon) => {
                 let agree = half.is_none_or(|half| half == hour % 12)
                     && afternoon.is_none_or(|afternoon| afternoon == (hour >= 12));
                 agree.then_some(hour)?
             }
-            _ => return None,
         };
         let seconds = (hour * 60 + self.minute.unwrap_or(0)) * 60 + self.second.unwrap_or(0);
         Some(seconds * 1_000_000 + self.micros.unwrap_or(0))
@@ -199,21 +199,24 @@ fn read_field<'t>(
     }
 }
 
-/// Keeps a number where it is in its field's range.
+/// Keeps a number. One that is out of its field's range makes the whole text none of the pattern: Java looks at ranges
+/// at the end, so that a section in brackets is not left out because of it.
 fn store(letter: char, number: i64, fields: &mut Fields) -> Option<()> {
-    let within = |range: std::ops::RangeInclusive<i64>| range.contains(&number).then_some(number);
-    match letter {
-        'M' | 'L' => set(&mut fields.month, within(1..=12)?),
-        'd' => set(&mut fields.day, within(1..=31)?),
-        'D' => set(&mut fields.day_of_year, within(1..=366)?),
-        'H' => set(&mut fields.hour, within(0..=23)?),
-        'k' => set(&mut fields.hour, within(1..=24)? % 24),
-        'h' => set(&mut fields.half_hour, within(1..=12)? % 12),
-        'K' => set(&mut fields.half_hour, within(0..=11)?),
-        'm' => set(&mut fields.minute, within(0..=59)?),
-        's' => set(&mut fields.second, within(0..=59)?),
-        _ => None,
-    }
+    let (field, value, range) = match letter {
+        'M' | 'L' => (&mut fields.month, number, 1..=12),
+        'd' => (&mut fields.day, number, 1..=31),
+        'D' => (&mut fields.day_of_year, number, 1..=366),
+        'H' => (&mut fields.hour, number, 0..=23),
+        'k' => (&mut fields.hour, number % 24, 1..=24),
+        'h' => (&mut fields.half_hour, number % 12, 1..=12),
+        'K' => (&mut fields.half_hour, number, 0..=11),
+        'm' => (&mut fields.minute, number, 0..=59),
+        's' => (&mut fields.second, number, 0..=59),
+        _ => return None,
+    };
+    set(field, value)?;
+    fields.is_beyond |= !range.contains(&number);
+    Some(())
 }
 
 /// A field that comes twice must be the same both times.

@@ -26,7 +26,7 @@ pub fn encode_rows(batch: &RecordBatch, out: &mut Vec<u8>) -> Vec<usize> {
 
 /// Whether values of the type are written as Spark writes them. The keys of a map it writes as it keeps them: a date
 /// as a number of days, bytes as an address in memory.
-pub(crate) fn is_writable(kind: &DataType) -> bool {
+pub fn is_writable(kind: &DataType) -> bool {
     match kind {
         DataType::Struct(fields) => fields.iter().all(|field| is_writable(field.data_type())),
         DataType::List(item) => is_writable(item.data_type()),

@@ -25,8 +25,8 @@ pub const FROM_JSON: &[(&str, &str)] = &[
 
 pub(crate) use decode::java_text;
 pub use decode::{Decoded, Decoder};
-pub use encode::encode_rows;
-pub(crate) use encode::{is_writable, to_base64, to_texts};
+pub use encode::{encode_rows, is_writable};
+pub(crate) use encode::{to_base64, to_texts};
 pub(crate) use path::Path;
 pub(crate) use read::base64;
 pub(crate) use tree::{Node, OF_FROM_JSON, OF_PATHS, first_value};

@@ -10,16 +10,19 @@ use datafusion::logical_expr::{Expr, LogicalPlanBuilder, cast};
 
 use super::QueryError;
 use crate::bind::coerce::{bounded_decimal, is_float, is_integer, is_numeric};
-use crate::bind::{self, Bind, Column, Scope};
+use crate::bind::{self, Bind, Scope};
 use crate::error::SqlError;
 use crate::operation::Bound;
 use crate::syntax::{self, Kind, Query};
 
-/// The aggregate calls of a query, taken out of its expressions: in their place stand names.
+/// What is grouped by, and the aggregate calls of a query, taken out of its expressions. In their place stands
+/// [`Kind::Taken`]: groups first, then calls. A name could be one that the query uses, too.
 #[derive(Default)]
 pub(super) struct Aggregates {
     calls: Vec<(String, Vec<syntax::Expr>, Range<usize>)>,
     groups: Vec<syntax::Expr>,
+    /// The parameters, in lower case, of the functions around the expression that is looked at.
+    parameters: Vec<String>,
 }
 
 const AGGREGATES: [&str; 6] = ["count", "sum", "min", "max", "avg", "mean"];
@@ -29,8 +32,7 @@ impl Aggregates {
         !self.calls.is_empty() || !select.group_by.is_empty()
     }
 
-    /// The SELECT list, HAVING and ORDER BY with names in place of aggregates and of what is
-    /// grouped by.
+    /// The SELECT list, HAVING and ORDER BY without aggregates and what is grouped by.
     pub(super) fn take_out(
         &mut self,
         query: &Query,
@@ -58,17 +60,49 @@ impl Aggregates {
     }
 
     fn replaced(&mut self, expr: &syntax::Expr) -> syntax::Expr {
-        if let Some(at) = self.groups.iter().position(|group| group.is_same(expr)) {
-            return syntax::Expr { kind: Kind::Name(vec![group_name(at)]), span: expr.span.clone() };
+        if let Kind::Lambda(parameters, _) = &expr.kind {
+            let around = self.parameters.len();
+            self.parameters.extend(parameters.iter().map(|name| name.to_lowercase()));
+            let lambda = expr.map_children(&mut |child| self.replaced(child));
+            self.parameters.truncate(around);
+            return lambda;
         }
-        match &expr.kind {
+        let Some(at) = self.take(expr) else { return expr.map_children(&mut |child| self.replaced(child)) };
+        let taken = syntax::Expr { kind: Kind::Taken(at), span: expr.span.clone() };
+        match bind::named_after(expr) {
+            // A struct names its field after it.
+            Some(name) => syntax::Expr { kind: Kind::Named(Box::new(taken), name), span: expr.span.clone() },
+            None => taken,
+        }
+    }
+
+    /// The place of what `expr` is computed as before the query's columns are.
+    fn take(&mut self, expr: &syntax::Expr) -> Option<usize> {
+        let group = self.groups.iter().position(|group| group.is_same(expr));
+        let call = match &expr.kind {
             Kind::Call { name, args, distinct: false } if AGGREGATES.contains(&name.as_str()) => {
-                self.calls.push((name.clone(), args.clone(), expr.span.clone()));
-                let kind = Kind::Name(vec![call_name(self.calls.len() - 1)]);
-                syntax::Expr { kind, span: expr.span.clone() }
+                Some((name.clone(), args.clone(), expr.span.clone()))
             }
-            _ => expr.map_children(&mut |child| self.replaced(child)),
+            _ => None,
+        };
+        // With a parameter it is another value for each item of an array.
+        if (group.is_none() && call.is_none()) || self.has_parameter(expr) {
+            return None;
         }
+        group.or_else(|| {
+            self.calls.extend(call);
+            Some(self.groups.len() + self.calls.len() - 1)
+        })
+    }
+
+    fn has_parameter(&self, expr: &syntax::Expr) -> bool {
+        let mut found = false;
+        expr.visit(&mut |part| {
+            if let Kind::Name(parts) = &part.kind {
+                found |= parts.first().is_some_and(|name| self.parameters.contains(&name.to_lowercase()));
+            }
+        });
+        found
     }
 
     pub(super) fn plan(
@@ -77,23 +111,23 @@ impl Aggregates {
         scope: &Scope,
         plan: LogicalPlanBuilder,
     ) -> Result<(Scope, LogicalPlanBuilder), QueryError> {
-        let mut columns = Vec::new();
+        let mut taken = Vec::new();
         let mut groups = Vec::new();
         for (at, group) in self.groups.iter().enumerate() {
             let value = bind::normalised(bind::bind(group, scope)?, &group.span)?;
             groups.push(value.expr.alias(group_name(at)));
-            columns.push(named(group_name(at), value.kind));
+            taken.push(column(group_name(at), value.kind));
         }
         let mut calls = Vec::new();
         for (at, (name, args, span)) in self.calls.iter().enumerate() {
             let (expr, kind) = aggregate(name, args, scope, span)?;
             calls.push(expr.alias(call_name(at)));
-            columns.push(named(call_name(at), kind));
+            taken.push(column(call_name(at), kind));
         }
         if calls.is_empty() && groups.is_empty() {
             return Err(SqlError::invalid("nothing to group", select.span.clone()).into());
         }
-        Ok((Scope::of_columns(None, columns), plan.aggregate(groups, calls)?))
+        Ok((Scope::of_taken(taken), plan.aggregate(groups, calls)?))
     }
 }
 
@@ -111,6 +145,7 @@ fn grouped(group: &syntax::Expr, items: &[syntax::Item], scope: &Scope) -> synta
     item.map_or_else(|| group.clone(), |item| item.expr.clone())
 }
 
+/// What only the plan calls a group.
 fn group_name(at: usize) -> String {
     format!("g{at}")
 }
@@ -119,9 +154,8 @@ fn call_name(at: usize) -> String {
     format!("a{at}")
 }
 
-fn named(name: String, kind: DataType) -> Column {
-    let expr = Expr::Column(PlanColumn::new_unqualified(name.clone()));
-    Column { name, value: Bound::new(expr, kind) }
+fn column(name: String, kind: DataType) -> Bound {
+    Bound::new(Expr::Column(PlanColumn::new_unqualified(name)), kind)
 }
 
 /// The call and its type, as Spark types it.
@@ -170,23 +204,24 @@ fn aggregate(
 
 #[cfg(test)]
 mod tests {
+    use arrow::array::RecordBatch;
+
     use crate::cast::cell_text;
     use crate::json::Decoder;
-    use crate::query::{TableQuery, TableReader};
+    use crate::query::{QueryError, TableQuery, TableReader};
     use crate::types::parse_schema;
+
+    /// Why there is no answer.
+    async fn refusal(sql: &str) -> String {
+        match answer(sql).await {
+            Err(QueryError::Sql(error)) => error.to_string(),
+            other => panic!("{sql}: {other:?}"),
+        }
+    }
 
     /// The rows of the answer in order of their texts.
     async fn rows(sql: &str) -> Vec<String> {
-        let schema = parse_schema("at TIMESTAMP, n INT").expect("a schema");
-        let messages = [
-            r#"{"at":"2024-02-29T10:00:00Z","n":1}"#,
-            r#"{"at":"2024-02-29T12:00:00Z","n":2}"#,
-            r#"{"at":"2023-01-05T12:00:00Z","n":3}"#,
-        ];
-        let decoded = Decoder::new(&schema).decode(messages.iter().map(|m| Some(m.as_bytes())));
-        let query = TableQuery::parse(sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
-        let reader: TableReader = Box::new(std::iter::once(Ok(decoded.batch)));
-        let batches = query.run(schema, reader).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+        let batches = answer(sql).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
         let mut rows = Vec::new();
         for batch in &batches {
             for row in 0..batch.num_rows() {
@@ -196,6 +231,19 @@ mod tests {
         }
         rows.sort();
         rows
+    }
+
+    async fn answer(sql: &str) -> Result<Vec<RecordBatch>, QueryError> {
+        let schema = parse_schema("at TIMESTAMP, n INT, a0 INT, g0 STRING").expect("a schema");
+        let messages = [
+            r#"{"at":"2024-02-29T10:00:00Z","n":1,"a0":1,"g0":"x"}"#,
+            r#"{"at":"2024-02-29T12:00:00Z","n":2,"a0":1,"g0":"x"}"#,
+            r#"{"at":"2023-01-05T12:00:00Z","n":3,"a0":9,"g0":"y"}"#,
+        ];
+        let decoded = Decoder::new(&schema).decode(messages.iter().map(|m| Some(m.as_bytes())));
+        let query = TableQuery::parse(sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
+        let reader: TableReader = Box::new(std::iter::once(Ok(decoded.batch)));
+        query.run(schema, reader).await
     }
 
     #[tokio::test]
@@ -215,6 +263,44 @@ mod tests {
             ),
         ] {
             assert_eq!(rows(sql).await, expected, "{sql}");
+        }
+    }
+
+    #[tokio::test]
+    async fn no_name_of_the_users_is_one_of_ours() {
+        for (sql, expected) in [
+            ("SELECT g0, max(a0) AS m FROM k.t GROUP BY g0", &["x | 1", "y | 9"][..]),
+            ("SELECT transform(array(1), a0 -> a0 + count(*)) AS t FROM k.t", &["[4]"]),
+            (
+                "SELECT to_json(struct(g0, sum(n))) AS j FROM k.t GROUP BY g0",
+                &[r#"{"g0":"x","col2":3}"#, r#"{"g0":"y","col2":3}"#],
+            ),
+            (
+                "SELECT to_json(struct(n, max(a0))) AS j FROM k.t WHERE n > 2 GROUP BY n",
+                &[r#"{"n":3,"col2":9}"#],
+            ),
+            ("SELECT g0, count(*) AS a1 FROM k.t GROUP BY g0 ORDER BY sum(a0) DESC LIMIT 1", &["y | 1"]),
+        ] {
+            assert_eq!(rows(sql).await, expected, "{sql}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_parameter_is_no_group_and_no_column() {
+        let sql = "SELECT transform(array(5), N -> n + 1) AS t FROM k.t GROUP BY n";
+        assert_eq!(rows(sql).await, ["[6]", "[6]", "[6]"]);
+        assert!(refusal("SELECT transform(array(5), n -> sum(n)) AS t FROM k.t").await.contains("sum"));
+    }
+
+    #[tokio::test]
+    async fn what_is_not_grouped_by_is_refused() {
+        for (sql, expected) in [
+            ("SELECT a0, count(*) AS c FROM k.t GROUP BY n", "no column `a0`"),
+            ("SELECT n FROM k.t GROUP BY n HAVING g0 > 1", "no column `g0`"),
+            ("SELECT *, count(*) AS c FROM k.t GROUP BY g0", "`*` beside GROUP BY"),
+        ] {
+            let why = refusal(sql).await;
+            assert!(why.contains(expected), "{sql}: {why}");
         }
     }
 

@@ -44,6 +44,8 @@ pub(crate) enum Kind {
     Named(Box<Expr>, String),
     /// `INTERVAL …`: months, or microseconds with whether they are whole days.
     Interval(Interval),
+    /// What has been taken out and is computed before the rest, by its place; the grammar has none.
+    Taken(usize),
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -230,7 +232,9 @@ impl Expr {
     /// The expression with each direct part replaced.
     pub(crate) fn map_children(&self, map: &mut dyn FnMut(&Self) -> Self) -> Self {
         let kind = match &self.kind {
-            Kind::Literal(_) | Kind::Name(_) | Kind::Star(_) | Kind::Interval(_) => self.kind.clone(),
+            Kind::Literal(_) | Kind::Name(_) | Kind::Star(_) | Kind::Interval(_) | Kind::Taken(_) => {
+                self.kind.clone()
+            }
             Kind::Call { name, args, distinct } => {
                 Kind::Call { name: name.clone(), args: args.iter().map(map).collect(), distinct: *distinct }
             }

@@ -18,6 +18,7 @@ pub(crate) use ast::{
     Binary, CastKind, Direction, Expr, Interval, Item, Kind, Literal, Nulls, Order, Predicate, Query,
     Relation, Select, Unary,
 };
+pub use parser::has_text_keys;
 pub(crate) use parser::{parse_data_type, parse_fields, parse_query};
 
 #[cfg(test)]

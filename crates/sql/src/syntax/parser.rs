@@ -41,7 +41,7 @@ pub(crate) fn parse_fields(text: &str) -> Parsed<Vec<Field>> {
 }
 
 /// Whether the keys of all maps in a type are texts.
-fn has_text_keys(kind: &DataType) -> bool {
+pub fn has_text_keys(kind: &DataType) -> bool {
     match kind {
         DataType::List(item) => has_text_keys(item.data_type()),
         DataType::Struct(fields) => fields.iter().all(|field| has_text_keys(field.data_type())),
