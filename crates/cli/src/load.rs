@@ -10,7 +10,7 @@ use millstream_engine::{Plan, Registry, Values};
 use crate::args::{FileArgs, WithArgs};
 use crate::bind::{self, StartOptions};
 use crate::state::{State, identity};
-use crate::{Failure, Outcome};
+use crate::{Failure, Outcome, log};
 
 /// The example that the demo runs and `init` writes.
 pub(crate) const EXAMPLE: &str = include_str!("../../../examples/users.yaml");
@@ -94,6 +94,7 @@ fn finish(
 ) -> Outcome<Loaded> {
     let registry = bind::registry(&tables);
     let plan = Plan::load(path, text, values, &registry)?;
+    log::hide(&plan.pipeline.secrets);
     bind::check_services(&plan.pipeline, start)?;
     Ok(Loaded { plan, registry, tables, state, start })
 }

@@ -5,6 +5,7 @@ mod args;
 mod bind;
 mod commands;
 mod load;
+mod log;
 mod output;
 mod state;
 mod stop;
@@ -15,7 +16,7 @@ use clap::Parser;
 use millstream_core::Fault;
 use millstream_engine::Report;
 
-use crate::args::{Args, Command, LogFormat};
+use crate::args::{Args, Command};
 use crate::output::{say, sayln};
 
 /// How a command ends when it does not succeed.
@@ -48,31 +49,10 @@ const FAILED: u8 = 1;
 /// The user asked for something that cannot be.
 const ASKED_WRONGLY: u8 = 2;
 
-/// What happens goes to standard error; where pipelines run for good, what becomes of runs, too.
-fn set_up_log(format: LogFormat, tells_runs: bool) {
-    let runs = if tells_runs { "info" } else { "warn" };
-    let filter = tracing_subscriber::EnvFilter::try_from_env("MILLSTREAM_LOG").unwrap_or_else(|_| {
-        tracing_subscriber::EnvFilter::new(format!(
-            "warn,millstream_engine::supervisor={runs},librdkafka=off,rdkafka=off,scylla=off"
-        ))
-    });
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .with_ansi(output::has_colours())
-        // It would panic where nobody reads standard error any more.
-        .log_internal_errors(false);
-    match format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
-    }
-}
-
 fn main() -> ExitCode {
     allocator::set_up();
     let args = Args::parse();
-    set_up_log(args.log_format, matches!(args.command, Command::Up(_)));
+    log::set_up(args.log_format, matches!(args.command, Command::Up(_)));
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -39,6 +39,15 @@ impl Secrets {
         }
     }
 
+    /// Keeps from being shown what `others` does, also where it stands within JSON.
+    pub fn add_all(&mut self, others: &Self) {
+        for text in &others.texts {
+            self.add(text);
+            let quoted = serde_json::Value::from(text.as_str()).to_string();
+            self.add(&quoted[1..quoted.len() - 1]);
+        }
+    }
+
     /// `text` with every secret in it replaced.
     pub fn mask(&self, text: &str) -> String {
         self.texts.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
@@ -183,6 +192,18 @@ mod tests {
         assert_eq!(secrets.mask("Bearer s3cret at example.com"), "Bearer *** at example.com");
         secrets.add("töken\nof two lines");
         assert_eq!(secrets.cover("s3cret: töken\nof two lines."), "******: ******\n************.");
+    }
+
+    #[test]
+    fn secrets_of_several_files_are_masked_as_one_also_within_json() {
+        let (mut secrets, mut others) = (Secrets::default(), Secrets::default());
+        secrets.add("abcd");
+        others.add("abcdef");
+        others.add("a \"quote\"\nand a line");
+        secrets.add_all(&others);
+        let text = r#"{"message":"a \"quote\"\nand a line","more":"abcdef abcd"}"#;
+        assert_eq!(secrets.mask(text), r#"{"message":"***","more":"*** ***"}"#);
+        assert_eq!(secrets.mask("of a \"quote\"\nand a line"), "of ***");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use scylla::statement::prepared::PreparedStatement;
 use super::made::Made;
 use super::usage::Start;
 use super::{Nowhere, message, produce, read_bare, say, say_beside, store_once};
-use crate::{Outcome, bind};
+use crate::{Outcome, bind, log};
 
 /// Requests of the driver alone that are under way at once.
 const IN_FLIGHT: usize = 256;
@@ -71,6 +71,7 @@ async fn flow(text: &str, values: &Values) -> Outcome<u64> {
     let mut registry = bind::registry(&tables);
     registry.sinks.push(Arc::new(Nowhere));
     let plan = Plan::load("bench", text, values, &registry)?;
+    log::hide(&plan.pipeline.secrets);
     let flows = millstream_engine::run(&plan, &registry, &store_once(), &Observer::default()).await?;
     match &flows[0].1.error {
         None => Ok(flows[0].1.counts.written),
