@@ -204,6 +204,12 @@ fn queries_and_tables_are_checked_against_each_other() {
     for (from, to, said) in [
         ("SELECT id, n FROM input", "SELECT id, m FROM input", "there is no column `m`"),
         ("SELECT id, n FROM input", "SELECT id, uuid() AS n FROM input", "uuid is not answered natively"),
+        (
+            "SELECT id, n FROM input",
+            "SELECT id, map(DATE'2024-01-01', n) AS n FROM input",
+            "`n` is map<date,int>: as JSON Spark would write its keys as it keeps them",
+        ),
+        ("SELECT id, n FROM input", "SELECT id, map(1, n) AS n FROM input", "`n` was map<int,int>"),
         ("n int)", "n text)", "`n` is int in the query and text in k.t"),
         ("n int)", "m int)", "`n` is in no column of k.t"),
         ("n int)", "n int, order int)", "as a name it stands in quotes, \"order\""),
@@ -229,6 +235,18 @@ fn queries_and_tables_are_checked_against_each_other() {
         assert!(words.contains(said), "{to}: {said}\n{words}");
         let warning = said.starts_with("nobody");
         assert_eq!(check.status.code(), Some(if warning { 0 } else { 2 }), "{words}");
+    }
+}
+
+#[test]
+fn a_warning_hides_no_mistake() {
+    let text = ONE.replace("n INT\"", "n INT, unused DATE\"").replace("API", "http://localhost/");
+    let folder = folder_with("one.yaml", &text);
+    let check = output(millstream(folder.path()).args(["check", "one.yaml", "--runner", "fetch=spark"]));
+    let words = stderr(&check);
+    assert_eq!(check.status.code(), Some(2), "{words}");
+    for said in ["nobody reads unused", "this one reads no topic"] {
+        assert!(words.contains(said), "{said}\n{words}");
     }
 }
 
@@ -389,6 +407,20 @@ fn secrets_are_shown_nowhere() {
 }
 
 #[test]
+fn the_log_shows_no_secrets() {
+    let text = ONE.replace("\"API\"", "\"http://127.0.0.1:9/${secret:TOKEN}/users\", retries: 1");
+    let folder = folder_with("one.yaml", &text);
+    for format in ["text", "json"] {
+        let mut command = millstream(folder.path());
+        command.args(["--log-format", format, "run", "one.yaml"]).env("TOKEN", "s3cr3t-t0ken");
+        let words = stderr(&output(&mut command));
+        let warned = words.lines().find(|line| line.contains("trying again")).unwrap_or(&words);
+        assert!(warned.contains("GET http://127.0.0.1:9/***/users: "), "{words}");
+        assert!(!words.contains("s3cr3t"), "{words}");
+    }
+}
+
+#[test]
 fn check_shows_no_secret_of_an_address() {
     let folder = folder_with("one.yaml", &ONE.replace("API", "http://localhost/${secret:KEY}/users"));
     let check = output(millstream(folder.path()).args(["check", "one.yaml"]).env("KEY", "s3cr3t-k3y"));
@@ -452,6 +484,34 @@ tests:
     let check = output(millstream(folder.path()).args(["check", "twice.yaml"]));
     assert_eq!(check.status.code(), Some(2));
     assert!(stderr(&check).contains("the key `store` is there twice"), "{}", stderr(&check));
+}
+
+#[test]
+fn a_name_that_is_an_empty_text_is_refused() {
+    let file = r#"name: empty
+kafka: { brokers: "" }
+cassandra: { hosts: '' }
+flows:
+  write:
+    from: { file: "", schema: "id STRING" }
+    sql: SELECT id FROM input
+    to: { topic: "", key: id }
+  store:
+    from: { topic: numbers, group: "${NEVER:-}", schema: "id STRING" }
+    sql: SELECT id FROM input
+    to: { stdout: jsonl }
+    dead_letters: { topic: "" }
+"#;
+    let folder = folder_with("empty.yaml", file);
+    let check = output(millstream(folder.path()).args(["check", "empty.yaml"]));
+    assert_eq!(check.status.code(), Some(2));
+    let words = stderr(&check);
+    let places = ["2:19", "3:21", "6:19", "8:18", "10:36", "13:28"];
+    for place in places {
+        assert!(words.contains(&format!("empty.yaml:{place}")), "{place}\n{words}");
+    }
+    assert_eq!(words.matches("expected a text, this is an empty one").count(), places.len(), "{words}");
+    assert_eq!(words.matches("error: ").count(), places.len(), "{words}");
 }
 
 #[test]

@@ -98,7 +98,7 @@ fn doctor_says_how_far_the_group_is_and_whether_messages_can_be_read() {
 fn doctor_says_what_it_cannot_ask_and_goes_on() {
     let kafka = Kafka::with(&[MESSAGE]);
     // For such a group no client can be made; a group that we may not read as is refused later, and said the same way.
-    let file = NATIVE.replace("topic: numbers,", "topic: numbers, group: \"\",");
+    let file = NATIVE.replace("topic: numbers,", "topic: numbers, group: \"\\0\",");
     let doctor = output(&mut kafka.command(&["doctor", "p.yaml"], &file));
     let said = stderr(&doctor);
     assert_eq!(doctor.status.code(), Some(1), "{said}");

@@ -114,6 +114,7 @@ impl TableSettings {
 pub struct TableConnection {
     /// Where Cassandra is reached: `host` or `host:port`, several with commas between, or `embedded`
     /// for a table store in this process.
+    #[schemars(length(min = 1))]
     pub hosts: String,
     /// Who asks.
     #[serde(default, skip_serializing_if = "Option::is_none")]

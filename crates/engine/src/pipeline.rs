@@ -88,6 +88,7 @@ pub struct DeadLetterSettings {
     /// Their topic; by default the name of the topic that the flow reads, else of the one that it writes, else of
     /// the flow, with `.dead-letters` behind it.
     #[serde(default)]
+    #[schemars(length(min = 1))]
     pub topic: Option<String>,
     /// The flow fails when more than this share of the records that it read since it was started
     /// are dead letters, like `5%`: looked at when it ends, and from a thousand records on. By default

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use millstream_core::settings::Share;
 use millstream_core::{DeadLetter, Error, SinkKind, SinkPlan, SourceKind, SourcePlan, cql};
-use millstream_sql::{ErrorKind, FlowQuery, SqlError, parse_schema, simple_string};
+use millstream_sql::{
+    ErrorKind, FlowQuery, SqlError, has_text_keys, is_writable, parse_schema, simple_string,
+};
 
 use crate::diagnostic::{Diagnostic, Report, Severity};
 use crate::document::{Kind, Node};
@@ -273,6 +275,7 @@ impl Planner<'_> {
     fn sink(&mut self, name: &str, origin: &SourcePlan, target: &SinkPlan, columns: &SchemaRef) {
         match target {
             SinkPlan::Topic { topic, key, timestamp } => {
+                self.json_sink(name, columns);
                 self.topic_sink(name, topic, key, timestamp.as_deref(), columns);
                 if origin.is_dated && timestamp.is_none() {
                     let message = "the newest message of a key is the one that is sent last, not the one that \
@@ -283,7 +286,18 @@ impl Planner<'_> {
                 }
             }
             SinkPlan::Table(table) => self.table_sink(name, table, columns, origin),
-            SinkPlan::Lines(_) => {}
+            SinkPlan::Lines(_) => self.json_sink(name, columns),
+        }
+    }
+
+    /// Refuses columns of which Spark makes JSON that nobody could read.
+    fn json_sink(&mut self, name: &str, columns: &SchemaRef) {
+        let span = self.pipeline.document.name_span(&["flows", name, "sql"]);
+        for field in columns.fields().iter().filter(|field| !is_writable(field.data_type())) {
+            let kind = simple_string(field.data_type());
+            let message =
+                format!("`{}` is {kind}: as JSON Spark would write its keys as it keeps them", field.name());
+            self.mistakes.push(Diagnostic::error(message, span.clone()).help("make the keys texts"));
         }
     }
 
@@ -305,8 +319,9 @@ impl Planner<'_> {
         let document = &self.pipeline.document;
         let (part, name) = (document.nearest(component).span.clone(), document.name_span(component));
         let is_inside = |span: &Range<usize>| part.start <= span.start && span.end <= part.end;
-        // Where its shape is wrong, what it says is not what was meant.
-        if self.mistakes.iter().any(|mistake| is_inside(&mistake.span) || mistake.span == name) {
+        // Where its shape is wrong, what it says is not what was meant. A warning leaves it as it is.
+        let mut errors = self.mistakes.iter().filter(|mistake| mistake.severity == Severity::Error);
+        if errors.any(|mistake| is_inside(&mistake.span) || mistake.span == name) {
             return;
         }
         let span = match error.place.is_empty() {
@@ -335,7 +350,20 @@ impl Planner<'_> {
                     None
                 }
             },
-            (None, Some(written)) => Some((written.schema, written.by)),
+            (None, Some(written)) => {
+                // What cannot be written has been said.
+                let is_unreadable = |kind: &DataType| is_writable(kind) && !has_text_keys(kind);
+                for field in written.schema.fields().iter().filter(|field| is_unreadable(field.data_type())) {
+                    let kind = simple_string(field.data_type());
+                    let message =
+                        format!("`{}` was {kind}, but the keys of a MAP in JSON are STRINGs", field.name());
+                    let span = document.name_span(&["flows", name, "from"]);
+                    let help =
+                        "make the keys texts where it is written, or write schema: with MAP<STRING, …>";
+                    self.mistakes.push(Diagnostic::error(message, span).help(help));
+                }
+                Some((written.schema, written.by))
+            }
             (None, None) => {
                 let topic = origin.topic.clone().unwrap_or_default();
                 // Another flow, with a mistake, may well be the one that writes it.

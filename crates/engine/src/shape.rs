@@ -156,6 +156,10 @@ impl<'a> Checker<'a> {
             let span = if matches!(node.kind, Kind::Scalar { .. }) { &node.span } else { name };
             return self.add(format!("expected {wanted}, this is {}", shown(node, &json)), span, help);
         }
+        if json.as_str() == Some("") && schema["minLength"].as_u64().is_some_and(|least| least > 0) {
+            let message = "expected a text, this is an empty one".to_owned();
+            return self.add(message, &node.span, first_sentence(schema));
+        }
         if let (Some(text), Some(pattern)) = (json.as_str(), schema["pattern"].as_str())
             && !regex::Regex::new(pattern).is_ok_and(|pattern| pattern.is_match(text))
         {

@@ -30,6 +30,7 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 pub struct Connection {
     /// Where it is reached: `host:port`, several with commas between, or `embedded` for a broker
     /// in this process on localhost:29092 (`embedded:PORT` for another port, 0 for any).
+    #[schemars(length(min = 1))]
     pub brokers: String,
     /// Encrypts the connection; `{}` trusts whom the system trusts.
     #[serde(default, skip_serializing_if = "Option::is_none")]

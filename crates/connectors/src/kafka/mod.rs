@@ -40,9 +40,11 @@ pub use tail::{follow, newest, read_all, read_ranges};
 #[serde(deny_unknown_fields)]
 pub struct TopicSourceSettings {
     /// The topic's name.
+    #[schemars(length(min = 1))]
     pub topic: String,
     /// The consumer group that remembers how far the flow has come; by default PIPELINE.FLOW.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
     pub group: Option<String>,
     /// What the messages look like, in Spark's DDL form: `id STRING, n INT`. Not needed where a
     /// flow of the same pipeline writes the topic.
@@ -77,6 +79,7 @@ pub enum OnNull {
 #[serde(deny_unknown_fields)]
 pub struct TopicSinkSettings {
     /// The topic's name; it is made where it is missing.
+    #[schemars(length(min = 1))]
     pub topic: String,
     /// The column, or columns, of the message key: messages of one key stay in order.
     pub key: Names,
