@@ -167,8 +167,26 @@ class Airflow(AirflowRest):
         assert not self.call("GET", f"/dags/{dag}")["is_paused"]
         run = self.trigger(dag)
         self.succeeds(dag, run)
+        return self.fetched(dag, run)
+
+    def fetched(self, dag: str, run: str) -> dict[str, Any]:
+        """What `fetch` returned in a run."""
         found: dict[str, Any] = self.xcom(dag, run, "fetch")["flows"]["fetch"]
         return found
+
+    def written(self, dag: str) -> int:
+        """The messages of all runs, once they have ended.
+
+        Airflow itself starts one where the last time of the schedule is no longer ago than a tenth
+        of its interval, as midnight is until twenty past two.
+        """
+
+        def ended() -> Any:
+            runs = self.call("GET", f"/dags/{dag}/dagRuns")["dag_runs"]
+            return runs if all(run["state"] == "success" for run in runs) else None
+
+        runs = wait_for("the end of all runs", ended, 240)
+        return sum(self.fetched(dag, run["dag_run_id"])["written"] for run in runs)
 
 
 @pytest.fixture(scope="session")
