@@ -237,11 +237,19 @@ fn rewrite(path: &Path, by_place: &BTreeMap<Place, Committed>) -> io::Result<(Fi
 mod tests {
     use super::*;
 
+    fn place(partition: i32) -> Place {
+        Place { group: "g".into(), topic: "t".into(), partition }
+    }
+
+    fn committed(offset: i64) -> Committed {
+        Committed { offset, metadata: String::new() }
+    }
+
     #[test]
     fn the_last_commit_is_found_again_and_a_torn_line_is_not() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("offsets");
-        let place = Place { group: "g".into(), topic: "t".into(), partition: 0 };
+        let place = place(0);
         let committed = |offset| Committed { offset, metadata: "{\"read\":1}\n".into() };
         let open = |has_rebooted| Offsets::open(&path, has_rebooted).expect("opens");
         let (mut offsets, _) = open(false);
@@ -262,8 +270,6 @@ mod tests {
     fn a_line_that_was_written_in_part_spoils_no_other() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("offsets");
-        let place = |partition| Place { group: "g".into(), topic: "t".into(), partition };
-        let committed = |offset| Committed { offset, metadata: String::new() };
         let (mut offsets, _) = Offsets::open(&path, false).expect("opens");
         offsets.commit(vec![(place(0), committed(1))]).expect("commits");
         // As a disk leaves it that is full.
@@ -291,8 +297,7 @@ mod tests {
     fn a_sync_that_has_failed_is_not_made_up_for_by_the_next() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("offsets");
-        let place = Place { group: "g".into(), topic: "t".into(), partition: 0 };
-        let committed = |offset| Committed { offset, metadata: String::new() };
+        let place = place(0);
         let (mut offsets, _) = Offsets::open(&path, false).expect("opens");
         offsets.commit(vec![(place.clone(), committed(1))]).expect("commits");
         let no_disk = OpenOptions::new().append(true).open("/dev/null").expect("opens");
@@ -313,11 +318,10 @@ mod tests {
     #[test]
     fn what_went_back_is_not_answered_before_it_is_flushed() {
         let dir = tempfile::tempdir().expect("a directory");
-        let place = Place { group: "g".into(), topic: "t".into(), partition: 0 };
+        let place = place(0);
         let (mut offsets, _) = Offsets::open(&dir.path().join("offsets"), false).expect("opens");
         for (offset, goes_back) in [(5, false), (5, false), (7, false), (6, true), (8, false)] {
-            let committed = Committed { offset, metadata: String::new() };
-            offsets.commit(vec![(place.clone(), committed)]).expect("commits");
+            offsets.commit(vec![(place.clone(), committed(offset))]).expect("commits");
             assert_eq!(offsets.went_back(), goes_back, "{offset}");
             offsets.flush().expect("is synced");
             assert!(!offsets.went_back());
@@ -332,8 +336,7 @@ mod tests {
     fn after_a_power_loss_only_what_is_marked_counts() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("offsets");
-        let place = Place { group: "g".into(), topic: "t".into(), partition: 0 };
-        let committed = |offset| Committed { offset, metadata: String::new() };
+        let place = place(0);
         let (mut offsets, _) = Offsets::open(&path, false).expect("opens");
         offsets.commit(vec![(place.clone(), committed(1))]).expect("commits");
         offsets.flush().expect("is synced");
