@@ -10,6 +10,8 @@ use arrow::array::{
 use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, FieldRef, Fields};
 
+use super::scan::QuotedName;
+
 /// A column under construction.
 pub(super) struct Column {
     pub(super) kind: DataType,
@@ -45,6 +47,8 @@ pub(super) enum Values {
     },
     Struct {
         fields: Fields,
+        /// The fields' names, as messages write them.
+        names: Vec<QuotedName>,
         children: Vec<Column>,
     },
 }
@@ -73,6 +77,7 @@ impl Column {
             },
             DataType::Struct(fields) => Values::Struct {
                 fields: fields.clone(),
+                names: fields.iter().map(|field| QuotedName::new(field.name())).collect(),
                 children: fields.iter().map(|field| Self::new(field.data_type())).collect(),
             },
             _ => Values::Null,
@@ -147,22 +152,22 @@ impl Column {
     /// The column as it is, which begins anew.
     pub(super) fn finish(&mut self) -> ArrayRef {
         let rows = self.len();
-        let valid = std::mem::take(&mut self.valid);
+        let valid = taken(&mut self.valid);
         let nulls = (std::mem::take(&mut self.nulls) > 0).then(|| NullBuffer::from(valid));
         match &mut self.values {
             Values::Null => Arc::new(NullArray::new(rows)),
-            Values::Boolean(values) => Arc::new(BooleanArray::new(std::mem::take(values).into(), nulls)),
-            Values::Int8(values) => Arc::new(Int8Array::new(std::mem::take(values).into(), nulls)),
-            Values::Int16(values) => Arc::new(Int16Array::new(std::mem::take(values).into(), nulls)),
+            Values::Boolean(values) => Arc::new(BooleanArray::new(taken(values).into(), nulls)),
+            Values::Int8(values) => Arc::new(Int8Array::new(taken(values).into(), nulls)),
+            Values::Int16(values) => Arc::new(Int16Array::new(taken(values).into(), nulls)),
             Values::Int32(values) => {
-                let values: ScalarBuffer<i32> = std::mem::take(values).into();
+                let values: ScalarBuffer<i32> = taken(values).into();
                 match self.kind {
                     DataType::Date32 => Arc::new(Date32Array::new(values, nulls)),
                     _ => Arc::new(Int32Array::new(values, nulls)),
                 }
             }
             Values::Int64(values) => {
-                let values: ScalarBuffer<i64> = std::mem::take(values).into();
+                let values: ScalarBuffer<i64> = taken(values).into();
                 match &self.kind {
                     DataType::Timestamp(_, zone) => Arc::new(
                         TimestampMicrosecondArray::new(values, nulls).with_timezone_opt(zone.clone()),
@@ -170,14 +175,14 @@ impl Column {
                     _ => Arc::new(Int64Array::new(values, nulls)),
                 }
             }
-            Values::Float32(values) => Arc::new(Float32Array::new(std::mem::take(values).into(), nulls)),
-            Values::Float64(values) => Arc::new(Float64Array::new(std::mem::take(values).into(), nulls)),
-            Values::Decimal(values) => Arc::new(
-                Decimal128Array::new(std::mem::take(values).into(), nulls).with_data_type(self.kind.clone()),
-            ),
+            Values::Float32(values) => Arc::new(Float32Array::new(taken(values).into(), nulls)),
+            Values::Float64(values) => Arc::new(Float64Array::new(taken(values).into(), nulls)),
+            Values::Decimal(values) => {
+                Arc::new(Decimal128Array::new(taken(values).into(), nulls).with_data_type(self.kind.clone()))
+            }
             Values::Bytes { bytes, ends } => {
                 let offsets = offsets(ends);
-                let bytes = std::mem::take(bytes).into();
+                let bytes = taken(bytes).into();
                 match self.kind {
                     // Cut at the ends of texts that were whole.
                     DataType::Utf8 => Arc::new(StringArray::new(offsets, bytes, nulls)),
@@ -196,12 +201,18 @@ impl Column {
                 let entries = StructArray::new(struct_fields(field), columns, None);
                 Arc::new(MapArray::new(field.clone(), offsets(ends), entries, nulls, *sorted))
             }
-            Values::Struct { fields, children } => {
+            Values::Struct { fields, children, .. } => {
                 let columns = children.iter_mut().map(Self::finish).collect();
                 Arc::new(StructArray::new(fields.clone(), columns, nulls))
             }
         }
     }
+}
+
+/// What is there, leaving room for as much and a little more: batches are alike.
+fn taken<T>(values: &mut Vec<T>) -> Vec<T> {
+    let room = Vec::with_capacity(values.len() + values.len() / 8);
+    std::mem::replace(values, room)
 }
 
 fn offsets(ends: &mut Vec<i32>) -> OffsetBuffer<i32> {

@@ -1,7 +1,7 @@
 //! One JSON value into a column, by the column's type: Spark's `JacksonParser.makeConverter`.
 //! What is no value of the type makes the whole message unreadable.
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, FieldRef};
 
 use super::column::{Column, Values};
 use super::encode::write_char;
@@ -18,10 +18,7 @@ pub(super) fn value(scanner: &mut Scanner<'_>, column: &mut Column) -> Result<()
             column.push_null();
             Ok(())
         }
-        Some(b'"') => {
-            let text = scanner.string()?;
-            string(&text, column).map_err(|()| mismatch(scanner, column, &excerpt(text.as_str())))
-        }
+        Some(b'"') => text(scanner, column),
         Some(b'-' | b'0'..=b'9') => number(scanner, column),
         Some(b't') => {
             scanner.word("true")?;
@@ -37,9 +34,28 @@ pub(super) fn value(scanner: &mut Scanner<'_>, column: &mut Column) -> Result<()
     }
 }
 
+#[inline]
+fn text(scanner: &mut Scanner<'_>, column: &mut Column) -> Result<(), Bad> {
+    if let (Values::Bytes { bytes, ends }, DataType::Utf8) = (&mut column.values, &column.kind)
+        && scanner.copy_plain(bytes)
+    {
+        end_bytes(bytes, ends).map_err(|()| too_long(scanner))?;
+        column.push_valid();
+        return Ok(());
+    }
+    let text = scanner.string()?;
+    string(&text, column).map_err(|()| mismatch(scanner, column, &excerpt(text.as_str())))
+}
+
 #[cold]
 fn mismatch(scanner: &Scanner<'_>, column: &Column, what: &str) -> Bad {
     scanner.bad(&format!("{what} is no {}", simple_string(&column.kind)))
+}
+
+/// More than an array's offsets can tell.
+#[cold]
+fn too_long(scanner: &Scanner<'_>) -> Bad {
+    scanner.bad("too many bytes")
 }
 
 fn excerpt(text: &str) -> String {
@@ -73,6 +89,12 @@ fn string(text: &Text<'_>, column: &mut Column) -> Result<(), ()> {
 #[inline]
 fn push_bytes(bytes: &mut Vec<u8>, ends: &mut Vec<i32>, value: &[u8]) -> Result<(), ()> {
     bytes.extend_from_slice(value);
+    end_bytes(bytes, ends)
+}
+
+/// Ends the text or binary whose bytes have been added.
+#[inline]
+fn end_bytes(bytes: &[u8], ends: &mut Vec<i32>) -> Result<(), ()> {
     ends.push(i32::try_from(bytes.len()).map_err(|_| ())?);
     Ok(())
 }
@@ -202,7 +224,7 @@ fn boolean(scanner: &Scanner<'_>, column: &mut Column, value: bool) -> Result<()
     match (&mut column.values, &column.kind) {
         (Values::Boolean(values), _) => values.push(value),
         (Values::Bytes { bytes, ends }, DataType::Utf8) => {
-            push_bytes(bytes, ends, word.as_bytes()).map_err(|()| scanner.bad("too many bytes"))?;
+            push_bytes(bytes, ends, word.as_bytes()).map_err(|()| too_long(scanner))?;
         }
         _ => return Err(mismatch(scanner, column, word)),
     }
@@ -213,18 +235,21 @@ fn boolean(scanner: &Scanner<'_>, column: &mut Column, value: bool) -> Result<()
 fn object(scanner: &mut Scanner<'_>, column: &mut Column) -> Result<(), Bad> {
     let row = column.len();
     match &mut column.values {
-        Values::Struct { fields, children } => {
+        Values::Struct { fields, names, children } => {
             let mut expected = 0;
-            scanner.object(|scanner, name| {
-                let name = name.as_str();
+            scanner.object_at_names(|scanner| {
                 // Members mostly come in the schema's order.
-                let in_order = fields.get(expected).is_some_and(|field| field.name() == name);
-                let found = if in_order {
-                    Some(expected)
-                } else {
-                    fields.iter().position(|field| field.name() == name)
+                let at = match names.get(expected) {
+                    Some(name) if scanner.take_name(name) => expected,
+                    _ => {
+                        let name = scanner.name()?;
+                        let named = |field: &FieldRef| field.name() == name.as_str();
+                        let Some(at) = fields.iter().position(named) else {
+                            return scanner.skip().map(|_| ());
+                        };
+                        at
+                    }
                 };
-                let Some(at) = found else { return scanner.skip().map(|_| ()) };
                 expected = at + 1;
                 let child = &mut children[at];
                 // Of a name that comes twice the last counts.
@@ -271,7 +296,7 @@ fn nested_as_text(scanner: &mut Scanner<'_>, column: &mut Column) -> Result<(), 
         return Err(mismatch(scanner, column, what));
     };
     rewrite(scanner, bytes)?;
-    push_bytes(bytes, ends, b"").map_err(|()| scanner.bad("too many bytes"))?;
+    end_bytes(bytes, ends).map_err(|()| too_long(scanner))?;
     column.push_valid();
     Ok(())
 }

@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 
+use wide::u8x16;
+
 /// Jackson's limits (`StreamReadConstraints`).
 const DEPTH_MAX: usize = 1_000;
 const NUMBER_DIGITS_MAX: usize = 1_000;
@@ -65,7 +67,13 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    #[inline]
     fn take(&mut self, byte: u8) -> bool {
+        // Most messages have no white space.
+        if self.bytes.get(self.at) == Some(&byte) {
+            self.at += 1;
+            return true;
+        }
         let found = self.peek() == Some(byte);
         self.at += usize::from(found);
         found
@@ -95,14 +103,14 @@ impl<'a> Scanner<'a> {
         mut member: impl FnMut(&mut Self, Text<'a>) -> Result<(), Bad>,
     ) -> Result<(), Bad> {
         self.object_at_names(|scanner| {
-            let name = scanner.text(NAME_CHARS_MAX)?;
-            scanner.colon()?;
+            let name = scanner.name()?;
             member(scanner, name)
         })
     }
 
-    /// As [`Scanner::object`], leaving also the names to `member`, with [`Scanner::colon`]
-    /// between name and value.
+    /// As [`Scanner::object`], leaving also the names to `member`: [`Scanner::name`], or another text with
+    /// [`Scanner::colon`] behind it.
+    #[inline]
     pub(super) fn object_at_names(
         &mut self,
         mut member: impl FnMut(&mut Self) -> Result<(), Bad>,
@@ -125,6 +133,22 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
+    /// The name at this quote, with the colon behind it.
+    pub(super) fn name(&mut self) -> Result<Text<'a>, Bad> {
+        let name = self.text(NAME_CHARS_MAX)?;
+        self.colon()?;
+        Ok(name)
+    }
+
+    /// Takes the name at this quote and its colon, if it stands there as in `quoted`.
+    #[inline]
+    pub(super) fn take_name(&mut self, quoted: &QuotedName) -> bool {
+        let found = quoted.begins(&self.bytes[self.at..]);
+        self.at += if found { quoted.length } else { 0 };
+        found
+    }
+
+    #[inline]
     pub(super) fn colon(&mut self) -> Result<(), Bad> {
         self.expect(b':', "`:`")
     }
@@ -151,8 +175,33 @@ impl<'a> Scanner<'a> {
         self.text(TEXT_CHARS_MAX)
     }
 
-    /// The text at this quote.
+    /// Appends the text at this quote to `out`, if nothing in it is escaped and a block follows its end. Otherwise
+    /// nothing has happened, and [`Scanner::string`] tells what there is.
     #[inline]
+    pub(super) fn copy_plain(&mut self, out: &mut Vec<u8>) -> bool {
+        let kept = out.len();
+        let start = self.at + 1;
+        let mut at = start;
+        while let Some(block) = self.bytes.get(at..).and_then(<[u8]>::first_chunk) {
+            // Whole blocks are copied, because their length is known, and what is behind the text is cut off.
+            out.extend_from_slice(block);
+            let Some(plain) = first_special(block) else {
+                at += BLOCK;
+                continue;
+            };
+            at += plain;
+            if block[plain] != b'"' || at - start > TEXT_CHARS_MAX {
+                break;
+            }
+            out.truncate(kept + at - start);
+            self.at = at + 1;
+            return true;
+        }
+        out.truncate(kept);
+        false
+    }
+
+    /// The text at this quote.
     fn text(&mut self, chars_max: usize) -> Result<Text<'a>, Bad> {
         let start = self.at + 1;
         let end = start + plain_length(&self.bytes[start..]);
@@ -343,26 +392,64 @@ impl Text<'_> {
     }
 }
 
+/// A name in quotes and its colon, as most messages write them, to be compared with what stands there.
+pub(super) struct QuotedName {
+    /// What of the first block counts, and how it is there.
+    mask: u128,
+    block: u128,
+    rest: Box<[u8]>,
+    /// None for a name that is compared by its meaning, for a character of it that JSON escapes.
+    length: usize,
+}
+
+impl QuotedName {
+    pub(super) fn new(name: &str) -> Self {
+        let is_plain = name.len() <= NAME_CHARS_MAX && plain_length(name.as_bytes()) == name.len();
+        let quoted = if is_plain { format!("\"{name}\":").into_bytes() } else { Vec::new() };
+        let (first, rest) = quoted.split_at(quoted.len().min(BLOCK));
+        let padded = |byte: Option<u8>| {
+            let bytes = first.iter().map(|b| byte.unwrap_or(*b)).chain(std::iter::repeat(0));
+            let mut block = [0; BLOCK];
+            block.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
+            u128::from_le_bytes(block)
+        };
+        Self { mask: padded(Some(u8::MAX)), block: padded(None), rest: rest.into(), length: quoted.len() }
+    }
+
+    /// Whether `bytes` begin with it. Where they are less than a block, the answer is no.
+    #[inline]
+    fn begins(&self, bytes: &[u8]) -> bool {
+        let Some((first, rest)) = bytes.split_first_chunk() else { return false };
+        let is_block = u128::from_le_bytes(*first) & self.mask == self.block;
+        is_block && self.length > 0 && (self.rest.is_empty() || rest.starts_with(&self.rest))
+    }
+}
+
+/// Bytes that are looked at in one step.
+const BLOCK: usize = 16;
+
 /// How many bytes from the start are neither a quote, a backslash nor a control character.
 #[inline]
 fn plain_length(bytes: &[u8]) -> usize {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    const HIGHS: u64 = ONES << 7;
-    // In each byte the highest bit is set where that byte is zero, or stands behind such a one.
-    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
-    let (words, rest) = bytes.as_chunks::<8>();
-    for (at, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        let quotes = zeros(word ^ (ONES * b'"' as u64));
-        let backslashes = zeros(word ^ (ONES * b'\\' as u64));
-        let controls = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
-        let found = quotes | backslashes | controls;
-        if found != 0 {
-            return at * 8 + found.trailing_zeros() as usize / 8;
+    let (blocks, rest) = bytes.as_chunks::<BLOCK>();
+    for (at, block) in blocks.iter().enumerate() {
+        if let Some(special) = first_special(block) {
+            return at * BLOCK + special;
         }
     }
     let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
-    words.len() * 8 + rest.iter().position(is_special).unwrap_or(rest.len())
+    blocks.len() * BLOCK + rest.iter().position(is_special).unwrap_or(rest.len())
+}
+
+/// The place of the first quote, backslash or control character.
+#[inline]
+fn first_special(block: &[u8; BLOCK]) -> Option<usize> {
+    const CONTROL_MAX: u8 = 0x1f;
+    let block = u8x16::from(*block);
+    let controls = block.max(u8x16::splat(CONTROL_MAX)).simd_eq(u8x16::splat(CONTROL_MAX));
+    let special = block.simd_eq(u8x16::splat(b'"')) | block.simd_eq(u8x16::splat(b'\\')) | controls;
+    let mask = special.to_bitmask();
+    (mask != 0).then_some(mask.trailing_zeros() as usize)
 }
 
 #[cfg(test)]
@@ -411,6 +498,29 @@ mod tests {
         let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         assert!(Scanner::new(&nested(1000)).skip().is_ok());
         assert!(Scanner::new(&nested(1001)).skip().is_err());
+    }
+
+    #[test]
+    fn a_name_is_found_only_as_it_is_written() {
+        let long = "a_name_of_more_than_a_block";
+        for name in ["", "a", "é", "twelve_bytes", "thirteen_byte", "fourteen_bytes", "fifteen_bytes_", long]
+        {
+            let quoted = QuotedName::new(name);
+            let takes = |text: &str| {
+                let mut scanner = Scanner::new(text);
+                scanner.take_name(&quoted).then(|| scanner.at())
+            };
+            let value = "\"a value behind it\"}";
+            let end = name.len() + 3;
+            assert_eq!(takes(&format!("\"{name}\":{value}")), Some(end), "{name}");
+            for other in ["x\":", "\" :", ":", ""] {
+                assert_eq!(takes(&format!("\"{name}{other}{value}")), None, "{name}{other}");
+            }
+            assert_eq!(takes(&format!("\"{name}")), None, "{name}");
+        }
+        // As JSON writes it, it ends before its name does.
+        let quoted = QuotedName::new("a\":1,\"b");
+        assert!(!Scanner::new("\"a\":1,\"b\":2, \"c\": 3}").take_name(&quoted));
     }
 
     #[test]

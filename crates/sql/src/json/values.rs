@@ -93,7 +93,7 @@ fn push(node: &Node, column: &mut Column, formats: &Formats) -> Result<(), Misma
             }
             ends.push(keys.len() as i32);
         }
-        (Values::Struct { fields, children }, _, Node::Object(members)) => {
+        (Values::Struct { fields, children, .. }, _, Node::Object(members)) => {
             for (field, child) in fields.iter().zip(children) {
                 push_field(field.name(), members, child, formats);
             }
