@@ -10,8 +10,8 @@ from typing import Any
 import requests
 
 
-def wait_for(what: str, look: Callable[[], Any], seconds: float = 120) -> Any:
-    """Looks until there is something."""
+def wait_for(what: str, look: Callable[[], Any], seconds: float = 300) -> Any:
+    """Looks until there is something; the slowest machine has the time for it."""
     until = time.monotonic() + seconds
     while not (found := look()):
         assert time.monotonic() < until, f"{what} does not come"
@@ -73,7 +73,7 @@ class AirflowRest:
             assert state != "failed", [self.log(dag, run, task) for task in ("fetch", "store")]
             return state == "success"
 
-        wait_for(f"the end of {run}", look, 240)
+        wait_for(f"the end of {run}", look)
 
     def xcom(self, dag: str, run: str, task: str) -> Any:
         """What a task returned."""

@@ -185,7 +185,7 @@ class Airflow(AirflowRest):
             runs = self.call("GET", f"/dags/{dag}/dagRuns")["dag_runs"]
             return runs if all(run["state"] == "success" for run in runs) else None
 
-        runs = wait_for("the end of all runs", ended, 240)
+        runs = wait_for("the end of all runs", ended)
         return sum(self.fetched(dag, run["dag_run_id"])["written"] for run in runs)
 
 
@@ -195,6 +195,16 @@ def system() -> Iterator[System]:
     system = System()
     yield system
     system.compose("down", "-v", "--timeout", "5")
+
+
+def pytest_exception_interact(
+    node: pytest.Item, report: pytest.CollectReport | pytest.TestReport
+) -> None:
+    """Shows beside a failure what each container said last."""
+    if system := getattr(node, "funcargs", {}).get("system"):
+        logs = system.compose("logs", "--tail", "25", check=False).stdout
+        report.sections.append(("what containers said last", logs))
+        report.sections.append(("containers", system.compose("ps", "-a", check=False).stdout))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -128,7 +128,7 @@ def test_kafka_is_killed_under_a_run(system: System) -> None:
     wait_for("its first users", lambda: len(system.messages()) > before + 50)
     # As if it had died: who uses `docker kill` does not want it back.
     os.kill(system.state("kafka")["Pid"], signal.SIGKILL)
-    ended = wait_for("the run's end", lambda: (r := system.run(run))["ended"] and r, 240)
+    ended = wait_for("the run's end", lambda: (r := system.run(run))["ended"] and r)
     assert ended["state"] == "success", ended
     assert system.state("kafka")["RestartCount"] == 1
     assert system.stored() == before + ended["flows"]["fetch"]["written"]
@@ -155,7 +155,7 @@ def test_what_is_stopped_ends_in_order_and_goes_on(system: System) -> None:
     system.compose("down")
     system.up()
     assert rows <= set(system.rows())
-    ended = wait_for("the run's end", lambda: (r := system.run(run))["ended"] and r, 240)
+    ended = wait_for("the run's end", lambda: (r := system.run(run))["ended"] and r)
     assert ended["state"] == "success", ended
     assert system.runs() == runs
     system.fetched()
