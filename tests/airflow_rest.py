@@ -9,10 +9,13 @@ from typing import Any
 
 import requests
 
+# The slowest machine has the time for it.
+PATIENCE_SECONDS = 300
 
-def wait_for(what: str, look: Callable[[], Any], seconds: float = 300) -> Any:
-    """Looks until there is something; the slowest machine has the time for it."""
-    until = time.monotonic() + seconds
+
+def wait_for(what: str, look: Callable[[], Any]) -> Any:
+    """Looks until there is something."""
+    until = time.monotonic() + PATIENCE_SECONDS
     while not (found := look()):
         assert time.monotonic() < until, f"{what} does not come"
         time.sleep(0.2)

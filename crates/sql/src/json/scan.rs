@@ -398,7 +398,7 @@ pub(super) struct QuotedName {
     mask: u128,
     block: u128,
     rest: Box<[u8]>,
-    /// None for a name that is compared by its meaning, for a character of it that JSON escapes.
+    /// Zero for a name that is compared by its meaning, because of a character of it that JSON escapes.
     length: usize,
 }
 
