@@ -25,6 +25,8 @@ use crate::{Reached, cassandra, errors, statements};
 
 /// How often Spark is asked how far it is. Each question costs it ten milliseconds of CPU.
 const ASK_EVERY: Duration = Duration::from_secs(2);
+/// The same of queries that drain the topic: that they have ended it says by itself.
+const ASK_EVERY_DRAINING: Duration = Duration::from_secs(5);
 /// Messages of one batch, where the file does not say: some seconds of work.
 const BATCH_MESSAGES_MAX: u64 = 200_000;
 
@@ -103,7 +105,7 @@ impl SparkRun {
             }
         };
         let [rows, dead] = queries;
-        let (topic, lag, next) = (flow.topic.clone(), BTreeMap::new(), Instant::now() + ASK_EVERY);
+        let (topic, lag, next) = (flow.topic.clone(), BTreeMap::new(), Instant::now() + mark.pause());
         Ok(Self { session, rows, dead, mark, counted, topic, lag, next })
     }
 
@@ -212,6 +214,11 @@ impl Mark {
         self.phase == Phase::Starting && now_ms().saturating_sub(self.since) < START_MS_MAX
     }
 
+    /// How long its queries are left alone between two questions.
+    fn pause(&self) -> Duration {
+        if self.drains { ASK_EVERY_DRAINING } else { ASK_EVERY }
+    }
+
     /// Whether its queries are at work and do what those of another start would.
     fn is_same_as(&self, other: &Self) -> bool {
         self.phase == Phase::AtWork && (self.drains, &self.digest) == (other.drains, &other.digest)
@@ -250,7 +257,7 @@ impl RemoteRun for SparkRun {
         let ended = self.have_ended().await;
         let counts = self.count().await?;
         // What has ended is not waited for again.
-        let pause = if matches!(ended, Ok(false)) { ASK_EVERY } else { Duration::ZERO };
+        let pause = if matches!(ended, Ok(false)) { self.mark.pause() } else { Duration::ZERO };
         self.next = Instant::now() + pause;
         if counts != Counts::default() {
             return Ok(Some(counts));
