@@ -23,7 +23,8 @@ MILLSTREAM = os.environ["MILLSTREAM"]
 CLIENT = os.environ["SPARK_CLIENT"]
 SPARK_PID = int(os.environ["SPARK_PID"])
 RECORDS = int(os.environ.get("RECORDS", "500000"))
-ROUNDS = int(os.environ.get("ROUNDS", "3"))
+ROUNDS = int(os.environ.get("ROUNDS", "4"))
+WAYS = os.environ.get("WAYS", "native spark hand hand_without_dead_letters").split()
 # What is run first, so that the server has compiled what it needs.
 WARM_UP = 50_000
 CONNECTOR_WAITS = 5
@@ -194,16 +195,16 @@ def main():
                 topic = f"{bench.keyspace}_{topic}"
                 bench.fill(topic, records)
                 rounds = 1 if records == WARM_UP else ROUNDS
-                runs = {"native": [], "spark": [], "hand": [], "hand_without_dead_letters": []}
+                runs = {how: [] for how in WAYS}
                 for number in range(rounds):
                     # Each way is early as often as late: the server gets faster from run to run.
                     for how in list(runs) if number % 2 == 0 else reversed(runs):
                         runs[how].append(bench.run(how, topic, records))
             print(f"{RECORDS} messages, median of {ROUNDS} rounds; load {os.getloadavg()[0]:.1f}")
             took = {how: say(how, RECORDS, found) for how, found in runs.items()}
-            for hand in ["hand", "hand_without_dead_letters"]:
+            for hand in [how for how in took if how.startswith("hand") and "spark" in took]:
                 time_beside, cpu_beside = (took["spark"][i] / took[hand][i] * 100 - 100 for i in (0, 1))
-                print(f"a flow on Spark beside {hand}: {time_beside:+.0f} % time, {cpu_beside:+.0f} % CPU")
+                print(f"a flow on Spark beside {hand}: {time_beside:+.1f} % time, {cpu_beside:+.1f} % CPU")
         finally:
             session.execute(f"DROP KEYSPACE {bench.keyspace}")
             cluster.shutdown()
