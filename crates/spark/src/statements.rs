@@ -54,6 +54,9 @@ impl Carried {
 /// at its end, nothing can follow. Any other is read as one of three elements of a list of ours, whose first and last
 /// come back as they were only where the message was exactly one value: they hold a hash of the message, so that no
 /// message can contain them. That takes half as long again.
+///
+/// All that is made of a message's bytes is made in one step: Spark copies what one step hands to the next. It computes
+/// `simple` once for every message, since that stands alone, too.
 pub(crate) fn read(flow: &RemoteFlow, carried: Carried) -> String {
     let fields: String =
         flow.fields.iter().map(|(field, kind)| format!("{} {kind}, ", name(field))).collect();
@@ -62,29 +65,32 @@ pub(crate) fn read(flow: &RemoteFlow, carried: Carried) -> String {
     // Both have the same type: in an element the column of that name is a field like any other.
     let alone = format!("{fields}{CORRUPT} STRING");
     let among = format!("parts ARRAY<STRUCT<{alone}>>, {CORRUPT} STRING");
-    let empty = if flow.nulls_ignored { IGNORED } else { "empty" };
+    let empty = literal(if flow.nulls_ignored { IGNORED } else { "empty" });
+    let text = "CAST(value AS STRING)";
+    let simple = format!(
+        "startswith({text}, '{{') AND endswith({text}, '}}') \
+         AND NOT contains(CAST(substring(value, 1, octet_length(value) - 1) AS STRING), '}}')"
+    );
+    let trimmed = format!("ltrim({}, {text})", literal(SPACE));
+    let mark = "CAST(xxhash64(value) AS STRING)";
+    let seal = format!("'{{\"{CORRUPT}\":\"', {mark}, '\"}}'");
     let is_mark = |at: u8| format!("whole.parts[{at}].{CORRUPT} <=> mark");
     format!(
         "SELECT {columns}, CASE WHEN is_simple THEN single ELSE whole.parts[1] END AS message, \
-         CASE WHEN value IS NULL THEN {empty} WHEN text = '' THEN 'empty' \
-         WHEN NOT startswith(text, '{{') THEN 'unreadable' \
-         WHEN is_simple AND single.{CORRUPT} IS NULL THEN NULL \
+         CASE WHEN is_simple AND single.{CORRUPT} IS NULL THEN NULL \
+         WHEN trouble IS NOT NULL THEN trouble \
          WHEN NOT is_simple AND whole.{CORRUPT} IS NULL AND size(whole.parts) = 3 AND {first} AND {last} THEN NULL \
          ELSE 'unreadable' END AS {REASON} FROM \
-         (SELECT *, CASE WHEN is_simple THEN from_json(text, {alone}, {settings}) END AS single, \
-         CASE WHEN NOT is_simple THEN \
-         from_json(concat('{{\"parts\":[', seal, ',', text, ',', seal, ']}}'), {among}, {settings}) END AS whole FROM \
-         (SELECT *, concat('{{\"{CORRUPT}\":\"', mark, '\"}}') AS seal FROM \
-         (SELECT *, CASE WHEN NOT is_simple THEN CAST(xxhash64(value) AS STRING) END AS mark FROM \
-         (SELECT *, endswith(text, '}}') AND NOT contains(CAST(before_end AS STRING), '}}') AS is_simple FROM \
-         (SELECT *, CASE WHEN startswith(raw, '{{') THEN raw ELSE ltrim({space}, raw) END AS text, \
-         substring(value, 1, octet_length(value) - 1) AS before_end FROM \
-         (SELECT *, CAST(value AS STRING) AS raw FROM {MESSAGES}))))))",
+         (SELECT {columns}, {simple} AS is_simple, \
+         CASE WHEN {simple} THEN from_json({text}, {alone}, {settings}) END AS single, \
+         CASE WHEN {simple} THEN NULL ELSE \
+         from_json(concat('{{\"parts\":[', {seal}, ',', {text}, ',', {seal}, ']}}'), {among}, {settings}) END AS whole, \
+         CASE WHEN {simple} THEN NULL WHEN value IS NULL THEN {empty} WHEN {trimmed} = '' THEN 'empty' \
+         WHEN NOT startswith({trimmed}, '{{') THEN 'unreadable' END AS trouble, \
+         CASE WHEN {simple} THEN NULL ELSE {mark} END AS mark FROM {MESSAGES})",
         columns = carried.columns(),
-        empty = literal(empty),
         first = is_mark(0),
         last = is_mark(2),
-        space = literal(SPACE),
         alone = literal(&alone),
         among = literal(&among),
     )
