@@ -64,6 +64,20 @@ fn a_file_becomes_a_pipeline_that_runs() {
 }
 
 #[test]
+fn a_line_that_is_no_object_hides_neither_the_key_nor_itself() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let lines = "{\"id\":\"a\"}\nno JSON\n{\"id\":\"b\"}\n7\n";
+    std::fs::write(folder.path().join("torn.jsonl"), lines).expect("writes");
+    done(folder.path(), &["init", "made", "--from", "torn.jsonl"]);
+    let text = std::fs::read_to_string(folder.path().join("made/torn.yaml")).expect("it is there");
+    assert!(text.starts_with("# Made from 2 samples of torn.jsonl;"), "{text}");
+    assert!(text.contains("# There are 2 more that are no JSON objects"), "{text}");
+    assert!(text.contains("id is there and differs in all 2 samples"), "{text}");
+    let run = output(millstream(folder.path()).args(["run", "made/torn.yaml"]));
+    assert_eq!(summary(&run)["flows"]["load"]["dead"], 2, "{}", stderr(&run));
+}
+
+#[test]
 fn a_whole_number_beyond_bigint_is_tested_as_what_it_is() {
     let folder = tempfile::tempdir().expect("a folder");
     let line = "{\"id\":\"a\",\"hash\":10000000000000000001}\n";

@@ -60,8 +60,19 @@ impl Document {
             return Err(failed(error));
         }
         let mut documents = loader.into_documents();
-        if documents.len() != 1 {
-            return Err(Diagnostic::error("a pipeline file holds one document", 0..0));
+        match documents.len() {
+            1 => {}
+            0 => {
+                return Err(Diagnostic::error("there is nothing in it", 0..0)
+                    .help("`millstream init` writes a pipeline file to begin with"));
+            }
+            several => {
+                return Err(Diagnostic::error(
+                    format!("there are {several} documents in it, and a pipeline file holds one"),
+                    0..0,
+                )
+                .help("give each a file of its own: `up` takes several"));
+            }
         }
         let root = convert(documents.remove(0), &byte)?;
         Ok(Self { text: text.to_owned(), root })
@@ -295,6 +306,14 @@ mod tests {
             serde_json::json!([10_000_000_000_000_000_001_u64, u64::MAX, 2_f64.powi(64), i64::MIN, 1_000.0])
                 .to_string()
         );
+    }
+
+    #[test]
+    fn a_file_holds_one_document() {
+        for (text, why) in [("", "nothing"), ("# soon\n", "nothing"), ("a: 1\n---\na: 2\n", "2 documents")] {
+            let error = Document::parse(text).expect_err(text);
+            assert!(error.message.contains(why), "{text}: {}", error.message);
+        }
     }
 
     #[test]

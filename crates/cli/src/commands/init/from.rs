@@ -38,22 +38,34 @@ struct Sampled {
     keys: Vec<Option<String>>,
 }
 
+impl Sampled {
+    /// Leaves out what is no JSON object, and says how much that is: nothing can be learnt from it.
+    fn keep_objects(&mut self) -> usize {
+        let before = self.samples.len();
+        let mut keys = self.samples.iter().map(Value::is_object);
+        self.keys.retain(|_| keys.next().unwrap_or_default());
+        self.samples.retain(Value::is_object);
+        before - self.samples.len()
+    }
+}
+
 /// The name and the text of a pipeline that reads `source`.
 pub(super) async fn pipeline(source: &str) -> Outcome<(String, String)> {
-    let sampled = if source.starts_with("http://") || source.starts_with("https://") {
+    let mut sampled = if source.starts_with("http://") || source.starts_with("https://") {
         api(source).await?
     } else if let Some(address) = source.strip_prefix("kafka://") {
         topic(source, address)?
     } else {
         file(source).await?
     };
-    if !sampled.samples.iter().any(Value::is_object) {
+    let left_out = sampled.keep_objects();
+    if sampled.samples.is_empty() {
         return Err(Error::user(format!("{source} gave no JSON object to learn from"))
             .help("write a pipeline by hand: `millstream init` gives an example")
             .into());
     }
     let inferred = infer(&sampled.samples);
-    let mut text = written(&sampled, &inferred);
+    let mut text = written(&sampled, left_out, &inferred);
     add_test(&mut text, &sampled)?;
     Ok((sampled.pipeline, text))
 }
@@ -189,7 +201,7 @@ fn key<'a>(sampled: &Sampled, inferred: &'a Inferred) -> (&'a InferredColumn, St
     }
 }
 
-fn written(sampled: &Sampled, inferred: &Inferred) -> String {
+fn written(sampled: &Sampled, left_out: usize, inferred: &Inferred) -> String {
     let name = &sampled.name;
     let (key, why) = key(sampled, inferred);
     let mut out = String::new();
@@ -204,6 +216,9 @@ fn written(sampled: &Sampled, inferred: &Inferred) -> String {
             sampled.source
         ),
     );
+    if left_out > 0 {
+        line(0, &format!("# There are {left_out} more that are no JSON objects: they will be dead letters."));
+    }
     line(0, &format!("name: {}", sampled.pipeline));
     line(0, "");
     match &sampled.broker {
@@ -271,9 +286,7 @@ fn add_test(text: &mut String, sampled: &Sampled) -> Outcome {
         &Values::default(),
         &bind::registry(&bind::table_store(Path::new(""))),
     )?;
-    let (Some(flow), Some(sample)) =
-        (plan.flow(sampled.flow), sampled.samples.iter().find(|sample| sample.is_object()))
-    else {
+    let (Some(flow), Some(sample)) = (plan.flow(sampled.flow), sampled.samples.first()) else {
         return Ok(());
     };
     let given = sample.to_string();
