@@ -104,6 +104,15 @@ impl Records {
         });
     }
 
+    /// Lets all records go, and keeps their room for others.
+    pub fn clear(&mut self) {
+        self.origin = None;
+        self.bytes.clear();
+        self.entries.clear();
+        self.headers.clear();
+        self.headers_bytes = 0;
+    }
+
     fn append(&mut self, bytes: Option<&[u8]>) -> (u32, u32) {
         let Some(bytes) = bytes else { return (0, NULL) };
         let start = self.bytes.len();
@@ -183,5 +192,9 @@ mod tests {
         records.push(null);
         assert_eq!(records.iter().collect::<Vec<_>>(), [plain, null]);
         assert_eq!(records.size_bytes(), 1 + "reason".len() + "empty".len() + "null".len());
+        records.clear();
+        assert_eq!((records.len(), records.size_bytes()), (0, 0));
+        records.push(plain);
+        assert_eq!(records.iter().collect::<Vec<_>>(), [plain]);
     }
 }

@@ -21,6 +21,9 @@ pub trait Source: Send {
     /// May be cancelled at any await without losing a record.
     async fn next(&mut self) -> Result<Option<Records>>;
 
+    /// Takes back what `next` gave, once nobody needs it: its memory may serve for others.
+    fn recycle(&mut self, _records: Records) {}
+
     /// When what `next` gave last should be committed. One that says later has more ready: `next` gives
     /// something before it waits, be it no records, so that another commit follows.
     fn next_commit(&self) -> Commit {

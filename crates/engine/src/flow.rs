@@ -188,6 +188,8 @@ impl RunningFlow {
                 state.committed(&batch, counted, reads_topic, (self.clock)());
                 state.counts
             };
+            drop(batch);
+            self.source.recycle(records);
             if counts.read >= FAIL_ABOVE_RECORDS_MIN {
                 self.check_share(counts)?;
             }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use millstream_core::{Error, Record, Records, Result};
@@ -20,7 +21,7 @@ use super::headers::headers_of;
 
 /// A batch is handed over when it has so many records or bytes, …
 const BATCH_RECORDS_MAX: usize = 2_048;
-const BATCH_BYTES_MAX: usize = 2 << 20;
+pub(super) const BATCH_BYTES_MAX: usize = 2 << 20;
 /// … or when nothing more has come for so long.
 const LINGER: Duration = Duration::from_millis(2);
 /// How long the engine may take with its batch before partitions are paused.
@@ -45,6 +46,8 @@ pub(super) struct Poller {
     pub(super) consumer: Arc<BaseConsumer<Context>>,
     pub(super) shared: Arc<Shared>,
     pub(super) sender: mpsc::Sender<Result<Batch>>,
+    /// Records that are done with, whose memory the next ones get.
+    pub(super) spent: Receiver<Records>,
     pub(super) runtime: Handle,
 }
 
@@ -63,8 +66,8 @@ impl Gathered {
         self.records.len() >= BATCH_RECORDS_MAX || self.records.size_bytes() >= BATCH_BYTES_MAX
     }
 
-    fn take(&mut self) -> Batch {
-        Batch { records: std::mem::take(&mut self.records), epochs: self.epochs.clone() }
+    fn take(&mut self, room: Records) -> Batch {
+        Batch { records: std::mem::replace(&mut self.records, room), epochs: self.epochs.clone() }
     }
 
     /// Leaves out what was read under an assignment that is over: whoever has the partition now reads it again.
@@ -125,7 +128,7 @@ impl Poller {
     /// polling goes on, so that the group can share them anew. Not before: pausing throws away
     /// what librdkafka has fetched ahead.
     fn hand_over(&self, gathered: &mut Gathered) -> bool {
-        let batch = gathered.take();
+        let batch = gathered.take(self.spent.try_recv().unwrap_or_default());
         let mut paused = HashMap::new();
         let mut failure = None;
         let mut wait = BEFORE_PAUSE;

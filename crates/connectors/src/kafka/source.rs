@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,7 @@ use super::assignment::{Context, Shared};
 use super::client::prefer;
 use super::connection::{Complaints, Reached};
 use super::drain::{Ends, committed};
-use super::poller::{Batch, IDLE_POLL, Poller};
+use super::poller::{BATCH_BYTES_MAX, Batch, IDLE_POLL, Poller};
 use super::statistics::EVERY_MS;
 use super::topic_id::topic_id;
 use super::totals::{Totals, made_anew};
@@ -49,7 +50,7 @@ const CHOICES: &[(&str, &str)] = &[
 const BATCHES_WAITING_MAX: usize = 1;
 /// A commit is an answer to wait for: while the next batch is ready there is one only so often. What is
 /// put off is read again where we end before it.
-const COMMIT_EVERY: Duration = Duration::from_millis(100);
+const COMMIT_EVERY: Duration = Duration::from_millis(500);
 /// When nothing has come for so long, a source that drains asks whether everything is committed: the answer
 /// takes as long as a batch, …
 const DRAIN_LINGER: Duration = Duration::from_millis(10);
@@ -95,6 +96,8 @@ pub(super) struct TopicSource {
     thread: Option<JoinHandle<()>>,
     shared: Arc<Shared>,
     batches: mpsc::Receiver<Result<Batch>>,
+    /// Gives the thread back what it gave.
+    recycler: SyncSender<Records>,
     /// The assignments of what was handed out last.
     in_hand: HashMap<i32, u64>,
     /// What is durable at the sink and not committed yet.
@@ -137,6 +140,7 @@ impl TopicSource {
         consumer.subscribe(&[topic]).map_err(|e| failed(&e))?;
         let consumer = Arc::new(consumer);
         let (sender, batches) = mpsc::channel(BATCHES_WAITING_MAX);
+        let (recycler, spent) = sync_channel(BATCHES_WAITING_MAX + 1);
         let poller = Poller {
             topic: topic.to_owned(),
             what: what.clone(),
@@ -145,6 +149,7 @@ impl TopicSource {
             consumer: consumer.clone(),
             shared: shared.clone(),
             sender,
+            spent,
             runtime: Handle::current(),
         };
         let thread = std::thread::Builder::new()
@@ -161,6 +166,7 @@ impl TopicSource {
             thread: Some(thread),
             shared,
             batches,
+            recycler,
             in_hand: HashMap::new(),
             put_off: Due::default(),
             committed_at: Instant::now(),
@@ -287,6 +293,14 @@ impl Source for TopicSource {
                     return Ok(Some(batch.records));
                 }
             }
+        }
+    }
+
+    fn recycle(&mut self, mut records: Records) {
+        // One that a large message has made large is let go, and so is one more than the thread needs.
+        if !records.is_empty() && records.size_bytes() <= BATCH_BYTES_MAX {
+            records.clear();
+            let _ = self.recycler.try_send(records);
         }
     }
 
