@@ -155,10 +155,7 @@ impl Broker {
 /// First the messages, then the rows that they became, then what is said of them: a dead letter or a cursor that is on
 /// the disk is never about what is not. (But for a segment that is full, which goes there as it is.)
 fn flush(topics: &Topics, dead_letters: &[String], tables: Option<&mut Flusher>) -> io::Result<()> {
-    let is_letters = |name: &str| {
-        name.ends_with(DeadLetter::TOPIC_ENDING) || dead_letters.iter().any(|letters| letters == name)
-    };
-    let says = |name: &str| name == STATE_TOPIC || is_letters(name);
+    let says = |name: &str| says(name, dead_letters);
     let mut saying: Vec<_> = topics.all().into_iter().filter(|(name, _)| says(name)).collect();
     // A cursor covers records that have become dead letters, too.
     saying.sort_by_key(|(name, _)| name == STATE_TOPIC);
@@ -173,14 +170,28 @@ fn flush(topics: &Topics, dead_letters: &[String], tables: Option<&mut Flusher>)
     saying.iter_mut().try_for_each(|log| log.flush())
 }
 
+/// Whether a topic tells what became of other topics' messages.
+fn says(topic: &str, dead_letters: &[String]) -> bool {
+    topic == STATE_TOPIC
+        || topic.ends_with(DeadLetter::TOPIC_ENDING)
+        || dead_letters.iter().any(|letters| letters == topic)
+}
+
 impl State {
     /// First the messages, then what they became, then the offsets: on the disk a row is
     /// never without its message, and an offset never says that a row is there which is not.
     fn flush(&self) -> io::Result<()> {
-        // Held from the beginning: what is committed meanwhile may cover more than was flushed.
-        let mut offsets = self.offsets.lock();
-        flush(&self.topics, &self.dead_letters, self.tables.as_ref().map(Mutex::lock).as_deref_mut())?;
-        offsets.flush()
+        if let Some(tables) = &self.tables {
+            tables.lock().begin(|| self.topics.flush(|name| !says(name, &self.dead_letters)))?;
+        }
+        {
+            // Held from the beginning: what is committed meanwhile may cover more than was flushed.
+            let mut offsets = self.offsets.lock();
+            flush(&self.topics, &self.dead_letters, self.tables.as_ref().map(Mutex::lock).as_deref_mut())?;
+            offsets.flush()?;
+        }
+        // It takes longer than all the rest, and nobody needs to wait for it.
+        self.tables.as_ref().map_or(Ok(()), |tables| tables.lock().empty_log())
     }
 
     /// Flushes at once where an offset has gone back, which is to be answered only then.

@@ -8,12 +8,12 @@ use rusqlite::types::{ToSqlOutput, Value as Owned, ValueRef};
 use uuid::Uuid;
 
 /// The value as SQLite keeps it.
-pub(super) fn stored<'a>(value: &Value<'a>) -> ToSqlOutput<'a> {
+pub(super) fn stored<'a>(value: &'a Value<'_>) -> ToSqlOutput<'a> {
+    let blob = |bytes: &'a [u8]| ToSqlOutput::Borrowed(ValueRef::Blob(bytes));
     match value {
         Value::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
-        Value::Blob(bytes) => ToSqlOutput::Borrowed(ValueRef::Blob(bytes)),
-        Value::Collection(Cow::Borrowed(bytes)) => ToSqlOutput::Borrowed(ValueRef::Blob(bytes)),
-        Value::Collection(Cow::Owned(bytes)) => ToSqlOutput::Owned(Owned::Blob(bytes.clone())),
+        Value::Blob(bytes) => blob(bytes),
+        Value::Collection(bytes) => blob(bytes),
         Value::Boolean(value) => ToSqlOutput::Owned(Owned::Integer(i64::from(*value))),
         Value::Integer(number) => ToSqlOutput::Owned(Owned::Integer(*number)),
         // SQLite makes NaN a null and −0.0 a 0: these two go in as their bytes.
@@ -22,7 +22,7 @@ pub(super) fn stored<'a>(value: &Value<'a>) -> ToSqlOutput<'a> {
         }
         Value::Double(number) => ToSqlOutput::Owned(Owned::Real(*number)),
         Value::Decimal { unscaled, scale } => ToSqlOutput::Owned(Owned::Text(format!("{unscaled}e-{scale}"))),
-        Value::Uuid(uuid) => ToSqlOutput::Owned(Owned::Blob(uuid.as_bytes().to_vec())),
+        Value::Uuid(uuid) => blob(uuid.as_bytes()),
         Value::Inet(IpAddr::V4(address)) => ToSqlOutput::Owned(Owned::Blob(address.octets().to_vec())),
         Value::Inet(IpAddr::V6(address)) => ToSqlOutput::Owned(Owned::Blob(address.octets().to_vec())),
         Value::Duration(duration) => ToSqlOutput::Owned(Owned::Blob(duration.to_bytes())),

@@ -7,7 +7,10 @@ mod flush;
 mod in_hand;
 mod merge;
 mod read;
+mod row;
 mod sink;
+mod statements;
+mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,12 +31,15 @@ pub use read::Scan;
 /// How long a writer waits for another to finish its transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Pages of 4 KiB in SQLite's log of rows before its writer empties it.
-const LOG_PAGES_MAX: i64 = 16_384;
+/// What SQLite reads and writes at once. Keys in no order change nearly every page of an index, and a page costs a call
+/// of the system more than it costs to copy.
+const PAGE_BYTES: i64 = 16 << 10;
 
-/// The same where a broker empties it: its writer does so only when that one cannot keep up with
-/// a gigabyte.
-const LOG_PAGES_MAX_BESIDE_BROKER: i64 = 262_144;
+/// Bytes in SQLite's log of rows before its writer empties it.
+const LOG_BYTES_MAX: i64 = 64 << 20;
+
+/// The same where a broker empties it: its writer does so only when that one cannot keep up.
+const LOG_BYTES_MAX_BESIDE_BROKER: i64 = 1 << 30;
 
 /// A log that was longer is cut to this when it begins anew.
 const LOG_BYTES_KEPT: i64 = 64 << 20;
@@ -134,14 +140,17 @@ impl TableStore {
             let _ = std::fs::create_dir_all(folder);
         }
         let connection = self.open_to_write()?;
+        // Of a new file; another one keeps what it has.
+        connection.pragma_update(None, "page_size", PAGE_BYTES)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         // Beside a broker that one brings rows to the disk; else they are there when they count as written.
-        let (synchronous, pages_max) = match self.is_beside_broker.load(Ordering::Relaxed) {
-            true => ("NORMAL", LOG_PAGES_MAX_BESIDE_BROKER),
-            false => ("FULL", LOG_PAGES_MAX),
+        let (synchronous, log_bytes_max) = match self.is_beside_broker.load(Ordering::Relaxed) {
+            true => ("NORMAL", LOG_BYTES_MAX_BESIDE_BROKER),
+            false => ("FULL", LOG_BYTES_MAX),
         };
+        let page_bytes: i64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
         connection.pragma_update(None, "synchronous", synchronous)?;
-        connection.pragma_update(None, "wal_autocheckpoint", pages_max)?;
+        connection.pragma_update(None, "wal_autocheckpoint", log_bytes_max / page_bytes)?;
         connection.pragma_update(None, "journal_size_limit", LOG_BYTES_KEPT)?;
         connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
         connection.execute(
