@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn a_row_is_read_as_it_was_written() {
         let columns =
-            "id int PRIMARY KEY, kept text, gone text, text text, ratio double, bytes blob, of set<int>";
+            "id int PRIMARY KEY, kept text, gone text, text text, ratio double, bytes blob, tags set<int>";
         let table = parse(&format!("CREATE TABLE k.t ({columns})"), "k", "t").expect("a table");
         let values = [
             Some(Value::Integer(i64::MIN)),
