@@ -298,7 +298,7 @@ impl Source for TopicSource {
 
     fn recycle(&mut self, mut records: Records) {
         // One that a large message has made large is let go, and so is one more than the thread needs.
-        if !records.is_empty() && records.size_bytes() <= BATCH_BYTES_MAX {
+        if !records.is_empty() && records.size_bytes() <= 2 * BATCH_BYTES_MAX {
             records.clear();
             let _ = self.recycler.try_send(records);
         }

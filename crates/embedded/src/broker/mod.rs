@@ -184,14 +184,16 @@ impl State {
         if let Some(tables) = &self.tables {
             tables.lock().begin(|| self.topics.flush(|name| !says(name, &self.dead_letters)))?;
         }
-        {
-            // Held from the beginning: what is committed meanwhile may cover more than was flushed.
-            let mut offsets = self.offsets.lock();
-            flush(&self.topics, &self.dead_letters, self.tables.as_ref().map(Mutex::lock).as_deref_mut())?;
-            offsets.flush()?;
-        }
-        // It takes longer than all the rest, and nobody needs to wait for it.
-        self.tables.as_ref().map_or(Ok(()), |tables| tables.lock().empty_log())
+        // Held from the beginning: what is committed meanwhile may cover more than was flushed.
+        let mut offsets = self.offsets.lock();
+        flush(&self.topics, &self.dead_letters, self.tables.as_ref().map(Mutex::lock).as_deref_mut())?;
+        offsets.flush()
+    }
+
+    /// Brings what was flushed from SQLite's log into the tables, which takes longer than all the rest: only a flush of
+    /// later rows waits for it.
+    fn fill_tables(&self) -> io::Result<()> {
+        self.tables.as_ref().map_or(Ok(()), |tables| tables.lock().fill_tables())
     }
 
     /// Flushes at once where an offset has gone back, which is to be answered only then.
@@ -291,7 +293,8 @@ async fn maintain_logs(state: Arc<State>) {
             if tick.is_multiple_of(100) {
                 state.topics.expire(now_ms())?;
             }
-            state.flush()
+            state.flush()?;
+            state.fill_tables()
         });
         if let Err(error) = done {
             state.say_disk_failed(&error);

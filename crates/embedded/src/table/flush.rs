@@ -12,7 +12,7 @@ use rusqlite::Connection;
 use super::{BUSY_TIMEOUT, TableStore};
 use crate::syncer::Syncer;
 
-/// Bytes of rows that are written until they are not left until the second is over.
+/// By so many bytes the log may have grown before it is flushed at once, not at the end of the second.
 const WRITTEN_BYTES_URGENT: u64 = 48 << 20;
 
 /// From so many bytes on writers are kept away until all of the log is in the tables: only then it begins anew.
@@ -30,10 +30,13 @@ pub(crate) struct Flusher {
     store: TableStore,
     /// SQLite's log of rows as it was when it was flushed last.
     flushed: Option<LogFile>,
-    /// Bytes in the log; 0 where all of them are in the tables, so that the next row begins it anew.
+    /// Bytes in the log when a flush began; 0 where all of them were in the tables.
     log_bytes: i64,
-    /// Somebody who has been reading for long kept the log from being emptied.
-    is_held_up: bool,
+    /// The tables' file. It stays open for good: closing it would take SQLite's own locks from it, which belong to the
+    /// process (sqlite.org/howtocorrupt.html, 2.2).
+    tables: Option<&'static File>,
+    /// What the tables' file was given may not be on the disk.
+    is_unsynced: bool,
     /// A reader of the rows that are on the disk. While it reads, later rows do not get from the log into the tables,
     /// and what got there stays in the log.
     reader: Option<Connection>,
@@ -44,14 +47,8 @@ impl Flusher {
     /// From now on the log of `store` is left to this one.
     pub(crate) fn new(store: TableStore) -> Self {
         store.is_beside_broker.store(true, Ordering::Relaxed);
-        Self {
-            store,
-            flushed: None,
-            log_bytes: 0,
-            is_held_up: false,
-            reader: None,
-            syncer: Syncer::default(),
-        }
+        let syncer = Syncer::default();
+        Self { store, flushed: None, log_bytes: 0, tables: None, is_unsynced: true, reader: None, syncer }
     }
 
     /// Whether so many rows wait that they should be flushed at once.
@@ -59,32 +56,32 @@ impl Flusher {
         let now_bytes = fs::metadata(self.log()).map_or(0, |log| log.len());
         let flushed_bytes = self.flushed.map_or(0, |log| log.len);
         now_bytes.saturating_sub(flushed_bytes) > WRITTEN_BYTES_URGENT
-            || self.log_bytes > LOG_BYTES_LONG && !self.is_held_up
     }
 
     /// Flushes what `messages` flushes, and has most of the rows written out that will be flushed next: nobody needs to
     /// wait for that.
     pub(crate) fn begin(&mut self, messages: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         let path = self.log();
-        if self.written()?.is_none() {
+        if self.unflushed()?.is_none() {
             return Ok(());
         }
         let (pages, done, page_bytes) = self.checkpoint("NOOP").map_err(io::Error::other)?;
         if pages == done {
             // The next row begins the log anew.
+            self.log_bytes = 0;
             return Ok(());
         }
+        self.log_bytes = LOG_HEADER_BYTES + pages * (LOG_PAGE_HEADER_BYTES + page_bytes);
         messages()?;
         // What is beyond may be rows of later messages.
-        let log_bytes = LOG_HEADER_BYTES + pages * (LOG_PAGE_HEADER_BYTES + page_bytes);
-        self.syncer.write_out(&File::open(&path)?, log_bytes as u64)
+        self.syncer.write_out(&File::open(&path)?, self.log_bytes as u64)
     }
 
     /// Flushes what `messages` flushes, then every row that was written before: while it works no
     /// other row is, for that one's message might not be on the disk yet.
     pub(crate) fn flush_after(&mut self, messages: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         let path = self.log();
-        if self.written()?.is_none() {
+        if self.unflushed()?.is_none() {
             return messages();
         }
         let writer = self.store.open_to_write().map_err(io::Error::other)?;
@@ -92,32 +89,47 @@ impl Flusher {
         messages()?;
         let flushed = LogFile::of(&fs::metadata(&path)?)?;
         self.syncer.sync(&File::open(&path)?)?;
+        if self.is_unsynced {
+            // Before the reader goes that kept the log from beginning anew.
+            self.sync_tables()?;
+        }
         self.reader = Some(self.read().map_err(io::Error::other)?);
-        if self.log_bytes > LOG_BYTES_LONG {
-            self.empty_log()?;
-            self.is_held_up = self.log_bytes > 0;
+        if self.log_bytes > LOG_BYTES_LONG
+            && let Err(error) = self.fill_tables()
+        {
+            // It is tried again, and said, where nobody waits for it.
+            tracing::debug!("the tables' log stays long: {error}");
         }
         writer.execute_batch("ROLLBACK").map_err(io::Error::other)?;
         self.flushed = Some(flushed);
         Ok(())
     }
 
-    /// Brings the rows that were flushed last from the log into the tables, beside whoever writes others, so that the
-    /// log stays short.
-    pub(crate) fn empty_log(&mut self) -> io::Result<()> {
+    /// Brings the rows that were flushed last from the log into the tables, beside whoever writes others.
+    pub(crate) fn fill_tables(&mut self) -> io::Result<()> {
         if self.reader.is_none() {
             return Ok(());
         }
-        let (all, done, page_bytes) = self.checkpoint("PASSIVE").map_err(io::Error::other)?;
-        self.log_bytes = if done == all { 0 } else { all * page_bytes };
-        // SQLite has not: it would bring all of the log to the disk before, also rows whose messages are not there.
-        self.syncer.sync(&File::open(&self.store.path)?)?;
+        self.is_unsynced = true;
+        self.checkpoint("PASSIVE").map_err(io::Error::other)?;
+        self.sync_tables()?;
         self.reader = None;
         Ok(())
     }
 
+    /// SQLite itself does not: it would bring all of the log to the disk before, also rows whose messages are not there.
+    fn sync_tables(&mut self) -> io::Result<()> {
+        let file = match self.tables {
+            Some(file) => file,
+            None => self.tables.insert(Box::leak(Box::new(File::open(&self.store.path)?))),
+        };
+        self.syncer.sync(file)?;
+        self.is_unsynced = false;
+        Ok(())
+    }
+
     /// The log where it is there and may have rows that were not flushed.
-    fn written(&self) -> io::Result<Option<LogFile>> {
+    fn unflushed(&self) -> io::Result<Option<LogFile>> {
         match fs::metadata(self.log()) {
             Ok(log) => Ok(Some(LogFile::of(&log)?).filter(|log| !log.is_as_it_was(self.flushed))),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -125,7 +137,8 @@ impl Flusher {
         }
     }
 
-    /// How many pages the log has, how many of them are in the tables, and how large each is.
+    /// Does what `mode` says. How many pages the log had when it began, how many of them are in the tables now, and how
+    /// large each is.
     fn checkpoint(&self, mode: &str) -> rusqlite::Result<(i64, i64, i64)> {
         let connection = self.store.open_to_write()?;
         connection.pragma_update(None, "synchronous", "OFF")?;
@@ -147,6 +160,9 @@ impl Flusher {
             return Ok(());
         }
         self.syncer.check()?;
+        if self.is_unsynced {
+            self.sync_tables()?;
+        }
         self.reader = None;
         let emptied = Connection::open(&self.store.path).and_then(|connection| {
             connection.busy_timeout(BUSY_TIMEOUT)?;
@@ -210,7 +226,8 @@ mod tests {
         writer.execute_batch("CREATE TABLE a (n INT); CREATE TABLE b (n INT)").expect("writes");
         for before in 0..3 {
             flusher.flush_after(|| Ok(())).expect("flushes");
-            flusher.empty_log().expect("brings rows into the tables");
+            flusher.fill_tables().expect("fills the tables");
+            flusher.begin(|| Ok(())).expect("has nothing to write out");
             assert_eq!(flusher.log_bytes, 0, "the log begins anew");
             writer.execute("INSERT INTO a VALUES (1)", []).expect("writes");
             flusher.begin(|| Ok(())).expect("writes out");
@@ -218,16 +235,52 @@ mod tests {
             let flushed = fs::read(flusher.log()).expect("a log");
             // Of a page that the flushed part of the log does not have.
             writer.execute("INSERT INTO b VALUES (1)", []).expect("writes");
-            flusher.empty_log().expect("brings rows into the tables");
+            flusher.fill_tables().expect("fills the tables");
             assert_eq!(rows_after_power_loss(&store, &flushed), (before + 1, before));
+            flusher.begin(|| Ok(())).expect("writes out");
             assert_ne!(flusher.log_bytes, 0, "the later row is in the log");
         }
-        // A long log is emptied whole, while no row is written.
+        // Of a long log nothing is left, while no row is written.
         flusher.log_bytes = LOG_BYTES_LONG + 1;
-        assert!(flusher.is_urgent());
         flusher.flush_after(|| Ok(())).expect("flushes");
         assert_eq!(rows_after_power_loss(&store, &[]), (3, 3));
-        assert_eq!((flusher.log_bytes, flusher.reader.is_none()), (0, true));
+        assert!(flusher.reader.is_none());
+    }
+
+    /// Whether somebody has SQLite's lock on the file that says that it is in use.
+    #[cfg(target_os = "linux")]
+    fn is_in_use(file: &File) -> bool {
+        use std::os::fd::AsRawFd;
+        let mut lock = libc::flock {
+            l_type: libc::F_WRLCK as libc::c_short,
+            l_whence: libc::SEEK_SET as libc::c_short,
+            l_start: 0x4000_0002,
+            l_len: 510,
+            l_pid: 0,
+        };
+        #[allow(unsafe_code, reason = "the standard library does not tell who has a lock")]
+        // SAFETY: the descriptor is open, and `lock` is written while it is borrowed.
+        let asked = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &raw mut lock) };
+        assert_eq!(asked, 0, "{}", io::Error::last_os_error());
+        lock.l_type != libc::F_UNLCK as libc::c_short
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_tables_stay_in_use_for_others_while_they_are() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let store = TableStore::new(&dir.path().join("tables.sqlite"));
+        let mut flusher = Flusher::new(store.clone());
+        let writer = store.connect().expect("opens");
+        writer.execute_batch("CREATE TABLE t (n INT); INSERT INTO t VALUES (1)").expect("writes");
+        let file = File::open(&store.path).expect("opens");
+        assert!(is_in_use(&file));
+        flusher.flush_after(|| Ok(())).expect("flushes");
+        flusher.fill_tables().expect("fills the tables");
+        drop(flusher);
+        assert!(is_in_use(&file), "whoever closes it now takes the log from the writer");
+        drop(writer);
+        assert!(!is_in_use(&file));
     }
 
     #[test]
@@ -242,7 +295,7 @@ mod tests {
             .syncer
             .sync(&File::open("/dev/null").expect("opens"))
             .expect_err("there is no disk behind it");
-        flusher.empty_log().expect_err("nobody knows what is there");
+        flusher.fill_tables().expect_err("nobody knows what is there");
         assert!(flusher.reader.is_some());
         flusher.close().expect_err("nobody knows what is there");
         assert!(flusher.log().exists());

@@ -99,6 +99,7 @@ impl InHand {
         self.bytes.clear();
         self.bytes.shrink_to(BYTES_MAX);
         self.places.clear();
+        self.places.shrink_to(ROWS_MAX);
     }
 }
 

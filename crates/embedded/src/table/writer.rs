@@ -10,7 +10,7 @@ use super::in_hand::InHand;
 use super::row::Row;
 use super::statements::Statements;
 
-/// Writes rows of one table. Either the desk is here or somebody works at it.
+/// Writes rows of one table. The desk is here while nobody works at it.
 pub(super) struct Writer {
     table: Arc<Table>,
     desk: Option<Desk>,
