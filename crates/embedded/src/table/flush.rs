@@ -207,6 +207,15 @@ impl LogFile {
 mod tests {
     use super::*;
 
+    /// A store in a folder of its own, what flushes it, and a connection that writes.
+    fn new_store() -> (tempfile::TempDir, TableStore, Flusher, Connection) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = TableStore::new(&folder.path().join("tables.sqlite"));
+        let flusher = Flusher::new(store.clone());
+        let writer = store.connect().expect("opens");
+        (folder, store, flusher, writer)
+    }
+
     /// The rows of two tables that are there where the log is lost but for its beginning, which was flushed.
     fn rows_after_power_loss(store: &TableStore, flushed: &[u8]) -> (i64, i64) {
         let after = store.path.with_extension("after");
@@ -219,10 +228,7 @@ mod tests {
 
     #[test]
     fn a_row_gets_into_the_tables_only_after_its_message_is_flushed() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let store = TableStore::new(&dir.path().join("tables.sqlite"));
-        let mut flusher = Flusher::new(store.clone());
-        let writer = store.connect().expect("opens");
+        let (_folder, store, mut flusher, writer) = new_store();
         writer.execute_batch("CREATE TABLE a (n INT); CREATE TABLE b (n INT)").expect("writes");
         for before in 0..3 {
             flusher.flush_after(|| Ok(())).expect("flushes");
@@ -268,10 +274,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn the_tables_stay_in_use_for_others_while_they_are() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let store = TableStore::new(&dir.path().join("tables.sqlite"));
-        let mut flusher = Flusher::new(store.clone());
-        let writer = store.connect().expect("opens");
+        let (_folder, store, mut flusher, writer) = new_store();
         writer.execute_batch("CREATE TABLE t (n INT); INSERT INTO t VALUES (1)").expect("writes");
         let file = File::open(&store.path).expect("opens");
         assert!(is_in_use(&file));
@@ -285,10 +288,7 @@ mod tests {
 
     #[test]
     fn what_a_failed_sync_may_have_lost_stays_in_the_log() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let store = TableStore::new(&dir.path().join("tables.sqlite"));
-        let mut flusher = Flusher::new(store.clone());
-        let writer = store.connect().expect("opens");
+        let (_folder, _, mut flusher, writer) = new_store();
         writer.execute_batch("CREATE TABLE t (n INT); INSERT INTO t VALUES (1)").expect("writes");
         flusher.flush_after(|| Ok(())).expect("flushes");
         flusher
@@ -303,10 +303,7 @@ mod tests {
 
     #[test]
     fn rows_that_a_failed_sync_may_have_lost_never_count_as_flushed() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let store = TableStore::new(&dir.path().join("tables.sqlite"));
-        let mut flusher = Flusher::new(store.clone());
-        let writer = store.connect().expect("opens");
+        let (_folder, _, mut flusher, writer) = new_store();
         writer.execute_batch("CREATE TABLE t (n INT); INSERT INTO t VALUES (1)").expect("writes");
         let no_disk = File::open("/dev/null").expect("opens");
         flusher.syncer.sync(&no_disk).expect_err("there is no disk behind it");
