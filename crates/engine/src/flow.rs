@@ -122,19 +122,24 @@ impl RunningFlow {
         stop: CancellationToken,
         drain: oneshot::Receiver<()>,
     ) -> Result<Counts> {
+        let ended = self.work(stop, drain).await;
+        // To leave a group a broker has to answer, which may be at work on this very thread.
+        tokio::task::block_in_place(|| drop(self));
+        ended
+    }
+
+    async fn work(&mut self, stop: CancellationToken, drain: oneshot::Receiver<()>) -> Result<Counts> {
         let mut worker = Worker::new(&self.planned, self.dating)?;
         let mut drain = std::pin::pin!(drain);
         let mut draining = false;
         let patience = self.patience.clone();
         // Attempts at the next records, while they fail.
         let mut reading: Option<Attempts<'_>> = None;
+        let mut has_put_off = false;
         loop {
             let records = tokio::select! {
                 biased;
-                () = stop.cancelled() => {
-                    self.commit_rest().await;
-                    break;
-                }
+                () = stop.cancelled() => break,
                 fired = &mut drain, if !draining => {
                     draining = true;
                     if fired.is_ok() {
@@ -159,7 +164,6 @@ impl RunningFlow {
             let mut batch = worker.prepare(&records, (self.clock)())?;
             if !self.slow_down(worker.ahead_ms().saturating_sub(AHEAD_GIVEN_MS_MAX), &stop).await {
                 // Nothing of the batch is written, and nothing of it is committed.
-                self.commit_rest().await;
                 break;
             }
             let mut attempts = self.patience.begin();
@@ -182,6 +186,7 @@ impl RunningFlow {
                 }
             };
             drop(attempts);
+            has_put_off = when == Commit::Later;
             let counts = {
                 let mut state = self.state.lock();
                 let reads_topic = self.planned.origin.plan.topic.is_some();
@@ -190,14 +195,15 @@ impl RunningFlow {
             };
             drop(batch);
             self.source.recycle(records);
-            if counts.read >= FAIL_ABOVE_RECORDS_MIN {
-                self.check_share(counts)?;
-            }
+            check_share_at_work(&self.planned, counts)?;
+        }
+        if has_put_off {
+            self.commit_rest().await;
         }
         // The next run of the flow may begin at once.
         self.slow_down(worker.ahead_ms().min(AHEAD_GIVEN_MS_MAX), &CancellationToken::new()).await;
         let counts = self.state.lock().counts;
-        self.check_share(counts)?;
+        check_share(&self.planned, counts)?;
         Ok(counts)
     }
 
@@ -225,10 +231,11 @@ impl RunningFlow {
             Err(error) => tracing::debug!("flow {}: the last commit failed: {error}", self.planned.name),
         }
     }
+}
 
-    fn check_share(&self, counts: Counts) -> Result<()> {
-        check_share(&self.planned, counts)
-    }
+/// Whether too many records are dead by now, of a flow that goes on.
+pub(crate) fn check_share_at_work(planned: &PlannedFlow, counts: Counts) -> Result<()> {
+    if counts.read < FAIL_ABOVE_RECORDS_MIN { Ok(()) } else { check_share(planned, counts) }
 }
 
 /// Whether too many records are dead.
@@ -425,8 +432,8 @@ impl Worker {
                 offset: original.offset,
                 reason: *reason,
                 detail: detail.clone(),
-                // To the producer these stand for the time of sending.
-                sent_ms: (original.timestamp <= 0).then_some(original.timestamp),
+                // Some producers take 0 for the time of sending, and some topics have no other one.
+                sent_ms: Some(original.timestamp),
                 origin: batch.records.origin.as_deref().cloned(),
                 cut: is_cut.then(|| Cut { length_bytes: whole.len() as u64, sha256: sha256(whole) }),
             };

@@ -7,10 +7,10 @@ use millstream_sql::{FROM_JSON, SqlError, carry, carry_past_filters, type_ddl};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use crate::flow::check_share;
+use crate::flow::{check_share, check_share_at_work};
 use crate::pipeline::Pipeline;
 use crate::plan::PlannedFlow;
-use crate::retry::Patience;
+use crate::retry::{Attempts, Patience};
 use crate::run::Until;
 
 /// Why a flow cannot be handed to a cluster.
@@ -79,20 +79,16 @@ impl WatchedFlow {
             }
             Until::Stopped => RemoteUntil::Stopped,
         };
-        let mut attempts = self.patience.begin();
+        // Attempts at making something of it, while that fails.
+        let mut attempts = None;
         loop {
-            let before = self.read();
             let mut started = self.runner.start(&self.flow, until).await;
             let watched = match &mut started {
-                Ok(run) => self.watch(run.as_mut(), &stop).await,
+                Ok(run) => self.watch(run.as_mut(), &stop, &mut attempts).await,
                 Err(error) => Err(error.clone()),
             };
             let Err(error) = watched else { break };
-            // What it has done is done: the next start goes on behind it.
-            if self.read() > before {
-                attempts = self.patience.begin();
-            }
-            if let Err(error) = attempts.wait(error).await {
+            if let Err(error) = attempts.get_or_insert_with(|| self.patience.begin()).wait(error).await {
                 // What of it is still at work is not left alone there.
                 if let Ok(run) = &mut started {
                     self.stop(run.as_mut()).await.ok();
@@ -106,21 +102,26 @@ impl WatchedFlow {
         Ok(counts)
     }
 
-    fn read(&self) -> u64 {
-        self.patience.state.lock().counts.read
-    }
-
-    async fn watch(&self, run: &mut dyn RemoteRun, stop: &CancellationToken) -> Result<()> {
+    async fn watch(
+        &self,
+        run: &mut dyn RemoteRun,
+        stop: &CancellationToken,
+        attempts: &mut Option<Attempts<'_>>,
+    ) -> Result<()> {
         loop {
             let next = tokio::select! {
                 biased;
                 () = stop.cancelled() => return self.stop(run).await,
                 next = run.next() => next?,
             };
-            match next {
-                Some(counts) => self.add(counts, run),
-                None => return Ok(()),
+            let Some(counts) = next else { return Ok(()) };
+            if counts.read > 0 {
+                // What it has done is done: the next start goes on behind it.
+                *attempts = None;
+            } else if let Some(attempts) = attempts {
+                attempts.is_at_work();
             }
+            check_share_at_work(&self.planned, self.add(counts, run))?;
         }
     }
 
@@ -130,12 +131,14 @@ impl WatchedFlow {
         Ok(())
     }
 
-    fn add(&self, counts: Counts, run: &dyn RemoteRun) {
+    /// What became of all records by now.
+    fn add(&self, counts: Counts, run: &dyn RemoteRun) -> Counts {
         let mut state = self.patience.state.lock();
         state.counts += counts;
         state.gauges.set_lag(run.lag());
         if counts.read > 0 {
             state.committed_ms = Some((self.clock)());
         }
+        state.counts
     }
 }

@@ -26,7 +26,7 @@ pub(crate) struct Patience {
 impl Patience {
     /// Begins to try something.
     pub(crate) fn begin(&self) -> Attempts<'_> {
-        Attempts { patience: self, started: Instant::now(), wait: FIRST_WAIT, waiting: None }
+        Attempts { patience: self, failing_since: None, wait: FIRST_WAIT, waiting: None }
     }
 }
 
@@ -64,7 +64,7 @@ impl Drop for Waiting<'_> {
 /// Attempts at one thing: `loop { match attempt { Ok(x) => break x, Err(e) => attempts.wait(e).await? } }`
 pub(crate) struct Attempts<'a> {
     patience: &'a Patience,
-    started: Instant,
+    failing_since: Option<Instant>,
     wait: Duration,
     waiting: Option<Waiting<'a>>,
 }
@@ -75,8 +75,9 @@ impl Attempts<'_> {
         if !error.is_passing() {
             return Err(error);
         }
-        if self.patience.at_most.is_some_and(|at_most| self.started.elapsed() >= at_most) {
-            let seconds = self.started.elapsed().as_secs();
+        let since = *self.failing_since.get_or_insert_with(Instant::now);
+        if self.patience.at_most.is_some_and(|at_most| since.elapsed() >= at_most) {
+            let seconds = since.elapsed().as_secs();
             let message = format!("{} (waited {seconds} s; nothing is lost)", error.message);
             return Err(Error { message, ..error });
         }
@@ -85,7 +86,7 @@ impl Attempts<'_> {
         match &self.waiting {
             Some(waiting) => waiting.is_for(error.to_string()),
             None => {
-                self.waiting = Some(Waiting::begin(&self.patience.state, error.to_string(), self.started));
+                self.waiting = Some(Waiting::begin(&self.patience.state, error.to_string(), since));
             }
         }
         tokio::select! {
@@ -94,6 +95,11 @@ impl Attempts<'_> {
         }
         self.wait = (self.wait * 2).min(LONGEST_WAIT);
         Ok(())
+    }
+
+    /// The last attempt has not failed so far: nothing is waited for. If it does, the next one is not the first.
+    pub(crate) fn is_at_work(&mut self) {
+        self.waiting = None;
     }
 }
 

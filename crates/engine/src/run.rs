@@ -2,6 +2,7 @@
 //! when its writers have ended, and says how it went.
 
 use std::collections::{BTreeMap, HashMap};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -94,6 +95,9 @@ pub struct Summary {
     pub flows: Map<String, Value>,
 }
 
+/// A flow that works once it is awaited.
+type AtWork = Pin<Box<dyn Future<Output = Result<Counts>> + Send>>;
+
 /// Runs the flows of `plan` until they end or are stopped.
 pub async fn run(
     plan: &Plan,
@@ -122,27 +126,18 @@ pub async fn run(
         let sink = sink.map_err(|error| not_begun(planned, &state, error))?;
         opened.push((*planned, sink, patience));
     }
-    let mut work = Work::default();
+    // None is at work before all can be: a flow whose run fails would be cut off.
+    let mut ready: Vec<(&PlannedFlow, oneshot::Sender<()>, AtWork)> = Vec::new();
     for (planned, sink, patience) in opened {
         let state = patience.state.clone();
         let failed = |error: Error| not_begun(planned, &state, error);
         let scope = scope(planned, &state);
         let (drain, drained) = oneshot::channel();
-        let upstream: Vec<_> = planned
-            .upstream
-            .iter()
-            .filter(|name| chosen.iter().any(|other| other.name == **name))
-            .cloned()
-            .collect();
-        match options.until {
-            Until::Stopped => drop(drain),
-            Until::Drained => work.wait(&planned.name, upstream, drain),
-        }
         if planned.runner == Runner::Spark {
             let watched = watch(plan, planned, registry, &scope, options, patience).await;
             let watched = watched.map_err(failed)?;
             let stop = options.stop.clone();
-            work.spawn(&planned.name, async move { watched.run(stop, drained).await });
+            ready.push((planned, drain, Box::pin(async move { watched.run(stop, drained).await })));
             continue;
         }
         let source = open_source(&scope, planned, &patience).await.map_err(failed)?;
@@ -158,7 +153,7 @@ pub async fn run(
             dating: Dating::Now,
         };
         let (stop, until) = (options.stop.clone(), options.until);
-        work.spawn(&planned.name, async move {
+        let flow = async move {
             let fails_empty = flow.planned.origin.plan.empty_run_fails && until == Until::Drained;
             match flow.run(stop.clone(), drained).await {
                 Ok(counts) if counts.read == 0 && fails_empty && !stop.is_cancelled() => {
@@ -167,7 +162,17 @@ pub async fn run(
                 }
                 ended => ended,
             }
-        });
+        };
+        ready.push((planned, drain, Box::pin(flow)));
+    }
+    let mut work = Work::default();
+    for (planned, drain, flow) in ready {
+        if options.until == Until::Drained {
+            let upstream = planned.upstream.iter();
+            let upstream = upstream.filter(|name| chosen.iter().any(|other| other.name == **name)).cloned();
+            work.wait(&planned.name, upstream.collect(), drain);
+        }
+        work.spawn(&planned.name, flow);
     }
     work.finish(observer).await;
     Ok(summaries(plan, observer))
@@ -333,7 +338,11 @@ pub(crate) async fn open_dead_letters(
     let settings = json!({
         "topic": planned.dead_letter_topic,
         "key": [],
-        "config": {"max.message.bytes": DEAD_LETTER_BYTES_MAX, "retention.ms": "-1"},
+        "config": {
+            "max.message.bytes": DEAD_LETTER_BYTES_MAX,
+            "message.timestamp.type": "CreateTime",
+            "retention.ms": "-1",
+        },
     });
     // What the flow's own connectors see is not to be mixed with it.
     let scope = Scope { gauges: Arc::default(), ..scope.clone() };

@@ -1,13 +1,14 @@
-//! A run that is stopped commits what it has written, also what a source had put off.
+//! A run that is stopped commits what it has written, also what a source had put off, and nothing else.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use millstream_core::{
-    Checkpoint, Commit, Counts, MessageSink, Record, Records, Result, RunValues, Scope, Sink, SinkKind,
-    SinkPlan, Source, SourceKind, SourcePlan, Written,
+    Checkpoint, Commit, Counts, Error, MessageSink, Record, Records, Result, RunValues, Scope, Sink,
+    SinkKind, SinkPlan, Source, SourceKind, SourcePlan, Written,
 };
-use millstream_engine::{Observer, Plan, Registry, RunOptions, Until, Values, run};
+use millstream_engine::{FlowSummary, Observer, Plan, Registry, RunOptions, Until, Values, run};
 use parking_lot::Mutex;
 use schemars::{Schema, json_schema};
 use serde_json::Value;
@@ -22,28 +23,30 @@ flows:
     to: { topic: copies, key: n }
 "#;
 
-/// How many records come before the run is stopped.
-const RECORDS: i64 = 5;
-
-/// Gives a record at a time, of which none is the last; after some of them the run is stopped.
-#[derive(Default)]
+/// Gives records, of which none is the last; with some of them the run is stopped.
+#[derive(Clone, Default)]
 struct Numbers {
     next: i64,
     put_off: i64,
-    committed: Arc<Mutex<i64>>,
+    /// How many come at once, and how many before the stop.
+    at_once: i64,
+    records: i64,
+    /// Up to where it was committed, where that was asked for.
+    committed: Arc<Mutex<Option<i64>>>,
     stop: CancellationToken,
 }
 
 #[async_trait]
 impl Source for Numbers {
     async fn next(&mut self) -> Result<Option<Records>> {
-        if self.next == RECORDS {
-            self.stop.cancel();
-            std::future::pending::<()>().await;
-        }
         let mut records = Records::default();
-        records.push(Record::of_value(br#"{"n": 1}"#, self.next));
-        self.next += 1;
+        for _ in 0..self.at_once {
+            records.push(Record::of_value(br#"{"n": 1}"#, self.next));
+            self.next += 1;
+        }
+        if self.next == self.records {
+            self.stop.cancel();
+        }
         Ok(Some(records))
     }
 
@@ -59,14 +62,14 @@ impl Source for Numbers {
                 Ok(Counts::default())
             }
             Commit::Now => {
-                *self.committed.lock() = next;
+                *self.committed.lock() = Some(next);
                 Ok(Counts { read: next as u64, ..Counts::default() })
             }
         }
     }
 }
 
-struct NumbersKind(Arc<Mutex<i64>>, CancellationToken);
+struct NumbersKind(Numbers);
 
 #[async_trait]
 impl SourceKind for NumbersKind {
@@ -86,7 +89,33 @@ impl SourceKind for NumbersKind {
     }
 
     async fn open(&self, _: &Value, _: &Scope) -> Result<Box<dyn Source>> {
-        Ok(Box::new(Numbers { committed: self.0.clone(), stop: self.1.clone(), ..Numbers::default() }))
+        Ok(Box::new(self.0.clone()))
+    }
+}
+
+/// Cannot be opened, and finds that out late.
+struct MissingKind;
+
+#[async_trait]
+impl SourceKind for MissingKind {
+    fn name(&self) -> &'static str {
+        "missing"
+    }
+
+    fn settings(&self) -> Schema {
+        json_schema!({
+            "type": "object",
+            "properties": {"missing": {"type": "string"}, "schema": {"type": "string"}},
+        })
+    }
+
+    fn plan(&self, settings: &Value) -> Result<SourcePlan> {
+        Ok(SourcePlan { schema: settings["schema"].as_str().map(str::to_owned), ..SourcePlan::default() })
+    }
+
+    async fn open(&self, _: &Value, _: &Scope) -> Result<Box<dyn Source>> {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        Err(Error::lasting("it is not there"))
     }
 }
 
@@ -125,24 +154,55 @@ impl MessageSink for Topic {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_was_put_off_is_committed_at_the_end() {
-    let (committed, stop) = (Arc::default(), CancellationToken::new());
+/// Runs the flows of a file in which `numbers` is read: what they did.
+async fn ran(file: &str, numbers: &Numbers) -> Result<Vec<(String, FlowSummary)>> {
     let registry = Registry {
-        sources: vec![Arc::new(NumbersKind(Arc::clone(&committed), stop.clone()))],
+        sources: vec![Arc::new(NumbersKind(numbers.clone())), Arc::new(MissingKind)],
         sinks: vec![Arc::new(TopicKind)],
         ..Registry::default()
     };
-    let plan = Plan::load("stopped.yaml", FILE, &Values::default(), &registry).expect("is right");
+    let plan = Plan::load("stopped.yaml", file, &Values::default(), &registry).expect("is right");
     let options = RunOptions {
         flows: Vec::new(),
         until: Until::Stopped,
         patience: None,
-        stop,
+        stop: numbers.stop.clone(),
         clock: || 0,
         values: RunValues::default(),
     };
-    let flows = run(&plan, &registry, &options, &Observer::default()).await.expect("it runs");
+    run(&plan, &registry, &options, &Observer::default()).await
+}
+
+/// Runs a flow that is stopped: up to where it has committed, and how many records it says to have read.
+async fn stopped(at_once: i64, records: i64) -> (Option<i64>, u64) {
+    let numbers = Numbers { at_once, records, ..Numbers::default() };
+    let flows = ran(FILE, &numbers).await.expect("it runs");
     let (_, summary) = &flows[0];
-    assert_eq!((*committed.lock(), summary.counts.read, &summary.error), (RECORDS, RECORDS as u64, &None));
+    assert_eq!(summary.error, None);
+    (*numbers.committed.lock(), summary.counts.read)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_put_off_is_committed_at_the_end() {
+    assert_eq!(stopped(1, 5).await, (Some(5), 5));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_not_written_is_not_committed() {
+    // Messages of one key are dated a millisecond apart, so that so many have to wait for the clock.
+    assert_eq!(stopped(3_000, 3_000).await, (None, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_flow_is_cut_off_by_one_that_cannot_begin() {
+    let other = r#"
+  other:
+    from: { missing: all, schema: "n BIGINT" }
+    sql: SELECT n FROM input
+    to: { topic: others, key: n }
+"#;
+    let numbers = Numbers { at_once: 1, records: 5, ..Numbers::default() };
+    let refused = ran(&format!("{}{other}", FILE.trim_end()), &numbers).await.expect_err("one cannot begin");
+    assert!(refused.message.contains("it is not there"), "{refused}");
+    assert!(!numbers.stop.is_cancelled(), "nothing was read");
 }
