@@ -48,8 +48,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What our headers on a dead letter say; key, value, other headers and timestamp are the
-/// original's. Flow, topic, partition, offset and origin together are its identity.
+/// What our headers on a dead letter say; key, value and other headers are the original's. Flow, topic, partition, offset and origin together are its identity.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeadLetter {
     /// The flow that could not process it.
@@ -64,7 +63,8 @@ pub struct DeadLetter {
     pub reason: Reason,
     /// More for people: the column, the value, the position.
     pub detail: String,
-    /// When the original was sent, in milliseconds since 1970, where the message itself does not say.
+    /// When the original was sent, in milliseconds since 1970; letters of before say so only where their message
+    /// could not be given that time.
     pub sent_ms: Option<i64>,
     /// Where it came from, where that was no topic; part of its identity then.
     pub origin: Option<Origin>,
@@ -96,8 +96,7 @@ impl DeadLetter {
     pub const REASON: &str = "millstream.reason";
     /// The header with the detail.
     pub const DETAIL: &str = "millstream.detail";
-    /// The header with the original's timestamp in milliseconds, where the message itself could not
-    /// be given it.
+    /// The header with the original's timestamp in milliseconds.
     pub const TIMESTAMP: &str = "millstream.timestamp";
     const URL: &str = "millstream.url";
     const RUN: &str = "millstream.run";
@@ -148,9 +147,10 @@ impl DeadLetter {
 
     /// Reads our headers back; `None` for a message that is no dead letter of ours.
     pub fn from_record(record: &Record<'_>) -> Option<Self> {
+        // Before the last of them a message may carry headers of a dead letter that it once was.
+        let begin = record.headers.iter().rposition(|(key, _)| key == Self::FLOW)?;
         let text = |name: &str| {
-            // The last of a name: a message may carry headers of a dead letter that it once was.
-            let (_, value) = record.headers.iter().rev().find(|(key, _)| key == name)?;
+            let (_, value) = record.headers[begin..].iter().find(|(key, _)| key == name)?;
             Some(String::from_utf8_lossy(value.as_deref().unwrap_or_default()).into_owned())
         };
         Some(Self {
@@ -215,8 +215,12 @@ impl Marker {
             .collect()
     }
 
-    /// Reads the headers back; `None` for a message that is no marker.
+    /// Reads the headers back; `None` for a message that is no marker. A dead letter is none, whatever headers its
+    /// original had.
     pub fn from_record(record: &Record<'_>) -> Option<Self> {
+        if record.headers.iter().any(|(key, _)| key == DeadLetter::FLOW) {
+            return None;
+        }
         let text = |name: &str| {
             let (_, value) = record.headers.iter().find(|(key, _)| key == name)?;
             std::str::from_utf8(value.as_deref()?).ok()
@@ -272,6 +276,35 @@ mod tests {
             Record { key: None, value: None, headers: &headers, timestamp: 0, partition: 0, offset: 0 };
         assert_eq!(DeadLetter::from_record(&record).as_ref(), Some(&letter));
         assert_eq!(letter.place(), "store/users_created/3/41@7");
+    }
+
+    #[test]
+    fn headers_that_a_message_came_with_say_nothing_of_its_dead_letter() {
+        let plain = DeadLetter {
+            flow: "again".into(),
+            topic: "t".into(),
+            partition: 0,
+            offset: 1,
+            reason: Reason::Empty,
+            detail: String::new(),
+            sent_ms: None,
+            origin: None,
+            cut: None,
+        };
+        let once = DeadLetter {
+            flow: "once".into(),
+            sent_ms: Some(5),
+            origin: Some(Origin { address: "https://example.com".into(), run_ms: Some(7) }),
+            cut: Some(Cut { length_bytes: 9, sha256: "ab".into() }),
+            ..plain.clone()
+        };
+        let marker = Marker { place: "x".into(), settled: Settled::Purged, until: [(0, 9)].into() };
+        for original in [once.headers(&[]), marker.headers()] {
+            let headers = plain.headers(&original);
+            let record = Record { headers: &headers, value: None, ..Record::of_value(b"", 0) };
+            assert_eq!(DeadLetter::from_record(&record).as_ref(), Some(&plain));
+            assert_eq!(Marker::from_record(&record), None);
+        }
     }
 
     #[test]
