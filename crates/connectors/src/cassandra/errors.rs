@@ -21,6 +21,11 @@ pub(super) enum Meaning {
 /// What an error of a request means.
 pub(super) fn meaning(error: &ExecutionError) -> Meaning {
     match db_error(error) {
+        // Some refusals say that a node cannot, not that it may not.
+        Some((_, words)) if words.starts_with(UNABLE) || words.contains(DISK_FULL) => Meaning::Passing,
+        Some((DbError::Invalid, words)) if CONSISTENCY.iter().any(|name| words.contains(name)) => {
+            Meaning::Lasting
+        }
         Some((DbError::Invalid | DbError::SyntaxError | DbError::FunctionFailure { .. }, _)) => {
             Meaning::Refused
         }
@@ -34,6 +39,21 @@ pub(super) fn meaning(error: &ExecutionError) -> Meaning {
             _ => Meaning::Passing,
         },
     }
+}
+
+/// How Cassandra begins when the tables with roles and permissions do not answer: `CassandraAuthorizer`,
+/// `PasswordAuthenticator`, `CassandraRoleManager`.
+const UNABLE: &str = "Unable to perform auth";
+/// What it says where disks are too full to write, and who wrote is no superuser: `Guardrails`.
+const DISK_FULL: &str = "disk usage exceeds";
+/// How it calls what `consistency:` sets, where that one is forbidden: `Guardrails`.
+const CONSISTENCY: [&str; 2] = ["write_consistency_levels", "write consistency levels"];
+
+/// Whether the server's words are about a table that it does not know, or not as it is: nodes learn of changes one
+/// after the other.
+pub(super) fn is_of_schema(words: &str) -> bool {
+    let words = words.to_lowercase();
+    ["does not exist", "unconfigured table", "undefined column"].iter().any(|part| words.contains(part))
 }
 
 fn db_error(error: &ExecutionError) -> Option<(&DbError, &str)> {
@@ -62,7 +82,10 @@ pub(super) fn explain(what: &str, error: &ExecutionError) -> Error {
     match meaning(error) {
         Meaning::Passing => Error::passing(message).help(help_in_passing(error)),
         Meaning::Refused => Error::lasting(message),
-        Meaning::Lasting => Error::lasting(message).help("may the user of `cassandra.username` do that?"),
+        Meaning::Lasting => Error::lasting(message).help(match db_error(error) {
+            Some((DbError::Invalid, _)) => "`consistency:` of the table sets another one",
+            _ => "may the user of `cassandra.username` do that?",
+        }),
     }
 }
 
@@ -98,6 +121,9 @@ fn explain_page(what: &str, error: NextPageError) -> Error {
 
 fn help_in_passing(error: &ExecutionError) -> &'static str {
     match (db_error(error), error) {
+        (Some((_, words)), _) if words.contains(DISK_FULL) => {
+            "free some space on Cassandra's nodes, or add one"
+        }
         (Some((DbError::Unavailable { .. }, _)), _) => {
             "too few copies are reachable for that; `consistency:` says how many a row is written to"
         }
@@ -129,6 +155,10 @@ pub(super) fn of_connecting(connection: &TableConnection, error: &NewSessionErro
     };
     match last_connection_error {
         ConnectionError::ConnectionSetupRequestError(setup) => match &setup.error {
+            ConnectionSetupRequestErrorKind::DbError(_, message) if message.starts_with(UNABLE) => {
+                Error::passing(format!("Cassandra at {hosts} does not let us in now: {message}"))
+                    .help("are the nodes with the keyspace system_auth up?")
+            }
             ConnectionSetupRequestErrorKind::DbError(DbError::AuthenticationError, message) => {
                 Error::lasting(format!("Cassandra at {hosts} does not let us in: {message}"))
                     .help("are `cassandra.username` and `cassandra.password` right?")
@@ -175,6 +205,29 @@ mod tests {
             }
         }
         assert!(first(DbError::Unauthorized).help.is_some_and(|help| help.contains("cassandra.username")));
+        // What a node says that cannot just now.
+        for (error, words, fault) in [
+            (
+                DbError::Unauthorized,
+                "Unable to perform authorization of permissions: Cannot achieve consistency level LOCAL_ONE",
+                Fault::Passing,
+            ),
+            (
+                DbError::Invalid,
+                "Write request failed because disk usage exceeds failure threshold",
+                Fault::Passing,
+            ),
+            (
+                DbError::Invalid,
+                "Provided values [ONE] are not allowed for write_consistency_levels (disallowed values are: [ONE])",
+                Fault::Lasting,
+            ),
+        ] {
+            let attempt = RequestAttemptError::DbError(error, words.to_owned());
+            let explained = explain("writing", &ExecutionError::LastAttemptError(attempt));
+            assert_eq!(explained.fault, fault, "{words}");
+            assert!(explained.help.is_some(), "{words}");
+        }
         let not_sent = NextPageError::RequestFailure(RequestError::EmptyPlan);
         let explained = explain_row("reading", not_sent.into());
         assert!(explained.is_passing());

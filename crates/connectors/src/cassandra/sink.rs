@@ -198,6 +198,10 @@ impl Writer<'_> {
         if !refused.is_empty() {
             // Is it the row, or has the table changed under us?
             schema::compare(&self.open.session, self.table).await?;
+            if let Some((_, words)) = refused.iter().find(|(_, words)| errors::is_of_schema(words)) {
+                let error = Error::passing(format!("{}: {words}", self.what()));
+                return Err(error.help("a node does not know the table as it is now; it should, soon"));
+            }
             let reasons = refused.into_iter().map(|(row, words)| (row, reason(&words), words));
             written.refused.extend(reasons);
         }
@@ -266,5 +270,6 @@ impl Writer<'_> {
 /// What the server's words mean for a dead letter.
 fn reason(words: &str) -> Reason {
     let words = words.to_lowercase();
-    if words.contains("too large") || words.contains("too big") { Reason::TooLarge } else { Reason::BadValue }
+    let is_too_large = ["too large", "too big", "oversized"].iter().any(|part| words.contains(part));
+    if is_too_large { Reason::TooLarge } else { Reason::BadValue }
 }
