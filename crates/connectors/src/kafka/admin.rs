@@ -1,6 +1,6 @@
 //! Making topics, and asking for what is there.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use millstream_core::{Error, Result};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
@@ -14,6 +14,10 @@ use super::{Connection, TopicSinkSettings};
 
 /// How long a question to the broker may take before it counts as not answered.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long it may take until all brokers know a topic that was made.
+const KNOWN_AFTER_MAX: Duration = Duration::from_secs(5);
+pub(super) const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// Makes the topic where it is missing; where it is there, what differs from the file is said.
 pub(super) async fn ensure_topic(connection: &Connection, settings: &TopicSinkSettings) -> Result<()> {
@@ -124,6 +128,11 @@ pub(super) async fn differences<C: ClientContext>(
 
 /// How many partitions the topic has; `None` where there is no such topic.
 pub(super) fn find_partition_count<C: ClientContext>(client: &Client<C>, topic: &str) -> Result<Option<i32>> {
+    find(client, topic).map(|(partitions, _)| partitions)
+}
+
+/// How many partitions the topic has, and how many brokers there are.
+fn find<C: ClientContext>(client: &Client<C>, topic: &str) -> Result<(Option<i32>, usize)> {
     let what = format!("asking for topic {topic}");
     let metadata =
         client.fetch_metadata(Some(topic), ANSWER_TIMEOUT).map_err(|e| explain(&what, &e, None, None))?;
@@ -134,7 +143,20 @@ pub(super) fn find_partition_count<C: ClientContext>(client: &Client<C>, topic: 
         let error = KafkaError::MetadataFetch(RDKafkaErrorCode::TopicAuthorizationFailed);
         return Err(explain(&what, &error, None, None));
     }
-    Ok(found.map(|known| known.partitions().len() as i32).filter(|count| *count > 0))
+    let partitions = found.map(|known| known.partitions().len() as i32).filter(|count| *count > 0);
+    Ok((partitions, metadata.brokers().len()))
+}
+
+/// How many partitions a topic has that may just have been made: of several brokers not all know it at once. Blocks.
+pub(super) fn await_partitions<C: ClientContext>(client: &Client<C>, topic: &str) -> Result<i32> {
+    let began = Instant::now();
+    while let (None, brokers) = find(client, topic)?
+        && brokers > 1
+        && began.elapsed() < KNOWN_AFTER_MAX
+    {
+        std::thread::sleep(LOOK_AGAIN_AFTER);
+    }
+    partition_count(client, topic)
 }
 
 /// How many partitions the topic has.

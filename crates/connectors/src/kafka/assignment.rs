@@ -107,7 +107,8 @@ impl Context {
             if totals.is_of_another(self.shared.topic_id.as_deref()) {
                 self.shared.is_another.store(true, Ordering::Relaxed);
             }
-            totals.topic_id.clone_from(&self.shared.topic_id);
+            // What is not known now may be known of before.
+            totals.topic_id = self.shared.topic_id.clone().or(totals.topic_id);
             assigned.insert(element.partition(), Assigned { epoch, totals });
             let start = match element.offset() {
                 Offset::Offset(next) => Offset::Offset(next),

@@ -37,7 +37,12 @@ pub(super) fn explain(
             Some(reason) => no_token(what, connection, reason),
             None => not_let_in(what, complaint.and_then(Complaint::parse).map(|complaint| complaint.reason)),
         },
-        Code::InvalidTopic | Code::PolicyViolation | Code::InvalidConfig | Code::InvalidPartitions => {
+        Code::InvalidTopic => Error::user(format!("{what}: the broker takes no topic of that name"))
+            .help(
+                "letters, digits, `.`, `_` and `-` it may have, 249 of them; the embedded broker takes none that differs \
+                 from another in case only",
+            ),
+        Code::PolicyViolation | Code::InvalidConfig | Code::InvalidPartitions => {
             Error::user(format!("{what}: the broker refuses the settings ({code})"))
         }
         Code::InvalidReplicationFactor => Error::user(format!("{what}: there are not as many brokers as copies"))

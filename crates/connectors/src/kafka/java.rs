@@ -10,8 +10,7 @@ use tokio::task::block_in_place;
 
 use super::admin::{ANSWER_TIMEOUT, find_partition_count};
 use super::connection::Reached;
-use super::topic_id::topic_id;
-use super::{Connection, Mechanism, Sasl};
+use super::{Connection, Mechanism, Sasl, topic_id};
 
 impl Connection {
     /// The client's properties. Certificates are read here and go along as text.
@@ -59,7 +58,14 @@ impl Connection {
             let reached = Reached::open(self, &config, topic, what)?;
             let client = reached.consumer.client();
             let partitions = find_partition_count(client, topic)?.unwrap_or(0);
-            Ok(KnownTopic { id: topic_id(client, topic, ANSWER_TIMEOUT), partitions })
+            let id = topic_id::ask(client, topic, ANSWER_TIMEOUT).map_err(|_| {
+                let seconds = ANSWER_TIMEOUT.as_secs();
+                Error::passing(format!(
+                    "{} did not say within {seconds} s which topic {topic} is",
+                    self.brokers
+                ))
+            })?;
+            Ok(KnownTopic { id, partitions })
         })
     }
 }

@@ -106,14 +106,18 @@ impl Poller {
                 }
                 Some(Err(error)) if is_transient(&error) => continue,
                 Some(Err(error)) => {
-                    // The source has ended if nobody takes it.
-                    let _ = self.sender.blocking_send(Err(self.explained(&error)));
+                    if !self.hand_over(Err(self.explained(&error)), &mut gathered) {
+                        return;
+                    }
                     continue;
                 }
                 None => !gathered.records.is_empty(),
             };
-            if is_due && !self.hand_over(&mut gathered) {
-                return;
+            if is_due {
+                let batch = gathered.take(self.spent.try_recv().unwrap_or_default());
+                if !self.hand_over(Ok(batch), &mut gathered) {
+                    return;
+                }
             }
         }
     }
@@ -122,13 +126,12 @@ impl Poller {
         self.complaints.explain(&self.connection, &self.what, error)
     }
 
-    /// Waits until the engine takes the batch; false when nobody will take it.
+    /// Waits until the engine takes what is `next`; false when nobody will take it.
     ///
     /// A wait that gets long is a service that does not answer: then partitions are paused and
     /// polling goes on, so that the group can share them anew. Not before: pausing throws away
     /// what librdkafka has fetched ahead.
-    fn hand_over(&self, gathered: &mut Gathered) -> bool {
-        let batch = gathered.take(self.spent.try_recv().unwrap_or_default());
+    fn hand_over(&self, next: Result<Batch>, gathered: &mut Gathered) -> bool {
         let mut paused = HashMap::new();
         let mut failure = None;
         let mut wait = BEFORE_PAUSE;
@@ -157,9 +160,9 @@ impl Poller {
         {
             tracing::debug!("{}: cannot resume: {error}", self.what);
         }
-        let is_taken = place.map(|place| place.send(Ok(batch))).is_ok();
+        let is_taken = place.map(|place| place.send(next)).is_ok();
         match failure {
-            Some(error) if is_taken => self.sender.blocking_send(Err(error)).is_ok(),
+            Some(error) if is_taken => self.hand_over(Err(error), gathered),
             _ => is_taken,
         }
     }

@@ -3,7 +3,7 @@
 use millstream_core::{Error, Result};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 
 use super::Connection;
 use super::admin::{ANSWER_TIMEOUT, partition_count};
@@ -44,6 +44,7 @@ pub fn reset(connection: &Connection, topic: &str, group: &str, to: Position) ->
         places.add_partition(topic, partition);
     }
     let committed = consumer.committed_offsets(places.clone(), ANSWER_TIMEOUT).map_err(|e| failed(&e))?;
+    committed.elements().iter().try_for_each(TopicPartitionListElem::error).map_err(|e| failed(&e))?;
     let by_time = match to {
         Position::Time(ms) => {
             let mut asked = places;
@@ -70,7 +71,8 @@ pub fn reset(connection: &Connection, topic: &str, group: &str, to: Position) ->
             element.set_offset(Offset::Offset(next)).map_err(|e| failed(&e))?;
             // Whichever topic it was before, from now on it is this one.
             let totals = Totals::read(element.metadata());
-            element.set_metadata(Totals { topic_id: topic_id.clone(), ..totals }.text());
+            let topic_id = topic_id.clone().or(totals.topic_id);
+            element.set_metadata(Totals { topic_id, ..totals }.text());
         }
         placed.push((partition, next));
     }

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio::task::block_in_place;
 
 use super::Connection;
-use super::admin::{ANSWER_TIMEOUT, partition_count};
+use super::admin::{ANSWER_TIMEOUT, await_partitions};
 use super::assignment::{Context, Shared};
 use super::client::prefer;
 use super::connection::{Complaints, Reached};
@@ -105,6 +105,8 @@ pub(super) struct TopicSource {
     committed_at: Instant,
     /// Where the topic ended when it was to be drained.
     drain_to: Option<Ends>,
+    /// The broker did not answer when it was asked last, which whoever reads may still think.
+    is_missed: bool,
 }
 
 impl TopicSource {
@@ -127,7 +129,7 @@ impl TopicSource {
         prefer(&mut config, CHOICES);
         // Which topic it is must be known before the group hands out its partitions.
         let reached = block_in_place(|| Reached::open(connection, &config, topic, what.clone()))?;
-        block_in_place(|| partition_count(reached.consumer.client(), topic))?;
+        block_in_place(|| await_partitions(reached.consumer.client(), topic))?;
         let topic_id = block_in_place(|| topic_id(reached.consumer.client(), topic, ANSWER_TIMEOUT));
         let shared = Arc::new(Shared { topic_id, ..Shared::default() });
         let context = Context {
@@ -171,6 +173,7 @@ impl TopicSource {
             put_off: Due::default(),
             committed_at: Instant::now(),
             drain_to: None,
+            is_missed: false,
         })
     }
 
@@ -191,12 +194,12 @@ impl TopicSource {
     }
 
     /// Asks the broker, where its client complains, and now and then: is it there, and is the topic
-    /// still the one that was opened?
-    fn look(&mut self) -> Result<()> {
+    /// still the one that was opened? Whether it has asked.
+    fn look(&mut self) -> Result<bool> {
         let complained = self.complaints.take();
         let every = if complained.is_some() { LOOK_AFTER_COMPLAINT } else { LOOK_EVERY };
         if self.asked.elapsed() < every {
-            return Ok(());
+            return Ok(false);
         }
         self.asked = Instant::now();
         let what = format!("reading topic {} on {}", self.topic, self.connection.brokers);
@@ -212,7 +215,7 @@ impl TopicSource {
         if opened.is_of_another(now.as_deref()) {
             self.shared.is_another.store(true, Ordering::Relaxed);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Commits what is still ours, and waits for the broker's answer.
@@ -278,8 +281,15 @@ impl Source for TopicSource {
                 // What seemed to be more was an error: no later batch takes the commit along.
                 Err(_) if !self.put_off.0.is_empty() => return Ok(Some(Records::default())),
                 Err(_) => {
-                    self.look()?;
-                    if self.is_drained()? {
+                    let was_missed = std::mem::replace(&mut self.is_missed, true);
+                    let has_answered = self.look()?;
+                    let is_drained = self.is_drained()?;
+                    self.is_missed = was_missed && !has_answered;
+                    if was_missed && has_answered && !is_drained {
+                        // It is there again, also where there is nothing to read.
+                        return Ok(Some(Records::default()));
+                    }
+                    if is_drained {
                         return Ok(None);
                     }
                 }
@@ -328,7 +338,7 @@ impl Source for TopicSource {
             config.set("group.id", &self.group).set("isolation.level", "read_committed");
             let what = format!("asking where topic {} ends", self.topic);
             let reached = Reached::open(&self.connection, &config, &self.topic, what.clone())?;
-            let partitions = partition_count(reached.consumer.client(), &self.topic)?;
+            let partitions = await_partitions(reached.consumer.client(), &self.topic)?;
             let committed =
                 committed(&self.consumer, &self.topic, partitions).map_err(|e| self.failed(&what, &e))?;
             Ends::of(&self.connection, &reached, &self.topic, &self.group, &committed)
@@ -358,6 +368,7 @@ mod tests {
 
     use super::*;
     use crate::kafka::Awaited;
+    use crate::kafka::admin::LOOK_AGAIN_AFTER;
     use crate::kafka::poller::BEFORE_PAUSE;
 
     fn step(partition: i32, next_offset: i64, read: u64) -> Checkpoint {
@@ -427,6 +438,27 @@ mod tests {
         let refused = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_REQUEST; 2];
         cluster.request_errors(RDKafkaApiKey::OffsetFetch, &refused);
         assert_eq!(offsets(&mut open(&connection)).await, [3]);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_topic_that_not_every_broker_knows_yet_is_waited_for() {
+        let cluster = MockCluster::new(2).expect("two brokers");
+        let connection = Connection::to(cluster.bootstrap_servers());
+        let opening = tokio::task::spawn_blocking({
+            let (connection, runtime) = (connection.clone(), Handle::current());
+            move || {
+                runtime.block_on(async { TopicSource::open(&connection, "t", "g", Arc::default()).map(drop) })
+            }
+        });
+        tokio::time::sleep(LOOK_AGAIN_AFTER * 3).await;
+        cluster.create_topic("t", 1, 1).expect("a topic");
+        opening.await.expect("ends").expect("opens");
+        // Of one broker it is known at once that there is none.
+        let cluster = MockCluster::new(1).expect("a broker");
+        let connection = Connection::to(cluster.bootstrap_servers());
+        let missing =
+            TopicSource::open(&connection, "t", "g", Arc::default()).err().expect("there is no topic");
+        assert!(missing.message.contains("there is no topic t"), "{missing}");
     }
 
     #[tokio::test(flavor = "multi_thread")]
