@@ -20,7 +20,10 @@ fn batch(rows: &[Row<'_>]) -> (RecordBatch, Vec<i64>) {
 }
 
 async fn open(store: &TableStore, create: &str, nulls: &str) -> Box<dyn RowSink> {
-    let settings = json!({"table": "k.t", "create": create, "nulls": nulls});
+    open_table(store, json!({"table": "k.t", "create": create, "nulls": nulls})).await
+}
+
+async fn open_table(store: &TableStore, settings: serde_json::Value) -> Box<dyn RowSink> {
     match TableKind::new(store.clone()).open(&settings, &Scope::default()).await.expect("opens") {
         Sink::Rows(sink) => sink,
         Sink::Messages(_) => panic!("a table takes rows"),
@@ -137,6 +140,17 @@ async fn a_key_that_spark_has_no_value_for_is_read_as_null() {
     let mut scan = store.scan(&table, None, 2).expect("reads").expect("is there");
     let row = scan.next().expect("a row").expect("reads");
     assert_eq!((row.column(0).is_null(0), row.column(1).is_null(0)), (true, false));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_whose_name_differs_in_case_only_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = TableStore::new(&folder.path().join("tables.sqlite"));
+    open(&store, CREATE, "keep").await.prepare().await.expect("is made");
+    let other =
+        json!({"table": "k.\"T\"", "create": "CREATE TABLE k.\"T\" (id text PRIMARY KEY, a text, n int)"});
+    let refused = open_table(&store, other).await.prepare().await.expect_err("SQLite takes them for one");
+    assert!(refused.message.contains("k.t only in case"), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

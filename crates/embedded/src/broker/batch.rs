@@ -4,8 +4,8 @@
 //!
 //! Layout: <https://kafka.apache.org/documentation/#recordbatch>
 
-use bytes::Bytes;
-use kafka_protocol::records::RecordBatchDecoder;
+use bytes::{Buf, Bytes};
+use kafka_protocol::compression::{Decompressor, Gzip, Lz4, Snappy, Zstd};
 
 /// Bytes of the header, before the first record.
 pub(super) const HEADER_BYTES: usize = 61;
@@ -35,6 +35,7 @@ pub(super) struct Header {
     crc: u32,
     attributes: i16,
     last_offset_delta: i32,
+    timestamp_base: i64,
     pub(super) timestamp_max: i64,
     pub(super) producer_id: i64,
     pub(super) producer_epoch: i16,
@@ -56,6 +57,7 @@ impl Header {
             crc: u32::from_be_bytes(array(bytes, 17)),
             attributes: i16::from_be_bytes(array(bytes, 21)),
             last_offset_delta: i32::from_be_bytes(array(bytes, 23)),
+            timestamp_base: i64::from_be_bytes(array(bytes, 27)),
             timestamp_max: i64::from_be_bytes(array(bytes, 35)),
             producer_id: i64::from_be_bytes(array(bytes, 43)),
             producer_epoch: i16::from_be_bytes(array(bytes, 51)),
@@ -109,13 +111,115 @@ pub(super) fn place(batch: &mut [u8], base_offset: i64) {
 /// Offset and timestamp of the first record in `batch` that is not older than `timestamp`.
 /// Where the records cannot be read, that of the batch: too early is safe, too late is not.
 pub(super) fn first_since(header: &Header, batch: Bytes, timestamp: i64) -> (i64, i64) {
-    let found = RecordBatchDecoder::decode(&mut batch.clone()).ok().and_then(|set| {
-        let record = set.records.into_iter().find(|record| record.timestamp >= timestamp)?;
-        Some((record.offset, record.timestamp))
-    });
+    let found = unpacked(header, batch).and_then(|records| find_since(header, &records, timestamp));
     found.unwrap_or((header.base_offset, header.timestamp_max))
+}
+
+/// The records of a batch.
+fn unpacked(header: &Header, batch: Bytes) -> Option<Bytes> {
+    let mut packed = batch.slice(HEADER_BYTES..);
+    match header.attributes & COMPRESSED {
+        0 => Some(packed),
+        1 => Gzip::decompress(&mut packed, |records| Ok(records.copy_to_bytes(records.remaining()))).ok(),
+        2 => Snappy::decompress(&mut packed, |records| Ok(records.copy_to_bytes(records.remaining()))).ok(),
+        3 => Lz4::decompress(&mut packed, |records| Ok(records.copy_to_bytes(records.remaining()))).ok(),
+        4 => Zstd::decompress(&mut packed, |records| Ok(records.copy_to_bytes(records.remaining()))).ok(),
+        _ => None,
+    }
+}
+
+/// Of a record no more is read than its offset and time: whatever else a producer has written there is for consumers.
+fn find_since(header: &Header, mut records: &[u8], timestamp: i64) -> Option<(i64, i64)> {
+    for _ in 0..header.count {
+        let length = usize::try_from(varint(&mut records)?).ok()?;
+        let (record, others) = records.split_at_checked(length)?;
+        records = others;
+        // Behind the attributes.
+        let mut record = record.get(1..)?;
+        let time = header.timestamp_base.saturating_add(varint(&mut record)?);
+        let offset = header.base_offset.saturating_add(varint(&mut record)?);
+        if time >= timestamp {
+            return Some((offset, time));
+        }
+    }
+    None
+}
+
+/// A number in zigzag form, seven bits a byte, the lowest first
+/// (<https://protobuf.dev/programming-guides/encoding/#signed-ints>).
+fn varint(bytes: &mut &[u8]) -> Option<i64> {
+    let mut number = 0_u64;
+    for shift in (0..u64::BITS).step_by(7) {
+        let (byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some((number >> 1) as i64 ^ -((number & 1) as i64));
+        }
+    }
+    None
 }
 
 fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     bytes[at..at + N].try_into().expect("the header was long enough")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A batch of records that are distinguished by their times, each with so many headers as it says.
+    fn batch(times: &[i64], headers: &[u8]) -> Bytes {
+        let mut bytes = vec![0; HEADER_BYTES];
+        for (at, time) in (0..).zip(times) {
+            let mut record = vec![0];
+            record.extend([2 * (time - times[0]) as u8, 2 * at]);
+            // Neither key nor value.
+            record.extend([1, 1]);
+            record.extend(headers);
+            bytes.push(2 * record.len() as u8);
+            bytes.extend(record);
+        }
+        let length = (bytes.len() - LENGTH_OFFSET) as i32;
+        bytes[..8].copy_from_slice(&40_i64.to_be_bytes());
+        bytes[8..12].copy_from_slice(&length.to_be_bytes());
+        bytes[16] = 2;
+        bytes[27..35].copy_from_slice(&times[0].to_be_bytes());
+        bytes[35..43].copy_from_slice(&times.iter().max().expect("a record").to_be_bytes());
+        bytes[57..61].copy_from_slice(&(times.len() as i32).to_be_bytes());
+        bytes.into()
+    }
+
+    #[test]
+    fn a_record_is_found_by_its_time_whatever_else_it_says() {
+        // The second has two thousand million headers, as it says.
+        for headers in [&[0][..], &[0xfe, 0xff, 0xff, 0xff, 0x0f]] {
+            let bytes = batch(&[1_000, 1_005, 1_003], headers);
+            let header = Header::read(&bytes).expect("a header");
+            for (since, expected) in
+                [(0, (40, 1_000)), (1_001, (41, 1_005)), (1_005, (41, 1_005)), (2_000, (40, 1_005))]
+            {
+                assert_eq!(first_since(&header, bytes.clone(), since), expected, "{since}");
+            }
+            // Cut anywhere, it ends before.
+            for length in HEADER_BYTES..bytes.len() {
+                let cut = bytes.slice(..length);
+                assert!([(40, 1_005), (41, 1_005)].contains(&first_since(&header, cut, 1_005)));
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_are_read_as_they_are_written() {
+        for (bytes, number) in [
+            (&[0_u8][..], Some(0)),
+            (&[1], Some(-1)),
+            (&[0xac, 0x02], Some(150)),
+            (&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01], Some(i64::MIN)),
+            (&[0x80; 12], None),
+            (&[0x80], None),
+        ] {
+            assert_eq!(varint(&mut &*bytes), number, "{bytes:?}");
+        }
+    }
 }

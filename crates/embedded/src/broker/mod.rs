@@ -13,9 +13,9 @@ mod wire;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use millstream_core::{DeadLetter, Error, Result, STATE_TOPIC, now_ms};
@@ -23,6 +23,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::block_in_place;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -33,9 +34,8 @@ use topic::Topics;
 use crate::TableStore;
 use crate::table::Flusher;
 
-/// Producer ids are handed out in blocks of this size, one reserved at each start, so that no
-/// id is ever given twice.
-const PRODUCER_IDS_PER_START: i64 = 1_000_000;
+/// Producer ids are reserved in blocks of this size before they are handed out, so that none is ever given twice.
+const PRODUCER_IDS_AT_ONCE: i64 = 1_000_000;
 
 /// What all connections share.
 struct State {
@@ -43,11 +43,16 @@ struct State {
     topics: Topics,
     groups: Mutex<Groups>,
     offsets: Mutex<Offsets>,
+    /// One flush at a time.
+    flushing: Mutex<()>,
     /// The tables that rows are written to before their offsets are committed.
     tables: Option<Mutex<Flusher>>,
     /// The topics of dead letters, as the pipelines call them.
     dead_letters: Vec<String>,
-    next_producer_id: AtomicI64,
+    /// Where everything lives.
+    dir: PathBuf,
+    /// Those that are reserved and free.
+    producer_ids: Mutex<Range<i64>>,
     /// Wakes the fetches that wait for data.
     appended: Notify,
     stopping: CancellationToken,
@@ -109,12 +114,16 @@ impl Broker {
             Some(topics.get(&place.topic)?.partitions.get(partition)?.lock().end)
         });
         notices.extend(put_back.map_err(failed)?);
+        // What is answered from here on stays.
+        offsets.flush(offsets.end()).map_err(failed)?;
         let state = Arc::new(State {
             port: address.port(),
             topics,
             groups: Mutex::default(),
             offsets: Mutex::new(offsets),
-            next_producer_id: AtomicI64::new(reserve_producer_ids(dir).map_err(failed)?),
+            flushing: Mutex::default(),
+            dir: dir.to_owned(),
+            producer_ids: Mutex::new(reserve_producer_ids(dir).map_err(failed)?),
             tables: tables.map(Mutex::new),
             dead_letters: dead_letters.to_vec(),
             appended: Notify::new(),
@@ -159,15 +168,17 @@ fn flush(topics: &Topics, dead_letters: &[String], tables: Option<&mut Flusher>)
     let mut saying: Vec<_> = topics.all().into_iter().filter(|(name, _)| says(name)).collect();
     // A cursor covers records that have become dead letters, too.
     saying.sort_by_key(|(name, _)| name == STATE_TOPIC);
-    // Held from the beginning: what is written meanwhile may be about more than was flushed.
-    let mut saying: Vec<_> =
-        saying.iter().flat_map(|(_, topic)| &topic.partitions).map(|log| log.lock()).collect();
-    let flush_messages = || topics.flush(|name| !says(name));
+    let mut held = Vec::new();
+    let mut flush_messages = || {
+        // What is written from here on may be about more than is flushed.
+        held.extend(saying.iter().flat_map(|(_, topic)| &topic.partitions).map(|log| log.lock()));
+        topics.flush(|name| !says(name))
+    };
     match tables {
         Some(tables) => tables.flush_after(flush_messages)?,
         None => flush_messages()?,
     }
-    saying.iter_mut().try_for_each(|log| log.flush())
+    held.iter_mut().try_for_each(|log| log.flush())
 }
 
 /// Whether a topic tells what became of other topics' messages.
@@ -184,10 +195,14 @@ impl State {
         if let Some(tables) = &self.tables {
             tables.lock().begin(|| self.topics.flush(|name| !says(name, &self.dead_letters)))?;
         }
-        // Held from the beginning: what is committed meanwhile may cover more than was flushed.
-        let mut offsets = self.offsets.lock();
+        let _flushing = self.flushing.lock();
+        // What is committed from here on may cover more than is flushed.
+        let offsets = self.offsets.lock();
+        let end = offsets.end();
+        // Where the file is to be written anew nothing is: it would say the newest of everything.
+        let held = Some(offsets).filter(|offsets| offsets.is_long());
         flush(&self.topics, &self.dead_letters, self.tables.as_ref().map(Mutex::lock).as_deref_mut())?;
-        offsets.flush()
+        held.unwrap_or_else(|| self.offsets.lock()).flush(end)
     }
 
     /// Brings what was flushed from SQLite's log into the tables, which takes longer than all the rest: only a flush of
@@ -202,7 +217,7 @@ impl State {
         if went_back { self.flush() } else { Ok(()) }
     }
 
-    /// The committed offsets. A flush holds them for as long as the disk takes.
+    /// The committed offsets. A flush holds them for as long as the disk takes for their own file.
     fn offsets(&self) -> MutexGuard<'_, Offsets> {
         block_in_place(|| self.offsets.lock())
     }
@@ -217,8 +232,13 @@ impl State {
         }
     }
 
-    fn take_producer_id(&self) -> i64 {
-        self.next_producer_id.fetch_add(1, Ordering::Relaxed)
+    fn take_producer_id(&self) -> io::Result<i64> {
+        let mut ids = self.producer_ids.lock();
+        if let Some(id) = ids.next() {
+            return Ok(id);
+        }
+        *ids = block_in_place(|| reserve_producer_ids(&self.dir))?;
+        ids.next().ok_or_else(|| io::Error::other("there are no producer ids left"))
     }
 }
 
@@ -280,6 +300,7 @@ async fn tick_groups(state: Arc<State>) {
 /// has expired leaves it.
 async fn maintain_logs(state: Arc<State>) {
     let mut clock = tokio::time::interval(Duration::from_millis(100));
+    clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for tick in 1_u64.. {
         tokio::select! {
             _ = clock.tick() => {}
@@ -290,11 +311,16 @@ async fn maintain_logs(state: Arc<State>) {
             continue;
         }
         let done = block_in_place(|| {
-            if tick.is_multiple_of(100) {
-                state.topics.expire(now_ms())?;
-            }
-            state.flush()?;
-            state.fill_tables()
+            let flushed = state.flush();
+            // What goes here was there long before: its rows are on the disk now, unless that has failed. A disk that
+            // is full needs the room all the same.
+            let is_full = |error: &io::Error| error.kind() == io::ErrorKind::StorageFull;
+            let may_expire = flushed.as_ref().err().is_none_or(is_full);
+            let expired = match may_expire && tick.is_multiple_of(100) {
+                true => state.topics.expire(now_ms()),
+                false => Ok(()),
+            };
+            flushed.and_then(|()| state.fill_tables()).and(expired)
         });
         if let Err(error) = done {
             state.say_disk_failed(&error);
@@ -331,7 +357,7 @@ impl Boot {
     }
 }
 
-fn reserve_producer_ids(dir: &Path) -> io::Result<i64> {
+fn reserve_producer_ids(dir: &Path) -> io::Result<Range<i64>> {
     let path = dir.join("producer-ids");
     let first = match std::fs::read_to_string(&path) {
         Ok(text) => text.trim().parse().map_err(|_| {
@@ -340,8 +366,9 @@ fn reserve_producer_ids(dir: &Path) -> io::Result<i64> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => 1,
         Err(e) => return Err(e),
     };
-    replace_file(&path, (first + PRODUCER_IDS_PER_START).to_string().as_bytes())?;
-    Ok(first)
+    let end = first + PRODUCER_IDS_AT_ONCE;
+    replace_file(&path, end.to_string().as_bytes())?;
+    Ok(first..end)
 }
 
 /// Writes a small file whole or not at all.
@@ -362,7 +389,49 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::broker::offsets::{Committed, Place};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn nobody_waits_with_a_commit_while_the_disk_works() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let broker = Broker::start(dir.path(), 0).await.expect("starts");
+        let state = &broker.state;
+        let topic = state.topics.create("t", 1, BTreeMap::new()).expect("makes").expect("is made");
+        std::thread::scope(|threads| {
+            let log = topic.partitions[0].lock();
+            let flushing = threads.spawn(|| state.flush());
+            while !state.flushing.is_locked() {
+                std::thread::yield_now();
+            }
+            let place = Place { group: "g".into(), topic: "t".into(), partition: 0 };
+            let committed = Committed { offset: 1, metadata: String::new() };
+            let mut offsets = state.offsets.try_lock_for(Duration::from_secs(60)).expect("nobody has them");
+            offsets.commit(vec![(place, committed)]).expect("commits");
+            drop(offsets);
+            assert!(!flushing.is_finished(), "it waits for the log");
+            drop(log);
+            flushing.join().expect("ends").expect("flushes");
+        });
+        broker.stop().await.expect("stops");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn no_producer_id_is_given_twice() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut given = Vec::new();
+        for _ in 0..2 {
+            let broker = Broker::start(dir.path(), 0).await.expect("starts");
+            let end = broker.state.producer_ids.lock().end;
+            broker.state.producer_ids.lock().start = end - 1;
+            given.extend((0..2).map(|_| broker.state.take_producer_id().expect("takes")));
+            broker.stop().await.expect("stops");
+        }
+        let ascending = given.windows(2).all(|pair| pair[0] < pair[1]);
+        assert!(ascending, "{given:?}");
+    }
 
     #[test]
     fn a_start_that_the_system_does_not_tell_from_others_may_be_another() {

@@ -2,11 +2,11 @@
 //! Whether a member may commit is the group's decision.
 //!
 //! A line is there as soon as it is committed, so that a kill loses none. It may stay after the
-//! machine has lost its power only where everything that it covers had reached the disk: a mark is
-//! written behind the lines of which that is known. Where offsets went back or were deleted, that is before it is
-//! answered: after a power loss the old ones would pass over messages that are to be read again.
+//! machine has lost its power only where everything that it covers had reached the disk: a mark says up to where that
+//! is known. Where offsets went back or were deleted, that is before it is answered: after a power loss the old ones
+//! would pass over messages that are to be read again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -32,8 +32,20 @@ pub(super) struct Place {
     pub(super) partition: i32,
 }
 
-/// Behind the lines that are known to be covered.
-const MARK: &str = "{\"synced\":true}";
+/// Says which of the lines before it are known to be covered.
+#[derive(Serialize, Deserialize)]
+struct Mark {
+    synced: Synced,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Synced {
+    /// Those in so many bytes of the file, from its beginning.
+    Bytes(u64),
+    /// All of them, in files of before.
+    All(bool),
+}
 
 #[derive(Serialize, Deserialize)]
 struct Line {
@@ -49,36 +61,48 @@ pub(super) struct Offsets {
     path: PathBuf,
     file: File,
     syncer: Syncer,
-    /// Bytes of the file that count. What is behind them is a write that failed half way.
+    /// Bytes of the file that count: marks say places in it, so that what is behind them, a write that failed half way,
+    /// is cut off before anything is appended.
     length: u64,
     is_torn: bool,
     lines: usize,
-    dirty: bool,
-    /// Since the last mark an offset has gone back or was deleted.
-    went_back: bool,
+    /// Bytes of the file that the last mark on the disk covers.
+    covered: u64,
+    /// Bytes of the file up to the end of the last line, and of the last one that went back or deleted something.
+    changed: u64,
+    went_back: u64,
     by_place: BTreeMap<Place, Committed>,
 }
 
 impl Offsets {
     /// Opens the file at `path`, with notices of what was not taken from it: lines that cannot be read, like a torn
-    /// last one, and, where the machine `has_rebooted`, what stands behind the last mark. An offset that is missing
-    /// there is no harm: what it covers is read again. It went ahead, for no other one is answered without a mark.
+    /// last one, and, where the machine `has_rebooted`, what no mark covers. An offset that is missing there is no
+    /// harm: what it covers is read again. It went ahead, for no other one is answered without a mark.
     pub(super) fn open(path: &Path, has_rebooted: bool) -> io::Result<(Self, Vec<String>)> {
         let mut by_place = BTreeMap::new();
-        let mut unmarked = Vec::new();
+        // Each with where it ends.
+        let mut unmarked: VecDeque<(u64, Line)> = VecDeque::new();
         let mut notices = Vec::new();
         match File::open(path) {
             Ok(file) => {
+                let mut end = 0;
                 for (number, line) in (1..).zip(BufReader::new(file).split(b'\n')) {
                     let line = line?;
-                    match serde_json::from_slice::<Line>(&line) {
-                        Ok(line) => unmarked.push(line),
-                        Err(_) if line == MARK.as_bytes() => {
-                            unmarked.drain(..).for_each(|line| line.apply(&mut by_place))
+                    end += line.len() as u64 + 1;
+                    if let Ok(line) = serde_json::from_slice(&line) {
+                        unmarked.push_back((end, line));
+                    } else if let Ok(Mark { synced }) = serde_json::from_slice(&line) {
+                        let covered = match synced {
+                            Synced::Bytes(bytes) => bytes,
+                            Synced::All(_) => end,
+                        };
+                        while let Some((_, line)) = unmarked.pop_front_if(|(end, _)| *end <= covered) {
+                            line.apply(&mut by_place);
                         }
-                        Err(_) => notices.push(format!(
+                    } else {
+                        notices.push(format!(
                             "committed offsets: line {number} was not written to its end; what it covers is read again"
-                        )),
+                        ));
                     }
                 }
             }
@@ -86,7 +110,7 @@ impl Offsets {
             Err(e) => return Err(e),
         }
         if !has_rebooted {
-            unmarked.into_iter().for_each(|line| line.apply(&mut by_place));
+            unmarked.into_iter().for_each(|(_, line)| line.apply(&mut by_place));
         } else if !unmarked.is_empty() {
             notices.push(format!(
                 "the machine went down, or may have: {} commit(s) of its last second are read again",
@@ -96,8 +120,10 @@ impl Offsets {
         let (file, length) = rewrite(path, &by_place)?;
         let lines = by_place.len();
         let (path, syncer) = (path.to_owned(), Syncer::default());
-        let (is_torn, dirty, went_back) = (false, false, false);
-        Ok((Self { path, file, syncer, length, is_torn, lines, dirty, went_back, by_place }, notices))
+        let (covered, changed, went_back) = (length, length, length);
+        let offsets =
+            Self { path, file, syncer, length, is_torn: false, lines, covered, changed, went_back, by_place };
+        Ok((offsets, notices))
     }
 
     /// Puts offsets that lie behind the end of their log, which was cut, back to it; says which.
@@ -156,24 +182,38 @@ impl Offsets {
             serde_json::to_writer(&mut text, &line)?;
             text.push(b'\n');
         }
+        if changes.is_empty() {
+            return Ok(());
+        }
         self.append(&text)?;
         self.lines += count;
-        self.dirty = true;
+        self.changed = self.length;
         for (place, committed) in changes {
             let offset = committed.as_ref().map(|committed| committed.offset);
             let before = match committed {
                 Some(committed) => self.by_place.insert(place, committed),
                 None => self.by_place.remove(&place),
             };
-            let is_behind = |before: Committed| offset.is_none_or(|offset| offset < before.offset);
-            self.went_back |= before.is_some_and(is_behind);
+            if before.is_some_and(|before| offset.is_none_or(|offset| offset < before.offset)) {
+                self.went_back = self.length;
+            }
         }
         Ok(())
     }
 
     /// Whether there is something that may not be answered before it is flushed.
     pub(super) fn went_back(&self) -> bool {
-        self.went_back
+        self.covered < self.went_back
+    }
+
+    /// Up to where in the file the lines reach that there are now.
+    pub(super) fn end(&self) -> u64 {
+        self.length
+    }
+
+    /// Whether it has so many lines that say nothing any more that the file should be written anew.
+    pub(super) fn is_long(&self) -> bool {
+        self.lines > self.by_place.len() + STALE_LINES_MAX
     }
 
     /// Writes `text` behind what counts, all of it or nothing: a disk that is full takes a part. Nothing is written
@@ -192,22 +232,30 @@ impl Offsets {
         Ok(())
     }
 
-    /// Brings what was committed to the disk, where everything that it covers is there by now.
-    pub(super) fn flush(&mut self) -> io::Result<()> {
-        if !self.dirty {
+    /// Brings what was committed to the disk, where everything that the lines before `end` cover is there by now.
+    pub(super) fn flush(&mut self, end: u64) -> io::Result<()> {
+        if self.changed.min(end) <= self.covered {
             return Ok(());
         }
-        if self.lines > self.by_place.len() + STALE_LINES_MAX {
+        if self.is_long() && end == self.length {
             (self.file, self.length) = rewrite(&self.path, &self.by_place)?;
             self.is_torn = false;
             self.lines = self.by_place.len();
+            (self.covered, self.changed, self.went_back) = (self.length, self.length, self.length);
         } else {
-            self.append(format!("{MARK}\n").as_bytes())?;
+            self.append(&mark(end)?)?;
             self.syncer.sync(&self.file)?;
+            self.covered = end;
         }
-        (self.dirty, self.went_back) = (false, false);
         Ok(())
     }
+}
+
+/// The line that says that the first `bytes` of the file are covered.
+fn mark(bytes: u64) -> io::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(&Mark { synced: Synced::Bytes(bytes) })?;
+    line.push(b'\n');
+    Ok(line)
 }
 
 impl Line {
@@ -227,14 +275,15 @@ fn rewrite(path: &Path, by_place: &BTreeMap<Place, Committed>) -> io::Result<(Fi
         serde_json::to_writer(&mut text, &line)?;
         text.push(b'\n');
     }
-    text.extend_from_slice(MARK.as_bytes());
-    text.push(b'\n');
+    text.extend(mark(text.len() as u64)?);
     super::replace_file(path, &text)?;
     Ok((OpenOptions::new().append(true).open(path)?, text.len() as u64))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn place(partition: i32) -> Place {
@@ -276,7 +325,7 @@ mod tests {
         offsets.file.write_all(b"{\"group\":\"g\",\"to\xff").expect("tears");
         offsets.is_torn = true;
         offsets.commit(vec![(place(1), committed(2))]).expect("commits");
-        offsets.flush().expect("is synced");
+        offsets.flush(offsets.end()).expect("is synced");
         drop(offsets);
         let (mut offsets, notices) = Offsets::open(&path, false).expect("opens");
         assert_eq!(notices, Vec::<String>::new());
@@ -286,8 +335,9 @@ mod tests {
         );
         // Where it was not cut, it costs itself only.
         offsets.file.write_all(b"{\"group\":\"g\",\"to\xff\n").expect("tears");
+        offsets.length = offsets.file.metadata().expect("a file").len();
         offsets.commit(vec![(place(1), committed(3))]).expect("commits");
-        offsets.flush().expect("is synced");
+        offsets.flush(offsets.end()).expect("is synced");
         drop(offsets);
         let (offsets, notices) = Offsets::open(&path, true).expect("opens");
         assert_eq!((offsets.get(&place(1)), notices.len()), (Some(&committed(3)), 1));
@@ -302,9 +352,9 @@ mod tests {
         offsets.commit(vec![(place.clone(), committed(1))]).expect("commits");
         let no_disk = OpenOptions::new().append(true).open("/dev/null").expect("opens");
         let on_disk = std::mem::replace(&mut offsets.file, no_disk);
-        offsets.flush().expect_err("there is no disk behind it");
+        offsets.flush(offsets.end()).expect_err("there is no disk behind it");
         offsets.file = on_disk;
-        let lost = offsets.flush().expect_err("nobody knows what is there");
+        let lost = offsets.flush(offsets.end()).expect_err("nobody knows what is there");
         assert!(lost.to_string().contains("started again"), "{lost}");
         offsets.commit(vec![(place.clone(), committed(2))]).expect_err("nothing more is taken");
         assert_eq!(offsets.get(&place), Some(&committed(1)));
@@ -312,7 +362,7 @@ mod tests {
         let (mut offsets, _) = Offsets::open(&path, false).expect("opens");
         assert_eq!(offsets.get(&place), Some(&committed(1)));
         offsets.commit(vec![(place.clone(), committed(2))]).expect("commits");
-        offsets.flush().expect("is synced");
+        offsets.flush(offsets.end()).expect("is synced");
     }
 
     #[test]
@@ -323,7 +373,7 @@ mod tests {
         for (offset, goes_back) in [(5, false), (5, false), (7, false), (6, true), (8, false)] {
             offsets.commit(vec![(place.clone(), committed(offset))]).expect("commits");
             assert_eq!(offsets.went_back(), goes_back, "{offset}");
-            offsets.flush().expect("is synced");
+            offsets.flush(offsets.end()).expect("is synced");
             assert!(!offsets.went_back());
         }
         offsets.forget(|place| place.group == "nobody's").expect("forgets");
@@ -339,18 +389,73 @@ mod tests {
         let place = place(0);
         let (mut offsets, _) = Offsets::open(&path, false).expect("opens");
         offsets.commit(vec![(place.clone(), committed(1))]).expect("commits");
-        offsets.flush().expect("is synced");
+        offsets.flush(offsets.end()).expect("is synced");
         offsets.commit(vec![(place.clone(), committed(2))]).expect("commits");
         drop(offsets);
-        let lines = std::fs::read(&path).expect("reads");
+        let lines = fs::read(&path).expect("reads");
         let (offsets, notices) = Offsets::open(&path, true).expect("opens");
         assert_eq!((offsets.get(&place), notices.len()), (Some(&committed(1)), 1));
         drop(offsets);
-        std::fs::write(&path, lines).expect("writes");
+        fs::write(&path, lines).expect("writes");
         let (mut offsets, notices) = Offsets::open(&path, false).expect("opens");
         assert_eq!((offsets.get(&place), notices.len()), (Some(&committed(2)), 0));
         // The log ends before it.
         let said = offsets.put_back(|_| Some(1)).expect("puts back");
         assert_eq!((offsets.get(&place), said.len()), (Some(&committed(1)), 1));
+    }
+
+    #[test]
+    fn what_is_committed_while_the_disk_works_is_not_marked_yet() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("offsets");
+        let (mut offsets, _) = Offsets::open(&path, false).expect("opens");
+        offsets.commit(vec![(place(0), committed(5)), (place(1), committed(5))]).expect("commits");
+        let end = offsets.end();
+        offsets.commit(vec![(place(0), committed(6)), (place(1), committed(4))]).expect("commits");
+        offsets.flush(end).expect("is synced");
+        assert!(offsets.went_back(), "that line is not covered");
+        let before = fs::read(&path).expect("reads");
+        offsets.flush(offsets.end()).expect("is synced");
+        assert!(!offsets.went_back());
+        for (lines, first, second) in [(before, 5, 5), (fs::read(&path).expect("reads"), 6, 4)] {
+            fs::write(&path, lines).expect("writes");
+            let (offsets, _) = Offsets::open(&path, true).expect("opens");
+            let found = [0, 1].map(|partition| offsets.get(&place(partition)));
+            assert_eq!(found, [Some(&committed(first)), Some(&committed(second))]);
+        }
+    }
+
+    #[test]
+    fn a_mark_of_before_covers_all_that_is_before_it() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("offsets");
+        let line = |offset| {
+            serde_json::to_string(&Line { place: place(0), committed: Some(committed(offset)) })
+                .expect("JSON")
+        };
+        fs::write(&path, format!("{}\n{{\"synced\":true}}\n{}\n", line(1), line(2))).expect("writes");
+        let (offsets, notices) = Offsets::open(&path, true).expect("opens");
+        assert_eq!((offsets.get(&place(0)), notices.len()), (Some(&committed(1)), 1));
+    }
+
+    #[test]
+    fn a_long_file_is_written_anew_once_all_of_it_is_covered() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("offsets");
+        let (mut offsets, _) = Offsets::open(&path, false).expect("opens");
+        for offset in 0..=STALE_LINES_MAX as i64 + 1 {
+            offsets.commit(vec![(place(0), committed(offset))]).expect("commits");
+        }
+        let end = offsets.end();
+        let last = committed(STALE_LINES_MAX as i64 + 2);
+        offsets.commit(vec![(place(0), last.clone())]).expect("commits");
+        offsets.flush(end).expect("is synced");
+        assert!(offsets.is_long(), "the last line is not covered");
+        offsets.flush(offsets.end()).expect("is written anew");
+        assert!(!offsets.is_long());
+        assert_eq!(fs::read_to_string(&path).expect("reads").lines().count(), 2);
+        drop(offsets);
+        let (offsets, _) = Offsets::open(&path, true).expect("opens");
+        assert_eq!(offsets.get(&place(0)), Some(&last));
     }
 }

@@ -171,7 +171,13 @@ impl Segment {
                 if header.length > bytes.len() {
                     return self.bytes(&file, position, header.length as u64);
                 }
-                return Ok(bytes.slice(..whole_batches(&bytes, max_bytes)));
+                let whole = bytes.slice(..whole_batches(&bytes, max_bytes));
+                // A small part would keep all of it in memory.
+                return Ok(if whole.len() < bytes.len() / 2 {
+                    Bytes::copy_from_slice(&whole)
+                } else {
+                    whole
+                });
             }
             position += header.length as u64;
             bytes = bytes.slice(header.length.min(bytes.len())..);

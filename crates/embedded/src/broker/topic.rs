@@ -42,8 +42,17 @@ impl Default for Config {
 }
 
 /// The names of the configurations that are served.
-const CONFIG_NAMES: [&str; 5] =
-    ["cleanup.policy", "max.message.bytes", "retention.bytes", "retention.ms", "segment.bytes"];
+const CONFIG_NAMES: [&str; 6] = [
+    "cleanup.policy",
+    "max.message.bytes",
+    "message.timestamp.type",
+    "retention.bytes",
+    "retention.ms",
+    "segment.bytes",
+];
+
+/// Whose time a message has: its producer's.
+const CREATE_TIME: &str = "CreateTime";
 
 /// What else Kafka takes: it changes nothing here, and a file that sets it is good for both.
 const WITHOUT_EFFECT: &[&str] = &[
@@ -66,7 +75,6 @@ const WITHOUT_EFFECT: &[&str] = &[
     "message.timestamp.after.max.ms",
     "message.timestamp.before.max.ms",
     "message.timestamp.difference.max.ms",
-    "message.timestamp.type",
     "min.cleanable.dirty.ratio",
     "min.compaction.lag.ms",
     "min.insync.replicas",
@@ -123,8 +131,10 @@ impl Config {
                 _ => return Err(wrong("it is delete, compact or both")),
             },
             // It would change when a row was true.
-            "message.timestamp.type" if value != "CreateTime" => {
-                return Err(wrong("the embedded broker keeps a message's own time, CreateTime"));
+            "message.timestamp.type" => {
+                if value != CREATE_TIME {
+                    return Err(wrong("the embedded broker keeps a message's own time, CreateTime"));
+                }
             }
             _ if WITHOUT_EFFECT.contains(&name) => {}
             _ => return Err(format!("{name} is no setting of a topic")),
@@ -136,6 +146,7 @@ impl Config {
         match name {
             "cleanup.policy" => if self.compact { "compact" } else { "delete" }.to_owned(),
             "max.message.bytes" => self.max_message_bytes.to_string(),
+            "message.timestamp.type" => CREATE_TIME.to_owned(),
             "retention.bytes" => self.retention_bytes.map_or("-1".into(), |bytes| bytes.to_string()),
             "retention.ms" => self.retention_ms.map_or("-1".into(), |ms| ms.to_string()),
             "segment.bytes" => self.segment_bytes.to_string(),
@@ -184,7 +195,7 @@ pub(super) struct Topics {
 const DESCRIPTION: &str = "topic.json";
 
 impl Topics {
-    /// Opens the topics in `dir`, with a notice for each torn end that was cut off.
+    /// Opens the topics in `dir`, with a notice for each torn end that was cut off, and for what is no topic.
     pub(super) fn open(dir: &Path) -> io::Result<(Self, Vec<String>)> {
         std::fs::create_dir_all(dir)?;
         let mut by_name = BTreeMap::new();
@@ -192,11 +203,19 @@ impl Topics {
         for entry in std::fs::read_dir(dir)? {
             let entry = entry?;
             let Ok(name) = entry.file_name().into_string() else { continue };
+            if !entry.path().is_dir() {
+                notices.push(format!("{} is no topic, and left alone", entry.path().display()));
+                continue;
+            }
             let description = match std::fs::read(entry.path().join(DESCRIPTION)) {
                 Ok(json) => serde_json::from_slice::<Description>(&json)?,
                 // Killed while it was made or deleted: it was never there, or is gone.
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                Err(e) if e.kind() == io::ErrorKind::NotFound && is_left_over(&entry.path())? => {
                     std::fs::remove_dir_all(entry.path())?;
+                    continue;
+                }
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                    notices.push(format!("{} is no topic, and left alone", entry.path().display()));
                     continue;
                 }
                 Err(e) => return Err(e),
@@ -240,9 +259,19 @@ impl Topics {
             return Err(ResponseError::InvalidPartitions.into());
         }
         Config::read(set)?;
-        match self.by_name.read().contains_key(name) {
-            true => Err(ResponseError::TopicAlreadyExists.into()),
-            false => Ok(()),
+        let by_name = self.by_name.read();
+        if by_name.contains_key(name) {
+            return Err(ResponseError::TopicAlreadyExists.into());
+        }
+        let unnameable = |message| Err(Refused { error: ResponseError::InvalidTopicException, message });
+        // On some file systems they would have one folder.
+        if let Some(known) = by_name.keys().find(|known| known.eq_ignore_ascii_case(name)) {
+            return unnameable(format!("it differs from topic {known} only in case"));
+        }
+        let dir = self.dir.join(name);
+        match is_left_over(&dir) {
+            Ok(false) => unnameable(format!("{} is no topic's folder, and in the way", dir.display())),
+            _ => Ok(()),
         }
     }
 
@@ -323,14 +352,15 @@ impl Topics {
         Ok(true)
     }
 
-    /// Deletes what has expired.
+    /// Deletes what has expired, also where that fails in one of them.
     pub(super) fn expire(&self, now_ms: i64) -> io::Result<()> {
+        let mut expired = Ok(());
         for (_, topic) in self.all().into_iter().filter(|(_, topic)| !topic.config.compact) {
             for log in &topic.partitions {
-                log.lock().expire(&topic.config, now_ms)?;
+                expired = expired.and(log.lock().expire(&topic.config, now_ms));
             }
         }
-        Ok(())
+        expired
     }
 
     /// Brings to the disk what is in the topics that are `chosen`, also where one of them fails.
@@ -343,6 +373,18 @@ impl Topics {
         }
         flushed
     }
+}
+
+/// Whether a folder holds nothing but what is left of a topic: partitions, and a description on its way.
+fn is_left_over(dir: &Path) -> io::Result<bool> {
+    for entry in std::fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        let is_part = |name: &str| name.starts_with(DESCRIPTION) || name.parse::<usize>().is_ok();
+        if !name.to_str().is_some_and(is_part) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Removes a folder, which need not be there.
@@ -409,7 +451,7 @@ mod tests {
             described.iter().filter(|(.., set)| *set).map(|(name, value, _)| (*name, value.as_str()));
         assert_eq!(were_set.collect::<Vec<_>>(), pairs);
         assert!(described.contains(&("segment.bytes", "67108864".to_owned(), false)));
-        assert_eq!(described.len(), pairs.len() + CONFIG_NAMES.len() - 2);
+        assert_eq!(described.len(), pairs.len() + CONFIG_NAMES.len() - 3);
     }
 
     #[test]
@@ -482,6 +524,55 @@ mod tests {
         std::fs::rename(dir.path().join("t"), dir.path().join("left")).expect("renames");
         std::fs::remove_file(dir.path().join("left/topic.json")).expect("is deleted");
         assert_eq!(create(&topics, "left").partitions[0].lock().end, 0);
+    }
+
+    #[test]
+    fn what_is_no_topic_stays_where_it_is() {
+        let dir = tempfile::tempdir().expect("a folder");
+        create(&open(dir.path()), "t");
+        std::fs::write(dir.path().join(".DS_Store"), "of a desktop").expect("writes");
+        let saved = dir.path().join("saved/00000000000000000000.log");
+        std::fs::create_dir(dir.path().join("saved")).expect("makes");
+        std::fs::write(&saved, "of somebody").expect("writes");
+        let (topics, notices) = Topics::open(dir.path()).expect("opens");
+        assert!(
+            notices.len() == 2 && notices.iter().any(|said| said.contains("saved is no topic")),
+            "{notices:?}"
+        );
+        assert_eq!(topics.all().len(), 1);
+        let refused =
+            topics.create("saved", 1, BTreeMap::new()).expect("looks").err().expect("is in the way");
+        assert!(refused.message.contains("saved is no topic"), "{refused:?}");
+        assert_eq!(std::fs::read(&saved).expect("reads"), b"of somebody");
+    }
+
+    #[test]
+    fn names_that_differ_in_case_only_are_refused() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let topics = open(dir.path());
+        create(&topics, "orders");
+        let again = topics.create("orders", 1, BTreeMap::new()).expect("looks").err().expect("is there");
+        assert_eq!(again.error, ResponseError::TopicAlreadyExists);
+        let refused = topics.create("Orders", 1, BTreeMap::new()).expect("looks").err().expect("is refused");
+        assert!(refused.message.contains("topic orders"), "{refused:?}");
+    }
+
+    #[test]
+    fn a_topic_that_cannot_expire_holds_up_no_other() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let topics = open(dir.path());
+        let set = set(&[("segment.bytes", "1"), ("retention.bytes", "1")]);
+        for name in ["a", "b"] {
+            let topic = topics.create(name, 1, set.clone()).expect("makes").expect("is made");
+            for _ in 0..3 {
+                append(&topic).expect("is taken");
+            }
+        }
+        // What should be written there cannot be.
+        std::fs::remove_dir_all(dir.path().join("a")).expect("is deleted");
+        topics.expire(0).expect_err("the first has no folder");
+        let starts = ["a", "b"].map(|name| topics.get(name).expect("is there").partitions[0].lock().start);
+        assert_eq!(starts[1], 2);
     }
 
     #[test]

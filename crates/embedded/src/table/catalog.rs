@@ -19,6 +19,13 @@ pub(super) fn read(connection: &Connection, table: &Table) -> rusqlite::Result<O
     connection.query_row(&sql, [table.to_string()], |row| row.get(0)).optional()
 }
 
+/// Another table whose name SQLite takes for that of `table`.
+pub(super) fn namesake(connection: &Connection, table: &Table) -> rusqlite::Result<Option<String>> {
+    let sql =
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name = ?1 COLLATE NOCASE AND name <> ?1";
+    connection.query_row(sql, [table.to_string()], |row| row.get(0)).optional()
+}
+
 /// Makes a table.
 pub(super) fn create(connection: &Connection, table: &Table) -> rusqlite::Result<()> {
     let columns: Vec<_> = table.columns.iter().map(|column| quoted(&column.name)).collect();

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
+use parking_lot::MutexGuard;
 use rusqlite::Connection;
 
 use super::{BUSY_TIMEOUT, TableStore};
@@ -81,12 +82,18 @@ impl Flusher {
     /// other row is, for that one's message might not be on the disk yet.
     pub(crate) fn flush_after(&mut self, messages: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         let path = self.log();
+        let turn = self.store.turn.clone();
+        // No row comes between a look at the log and the messages.
+        let turn = turn.lock();
         if self.unflushed()?.is_none() {
             return messages();
         }
-        let writer = self.store.open_to_write().map_err(io::Error::other)?;
-        writer.execute_batch("BEGIN IMMEDIATE").map_err(io::Error::other)?;
+        let kept_away = self.store.open_to_write().and_then(|writer| {
+            writer.execute_batch("BEGIN IMMEDIATE")?;
+            Ok(writer)
+        });
         messages()?;
+        let writer = kept_away.map_err(io::Error::other)?;
         let flushed = LogFile::of(&fs::metadata(&path)?)?;
         self.syncer.sync(&File::open(&path)?)?;
         if self.is_unsynced {
@@ -101,6 +108,7 @@ impl Flusher {
             tracing::debug!("the tables' log stays long: {error}");
         }
         writer.execute_batch("ROLLBACK").map_err(io::Error::other)?;
+        MutexGuard::unlock_fair(turn);
         self.flushed = Some(flushed);
         Ok(())
     }

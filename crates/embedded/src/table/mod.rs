@@ -20,6 +20,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use millstream_core::cql::quoted;
 use millstream_core::{Error, Result, Scope, Sink, SinkKind, SinkPlan, TableSettings, cql, settings};
+use parking_lot::Mutex;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use schemars::{Schema, schema_for};
@@ -60,12 +61,15 @@ pub struct TableStore {
     path: PathBuf,
     /// A broker in this process flushes it, after the messages that its rows came from.
     is_beside_broker: Arc<AtomicBool>,
+    /// Whoever writes in this process waits here first, and goes on in turn: for SQLite's own lock one has to ask again
+    /// and again.
+    turn: Arc<Mutex<()>>,
 }
 
 impl TableStore {
     /// The store in the file `path`, which need not exist yet.
     pub fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), is_beside_broker: Arc::default() }
+        Self { path: path.to_owned(), is_beside_broker: Arc::default(), turn: Arc::default() }
     }
 
     /// Reads the rows of `table`, or only those of a partition, as they are now, `rows_max` at a time;
@@ -96,6 +100,7 @@ impl TableStore {
         let mut connection = self.connect().map_err(|e| self.failed("change", &e))?;
         let mut all = self.columns(&connection, table)?.unwrap_or_default();
         all.extend_from_slice(columns);
+        let _turn = self.turn.lock();
         catalog::add(&mut connection, table, columns, &all).map_err(|e| self.failed("change", &e))
     }
 

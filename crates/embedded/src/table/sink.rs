@@ -43,9 +43,19 @@ impl RowSink for TableSink {
                 // As it is, with columns that the file does not have: their write times stay in place.
                 Arc::make_mut(&mut self.table).columns = columns;
             }
-            None => catalog::create(&connection, &self.table).map_err(|e| failed(&e))?,
+            None => {
+                let _turn = self.store.turn.lock();
+                if let Some(other) = catalog::namesake(&connection, &self.table).map_err(|e| failed(&e))? {
+                    return Err(Error::user(format!(
+                        "{} differs from {other} only in case, which embedded tables do not tell apart",
+                        self.table
+                    ))
+                    .help("rename one"));
+                }
+                catalog::create(&connection, &self.table).map_err(|e| failed(&e))?;
+            }
         }
-        self.writer = Some(Writer::new(connection, self.table.clone()));
+        self.writer = Some(Writer::new(connection, self.table.clone(), self.store.turn.clone()));
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use millstream_core::cql::Table;
+use parking_lot::{Mutex, MutexGuard};
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::task::{JoinHandle, spawn_blocking};
 
@@ -13,6 +14,8 @@ use super::statements::Statements;
 /// Writes rows of one table. The desk is here while nobody works at it.
 pub(super) struct Writer {
     table: Arc<Table>,
+    /// Who else writes to the file waits there, too.
+    turn: Arc<Mutex<()>>,
     desk: Option<Desk>,
     work: Option<JoinHandle<(Desk, rusqlite::Result<()>)>>,
 }
@@ -25,8 +28,8 @@ struct Desk {
 
 impl Writer {
     /// A writer that has nothing to write yet. `table` has all the columns that there are.
-    pub(super) fn new(connection: Connection, table: Arc<Table>) -> Self {
-        Self { table, desk: Some(Desk { connection, rows: InHand::default() }), work: None }
+    pub(super) fn new(connection: Connection, table: Arc<Table>, turn: Arc<Mutex<()>>) -> Self {
+        Self { table, turn, desk: Some(Desk { connection, rows: InHand::default() }), work: None }
     }
 
     /// Returns when everything that it was given before is written, and goes on with `rows`, which are empty then.
@@ -55,9 +58,11 @@ impl Writer {
     }
 
     fn begin(&mut self, mut desk: Desk) {
-        let table = self.table.clone();
+        let (table, turn) = (self.table.clone(), self.turn.clone());
         self.work = Some(spawn_blocking(move || {
+            let held = turn.lock();
             let written = write(&mut desk.connection, &table, &mut desk.rows);
+            MutexGuard::unlock_fair(held);
             if written.is_ok() {
                 desk.rows.clear();
             }

@@ -184,9 +184,13 @@ pub(in crate::broker) fn init_producer_id(
         return InitProducerIdResponse::default().with_error_code(refused.code());
     }
     // An idempotent producer that asks again for its id gets a new one: it starts anew.
-    InitProducerIdResponse::default()
-        .with_producer_id(ProducerId(state.take_producer_id()))
-        .with_producer_epoch(0)
+    match state.take_producer_id() {
+        Ok(id) => InitProducerIdResponse::default().with_producer_id(ProducerId(id)).with_producer_epoch(0),
+        Err(error) => {
+            state.say_disk_failed(&error);
+            InitProducerIdResponse::default().with_error_code(ResponseError::KafkaStorageError.code())
+        }
+    }
 }
 
 #[cfg(test)]

@@ -126,7 +126,11 @@ pub(in crate::broker) fn offset_fetch(state: &State, request: OffsetFetchRequest
     let mut wanted: BTreeMap<String, Vec<i32>> = BTreeMap::new();
     match request.topics {
         Some(topics) => {
-            wanted.extend(topics.into_iter().map(|topic| (topic.name.to_string(), topic.partition_indexes)));
+            wanted.extend(topics.into_iter().map(|mut topic| {
+                topic.partition_indexes.sort_unstable();
+                topic.partition_indexes.dedup();
+                (topic.name.to_string(), topic.partition_indexes)
+            }));
         }
         None => {
             for place in offsets.of_group(&group) {

@@ -1,6 +1,6 @@
 //! Topics: Metadata, CreateTopics, CreatePartitions, DeleteTopics, DeleteRecords, DescribeConfigs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 
 use kafka_protocol::ResponseError;
@@ -38,9 +38,11 @@ pub(in crate::broker) fn metadata(state: &State, request: MetadataRequest, versi
     let named = request.topics.filter(|topics| version > 0 || !topics.is_empty());
     let topics = match named {
         None => state.topics.all().iter().map(|(name, topic)| describe(name, topic)).collect(),
-        Some(topics) => topics
-            .into_iter()
-            .map(|wanted| match wanted.name {
+        Some(mut topics) => {
+            // Asked for ten thousand times, a topic is described once.
+            let mut seen = HashSet::new();
+            topics.retain(|wanted| seen.insert((wanted.name.clone(), wanted.topic_id)));
+            let described = topics.into_iter().map(|wanted| match wanted.name {
                 Some(name) => match state.topics.get(&name) {
                     Some(topic) => describe(&name, &topic),
                     None => MetadataResponseTopic::default()
@@ -48,8 +50,9 @@ pub(in crate::broker) fn metadata(state: &State, request: MetadataRequest, versi
                         .with_name(Some(name)),
                 },
                 None => by_id(state, wanted.topic_id),
-            })
-            .collect(),
+            });
+            described.collect()
+        }
     };
     let broker = MetadataResponseBroker::default()
         .with_node_id(NODE)
@@ -179,23 +182,33 @@ pub(in crate::broker) fn delete_records(
     state: &State,
     request: DeleteRecordsRequest,
 ) -> io::Result<DeleteRecordsResponse> {
+    let log_of = |topic: &str, partition: i32| {
+        let partition = usize::try_from(partition).ok()?;
+        state.topics.get(topic)?.partitions.get(partition).cloned()
+    };
+    // What comes from here on is not meant. Of the rest, the rows that it became are brought to the disk first.
+    let mut wanted_topics = request.topics;
+    for topic in &mut wanted_topics {
+        for wanted in topic.partitions.iter_mut().filter(|wanted| wanted.offset == TO_THE_END) {
+            if let Some(log) = log_of(&topic.name, wanted.partition_index) {
+                wanted.offset = block_in_place(|| log.lock().end);
+            }
+        }
+    }
+    block_in_place(|| state.flush())?;
     let mut topics = Vec::new();
-    for topic in request.topics {
-        let found = state.topics.get(&topic.name);
+    for topic in wanted_topics {
         let mut partitions = Vec::new();
         for wanted in topic.partitions {
             let result = DeleteRecordsPartitionResult::default().with_partition_index(wanted.partition_index);
-            let index = usize::try_from(wanted.partition_index).ok();
-            let log = found.as_ref().and_then(|topic| topic.partitions.get(index?));
-            let deleted = match log {
+            let deleted = match log_of(&topic.name, wanted.partition_index) {
                 None => Err(ResponseError::UnknownTopicOrPartition),
                 Some(log) => block_in_place(|| {
                     let mut log = log.lock();
-                    let offset = if wanted.offset == TO_THE_END { log.end } else { wanted.offset };
-                    if !(0..=log.end).contains(&offset) {
+                    if !(0..=log.end).contains(&wanted.offset) {
                         return io::Result::Ok(Err(ResponseError::OffsetOutOfRange));
                     }
-                    log.delete_before(offset)?;
+                    log.delete_before(wanted.offset)?;
                     Ok(Ok(log.start))
                 })?,
             };
