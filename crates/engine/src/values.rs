@@ -86,9 +86,7 @@ impl Values {
         match &mut node.kind {
             Kind::Scalar { text, .. } if text.contains("${") => match self.filled(text, secrets) {
                 Ok(filled) => {
-                    if let Some(password) = password_in_url(&filled) {
-                        secrets.add(password);
-                    }
+                    secrets_in_address(&filled).for_each(|secret| secrets.add(secret));
                     *text = filled;
                 }
                 Err((message, help)) => {
@@ -96,9 +94,7 @@ impl Values {
                 }
             },
             Kind::Scalar { text, .. } => {
-                if let Some(password) = password_in_url(text) {
-                    secrets.add(password);
-                }
+                secrets_in_address(text).for_each(|secret| secrets.add(secret));
             }
             Kind::List(items) => items.iter_mut().for_each(|item| self.fill(item, secrets, mistakes)),
             Kind::Map(entries) => {
@@ -159,7 +155,13 @@ impl Values {
     }
 }
 
-/// The password in `https://user:password@host/`.
+/// What of an address is shown nowhere: the password in `https://user:password@host/`, the token in
+/// `sc://host/;token=…`.
+fn secrets_in_address(text: &str) -> impl Iterator<Item = &str> {
+    let token = text.split(';').skip(1).find_map(|part| part.strip_prefix("token="));
+    password_in_url(text).into_iter().chain(token)
+}
+
 fn password_in_url(text: &str) -> Option<&str> {
     let (_, rest) = text.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next()?;
@@ -189,6 +191,8 @@ mod tests {
         }
         assert_eq!(password_in_url("https://me:pass@word@host/x@y"), Some("pass@word"));
         assert_eq!(password_in_url("https://host/a:b@c"), None);
+        let address = "sc://host:15002/;use_ssl=true;token=dG9rZW4=;user_id=me";
+        assert_eq!(secrets_in_address(address).collect::<Vec<_>>(), ["dG9rZW4="]);
         assert_eq!(secrets.mask("Bearer s3cret at example.com"), "Bearer *** at example.com");
         secrets.add("töken\nof two lines");
         assert_eq!(secrets.cover("s3cret: töken\nof two lines."), "******: ******\n************.");

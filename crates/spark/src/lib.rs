@@ -51,12 +51,13 @@ pub struct Spark {
     /// How often something was started.
     starts: Arc<AtomicU32>,
     counted: run::Counted,
+    had: run::Had,
 }
 
 impl Spark {
     /// A runner whose flows reach their brokers as `reach` says.
     pub fn new(reach: Reach) -> Self {
-        Self { reach, starts: Arc::default(), counted: run::Counted::default() }
+        Self { reach, starts: Arc::default(), counted: Arc::default(), had: Arc::default() }
     }
 }
 
@@ -71,7 +72,8 @@ impl FlowRunner for Spark {
     async fn start(&self, flow: &RemoteFlow, until: RemoteUntil) -> Result<Box<dyn RemoteRun>> {
         let reached = tokio::task::block_in_place(|| (self.reach)(flow))?;
         let again = self.starts.fetch_add(1, Ordering::Relaxed);
-        let run = run::SparkRun::start(flow, &reached, until, again, self.counted.clone()).await?;
+        let known = (self.counted.clone(), self.had.clone());
+        let run = run::SparkRun::start(flow, &reached, until, again, known).await?;
         Ok(Box::new(run))
     }
 }

@@ -37,6 +37,9 @@ const SESSION_KEPT_MS: u64 = 600_000;
 /// connection: queries that are found again are counted on.
 pub(crate) type Counted = Arc<Mutex<HashMap<String, (String, i64)>>>;
 
+/// By the name of a flow, which start made the queries that this process had at work last.
+pub(crate) type Had = Arc<Mutex<HashMap<String, String>>>;
+
 /// A flow's two queries.
 pub(crate) struct SparkRun {
     session: Session,
@@ -60,7 +63,7 @@ impl SparkRun {
         reached: &Reached,
         until: RemoteUntil,
         again: u32,
-        counted: Counted,
+        (counted, had): (Counted, Had),
     ) -> Result<Self> {
         let connection = Connection::of(flow)?;
         let name = format!("{}.{}", flow.pipeline, flow.flow);
@@ -70,23 +73,20 @@ impl SparkRun {
         let names = [name.clone(), format!("{name} dead letters")];
         let found = names.each_ref().map(|name| find(name));
         let mut mark = Mark::new(flow, reached, until);
-        let queries = match (Mark::of(&session).await?, found) {
-            (Some(there), _) if there.is_starting() => {
-                return Err(Error::passing("another start of the flow is under way on Spark"));
-            }
-            (Some(there), [Some(rows), Some(dead)])
-                if until == RemoteUntil::Stopped && there.is_same_as(&mark) =>
-            {
+        let there = Mark::of(&session).await?;
+        let active = found.iter().flatten().count();
+        let before = had.lock().get(&name).cloned();
+        let goes_on = there.as_ref().map_or(Ok(false), |there| mark.goes_on_with(there, active, before))?;
+        let queries = match (found, there) {
+            ([Some(rows), Some(dead)], Some(there)) if goes_on => {
                 mark = there;
                 [rows, dead]
             }
-            (Some(there), [Some(_), _] | [_, Some(_)]) if until == RemoteUntil::Stopped && there.drains => {
-                return Err(Error::passing("a run drains the flow's topic on Spark")
-                    .help("this one goes on when that has ended"));
-            }
-            (_, found) => {
+            (found, there) => {
                 // One alone is left of a start that was cut off, one that streams never drains, and what
                 // the file said before is not what it says now.
+                let before_this = there.filter(|_| active == 0);
+                mark.after = before_this.as_ref().map(|before| before.id.clone());
                 session.set(MARK, &mark.to_string()).await?;
                 let made = async {
                     for query in found.iter().flatten() {
@@ -94,16 +94,30 @@ impl SparkRun {
                     }
                     let folder = folder(&connection, flow, reached)?;
                     let checkpoints = Checkpoints::find(&session, &folder, flow).await?;
+                    // Another start may have begun in the same moment, or have taken this one for cut off.
+                    mark.check_is_there(&session).await?;
                     let drains = until == RemoteUntil::Drained;
                     let plan = Planned { flow, connection: &connection, reached, checkpoints, drains, again };
                     plan.start(&session, &names).await
                 };
                 let made = made.await;
+                if let Err(error) = mark.check_is_there(&session).await {
+                    // What the other one makes has the same names.
+                    for query in made.iter().flatten() {
+                        query.stop(&session).await.ok();
+                    }
+                    return Err(made.err().unwrap_or(error));
+                }
                 mark.phase = Phase::AtWork;
-                let left = if made.is_ok() { mark.to_string() } else { String::new() };
+                let left = match (&made, before_this) {
+                    (Ok(_), _) => mark.to_string(),
+                    // Whoever is to see that nobody has ended its queries still does.
+                    (Err(_), before) => before.map_or_else(String::new, |before| before.to_string()),
+                };
                 session.set(MARK, &left).await.and(made)?
             }
         };
+        had.lock().insert(name, mark.id.clone());
         let [rows, dead] = queries;
         let (topic, lag, next) = (flow.topic.clone(), BTreeMap::new(), Instant::now() + mark.pause());
         Ok(Self { session, rows, dead, mark, counted, topic, lag, next })
@@ -112,6 +126,11 @@ impl SparkRun {
     /// Whether no other start has taken the flow over since.
     async fn is_ours(&self) -> Result<bool> {
         Ok(Mark::of(&self.session).await?.as_ref() == Some(&self.mark))
+    }
+
+    /// Whether no other start has ended the queries.
+    async fn have_ended_by_themselves(&self) -> Result<bool> {
+        Ok(Mark::of(&self.session).await?.is_some_and(|there| there.has_left_alone(&self.mark)))
     }
 
     /// What became of records in batches that are not counted yet.
@@ -187,6 +206,9 @@ struct Mark {
     digest: String,
     /// Which start.
     id: String,
+    /// Which start it has followed whose queries had all ended by themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    after: Option<String>,
     /// In milliseconds since 1970.
     since: i64,
 }
@@ -202,7 +224,50 @@ impl Mark {
         let version = env!("CARGO_PKG_VERSION");
         let digest = digest(&format!("{version} {flow:?} {:?} {:?}", reached.kafka, reached.topic_id));
         let drains = until == RemoteUntil::Drained;
-        Self { phase: Phase::Starting, drains, digest, id: Uuid::new_v4().to_string(), since: now_ms() }
+        let id = Uuid::new_v4().to_string();
+        Self { phase: Phase::Starting, drains, digest, id, after: None, since: now_ms() }
+    }
+
+    /// Whether this start goes on with the queries of the one that is `there`, of which so many are `active`, instead of
+    /// making others; an error where neither may be done now. `before` is the one whose queries we had last.
+    fn goes_on_with(&self, there: &Self, active: usize, before: Option<String>) -> Result<bool> {
+        if there.is_starting() {
+            return Err(Error::passing("another start of the flow is under way on Spark")
+                .help("this one goes on with what that one makes"));
+        }
+        if active == 2 && !self.drains && there.is_same_as(self) {
+            return Ok(true);
+        }
+        if active > 0 && !self.drains && there.drains {
+            return Err(Error::passing("a run drains the flow's topic on Spark")
+                .help("this one goes on when that has ended"));
+        }
+        // Two that end each other's queries would go on with that for good.
+        if active > 0
+            && !self.drains
+            && there.digest != self.digest
+            && before.is_some_and(|before| before != there.id)
+        {
+            return Err(Error::passing(
+                "somebody else has the flow's queries at work on Spark, with another file or other settings",
+            )
+            .help("stop one of both, or give one pipeline another name"));
+        }
+        Ok(false)
+    }
+
+    /// Whether the queries of `other` were not ended for this one.
+    fn has_left_alone(&self, other: &Self) -> bool {
+        self.id == other.id || self.after.as_ref() == Some(&other.id)
+    }
+
+    /// Whether it is still the one that was left in the session.
+    async fn check_is_there(&self, session: &Session) -> Result<()> {
+        match Self::of(session).await? {
+            Some(there) if there.id == self.id => Ok(()),
+            _ => Err(Error::passing("another start of the flow has come between on Spark")
+                .help("this one goes on with what that one makes")),
+        }
     }
 
     /// The one that was left in a session.
@@ -265,11 +330,12 @@ impl RemoteRun for SparkRun {
         if !ended? {
             return Ok(Some(counts));
         }
-        match (self.mark.drains, self.is_ours().await?) {
+        match (self.mark.drains, self.have_ended_by_themselves().await?) {
             (true, true) => Ok(None),
             (true, false) => Err(Error::lasting("another start of the flow has taken it over on Spark")
                 .help("that one goes on where this one was; one alone is enough")),
-            (false, _) => Err(Error::passing("somebody has ended the flow's queries on Spark")),
+            (false, _) => Err(Error::passing("somebody has ended the flow's queries on Spark")
+                .help("they are started again, where nobody else has the flow")),
         }
     }
 
@@ -469,6 +535,7 @@ mod tests {
             drains: false,
             digest: "d".into(),
             id: Uuid::new_v4().to_string(),
+            after: None,
             since,
         };
         let there = Mark { phase: Phase::AtWork, id: Uuid::new_v4().to_string(), since: 0, ..ours.clone() };
@@ -477,7 +544,40 @@ mod tests {
         assert!(!Mark { digest: "e".into(), ..there.clone() }.is_same_as(&ours));
         assert!(!Mark { phase: Phase::Starting, ..there }.is_same_as(&ours));
         assert!(ours.is_starting());
-        assert!(!Mark { since: since - START_MS_MAX, ..ours }.is_starting(), "it was cut off");
+        assert!(!Mark { since: since - START_MS_MAX, ..ours.clone() }.is_starting(), "it was cut off");
+    }
+
+    #[test]
+    fn two_starts_do_not_end_each_others_queries_for_good() {
+        let mark = |id: &str, digest: &str, drains| Mark {
+            phase: Phase::AtWork,
+            drains,
+            digest: digest.into(),
+            id: id.into(),
+            after: None,
+            since: 0,
+        };
+        let (ours, there) = (mark("2", "new", false), mark("1", "old", false));
+        let had = |id: &str| Some(id.to_owned());
+        // What the file says now takes the place of what it said, and of what we had ourselves.
+        assert_eq!(ours.goes_on_with(&there, 2, None).ok(), Some(false));
+        assert_eq!(ours.goes_on_with(&there, 2, had("1")).ok(), Some(false));
+        // Whoever was put aside waits as long as the other one is at work.
+        assert!(ours.goes_on_with(&there, 1, had("0")).is_err_and(|error| error.is_passing()));
+        assert_eq!(ours.goes_on_with(&there, 0, had("0")).ok(), Some(false));
+        // A run takes over what streams.
+        assert_eq!(mark("2", "new", true).goes_on_with(&there, 2, had("0")).ok(), Some(false));
+        // The same is gone on with, whoever had it.
+        assert_eq!(ours.goes_on_with(&mark("1", "new", false), 2, had("0")).ok(), Some(true));
+        assert_eq!(ours.goes_on_with(&mark("1", "new", false), 1, None).ok(), Some(false));
+        let starting = Mark { phase: Phase::Starting, since: now_ms(), ..there.clone() };
+        assert!(ours.goes_on_with(&starting, 0, None).is_err());
+        let drains = mark("1", "new", true);
+        assert!(ours.goes_on_with(&drains, 1, None).is_err());
+        assert_eq!(ours.goes_on_with(&drains, 0, None).ok(), Some(false));
+        // A run whose queries had ended is not undone by who came after.
+        assert!(Mark { after: had("1"), ..ours.clone() }.has_left_alone(&drains));
+        assert!(!ours.has_left_alone(&drains));
     }
 
     #[test]

@@ -74,7 +74,7 @@ impl Session {
                 connection.address(),
                 e.message()
             ))
-            .help("write it like sc://localhost:15002")
+            .help("write it like sc://localhost:15002, and within a token %3D instead of =")
         };
         let mut builder = ChannelBuilder::parse(&connection.connect).map_err(invalid)?;
         if builder.user_id().is_none() {
