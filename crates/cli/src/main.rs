@@ -51,6 +51,8 @@ const ASKED_WRONGLY: u8 = 2;
 
 fn main() -> ExitCode {
     allocator::set_up();
+    // The embedded broker keeps a file open for each partition, of which a shell allows few.
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
     let args = Args::parse();
     log::set_up(args.log_format, matches!(args.command, Command::Up(_)));
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

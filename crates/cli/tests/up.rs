@@ -391,6 +391,10 @@ fn a_broken_file_stops_no_other_and_pipelines_of_a_folder_share_a_broker() {
     assert_eq!(all["pipelines"].as_array().expect("a list").len(), 2, "{all}");
     assert_eq!(all["broken"].as_array().expect("a list").len(), 1, "{all}");
     assert!(all["broken"][0]["report"].as_str().is_some_and(|report| report.contains("from")), "{all}");
+    // Whoever watches it learns of that, too.
+    let (status, text) = ask("GET", &format!("{}/readyz", up.url), &[], None);
+    assert!(status == 503 && text.contains("third.yaml: left out, it is broken"), "{status}: {text}");
+    assert!(up.text("/metrics").contains("millstream_broken_files 1"));
     for name in ["first", "second"] {
         ask("POST", &format!("{}/api/v1/pipelines/{name}/runs", up.url), &[], None);
         wait_for("rows", || {

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use axum::extract::{ConnectInfo, Request, State};
@@ -64,12 +64,19 @@ fn is_carried(byte: u8) -> bool {
     byte.is_ascii_graphic() && !b"\",;\\".contains(&byte)
 }
 
+/// An address as one writes it in a browser.
+pub fn shown(address: SocketAddr) -> String {
+    match address.ip() {
+        IpAddr::V4(Ipv4Addr::LOCALHOST) => format!("localhost:{}", address.port()),
+        _ => address.to_string(),
+    }
+}
+
 /// Decides for each request.
 pub(crate) struct Guard {
     access: Access,
     /// Where a browser on this machine finds us; others give their own names for us.
-    port: u16,
-    is_loopback: bool,
+    address: SocketAddr,
     /// By address, so that who guesses locks out only himself.
     wrong: Mutex<HashMap<IpAddr, Wrong>>,
     /// Of those who are let in: whoever is not keeps nobody from changing anything.
@@ -139,8 +146,7 @@ impl Guard {
     pub(crate) fn new(access: Access, address: SocketAddr) -> Self {
         Self {
             access,
-            port: address.port(),
-            is_loopback: address.ip().is_loopback(),
+            address,
             wrong: Mutex::default(),
             changes: Mutex::new(Recent::new(CHANGES_WITHIN_S, CHANGES_MAX)),
         }
@@ -185,16 +191,22 @@ impl Guard {
         Ok(())
     }
 
-    /// On loopback the names of loopback are ours: any other name is one that somebody else has pointed here.
+    /// On loopback the names of loopback are ours, and the address itself: any other name is one that somebody else has
+    /// pointed here.
     fn is_our_name(&self, host: &str) -> bool {
-        if !self.is_loopback {
+        if !self.address.ip().is_loopback() {
             return true;
         }
+        let own = match self.address.ip() {
+            IpAddr::V4(ip) => ip.to_string(),
+            IpAddr::V6(ip) => format!("[{ip}]"),
+        };
         let (name, port) = match host.rsplit_once(':') {
             Some((name, port)) if !port.ends_with(']') => (name, port.parse().ok()),
             _ => (host, Some(80)),
         };
-        matches!(name, "localhost" | "127.0.0.1" | "[::1]") && port == Some(self.port)
+        (matches!(name, "localhost" | "127.0.0.1" | "[::1]") || name == own)
+            && port == Some(self.address.port())
     }
 
     fn check(&self, peer: IpAddr, method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
@@ -203,7 +215,7 @@ impl Guard {
         if !self.is_our_name(host) {
             let problem =
                 Problem::new(StatusCode::MISDIRECTED_REQUEST, "this is not the host that was asked for");
-            return Err(problem.detail(format!("ask localhost:{}", self.port)));
+            return Err(problem.detail(format!("ask {}", shown(self.address))));
         }
         let is_change = !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
         if is_change {
@@ -339,6 +351,16 @@ mod tests {
             assert_eq!(status(&guard, Method::GET, &[("host", host)]), expected, "{host}");
         }
         assert_eq!(status(&guard, Method::GET, &[]), 421);
+    }
+
+    #[test]
+    fn another_address_of_loopback_goes_by_itself() {
+        for (address, name) in
+            [("127.0.0.1:7070", "localhost:7070"), ("127.0.0.2:80", "127.0.0.2:80"), ("[::1]:1", "[::1]:1")]
+        {
+            assert_eq!(shown(address.parse().expect("an address")), name);
+            assert_eq!(status(&guard(None, address), Method::GET, &[("host", name)]), 200);
+        }
     }
 
     #[test]

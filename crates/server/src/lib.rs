@@ -13,7 +13,7 @@ mod metrics;
 mod page;
 mod serve;
 
-pub use access::Access;
+pub use access::{Access, shown};
 pub use api::openapi;
 pub use desk::{
     Desk, FoundLetter, FoundLetters, FoundRecord, LetterFilter, ROWS_SEARCHED_MAX, Replayed, Rows,

@@ -15,6 +15,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::serve::App;
@@ -28,9 +29,10 @@ pub(crate) fn health() -> Router<App> {
     Router::new().route("/healthz", get(async || "ok\n")).route("/readyz", get(ready))
 }
 
-/// Ready to be relied on: every flow has what it needs.
+/// Ready to be relied on: every file is a pipeline, and every flow has what it needs.
 async fn ready(State(app): State<App>) -> Response {
-    let mut reasons = BTreeSet::new();
+    let broken = app.house.broken.iter().map(|broken| format!("{}: left out, it is broken\n", broken.path));
+    let mut reasons: BTreeSet<String> = broken.collect();
     for view in app.house.views() {
         for flow in &view.flows {
             if matches!(flow.standing, FlowStanding::Waiting | FlowStanding::Stopped) {
@@ -48,6 +50,9 @@ async fn ready(State(app): State<App>) -> Response {
 async fn metrics(State(app): State<App>) -> Response {
     let mut text = String::new();
     let mut registry = Registry::with_prefix("millstream");
+    let help = "Files that were left out at the start, for they are no pipelines";
+    let broken = ConstGauge::new(app.house.broken.len() as u64);
+    registry.register("broken_files", help, broken);
     registry.register_collector(Box::new(Views(app.house.views())));
     match encode(&mut text, &registry) {
         Ok(()) => {

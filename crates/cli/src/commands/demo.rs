@@ -13,7 +13,7 @@ use millstream_sql::TableQuery;
 use serde_json::json;
 
 use super::run::{report, start};
-use super::up::{LISTEN, Running, shown as shown_address};
+use super::up::{LISTEN, Running};
 use crate::args::RowFormat;
 use crate::load::{Loaded, load_demo};
 use crate::output::sayln;
@@ -95,7 +95,7 @@ async fn run_for_good(loaded: Loaded, table: &cql::Table, stop: Stop, began: Ins
     .await;
     let shown = match shown {
         Ok(page) => {
-            let address = format!("http://{}", shown_address(page.address()));
+            let address = format!("http://{}", millstream_server::shown(page.address()));
             running.announce(&address)?;
             say_what_next(&topic, running.broker(), &address);
             stop.token.cancelled().await;

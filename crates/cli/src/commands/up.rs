@@ -10,7 +10,7 @@ use millstream_connectors::kafka::Connection;
 use millstream_core::{Error, now_ms, settings};
 use millstream_embedded::History;
 use millstream_engine::Supervisor;
-use millstream_server::{Access, Broken, House, Room, Server};
+use millstream_server::{Access, Broken, House, Room, Server, shown};
 
 use super::dead_letters::topics;
 use super::desk::PipelineDesk;
@@ -96,14 +96,6 @@ async fn serve(running: &Running, listen: SocketAddr, access: Access, house: Hou
     stop.token.cancelled().await;
     server.stop().await;
     Ok(())
-}
-
-/// As one writes it in a browser.
-pub(super) fn shown(address: SocketAddr) -> String {
-    match address.ip().is_loopback() {
-        true => format!("localhost:{}", address.port()),
-        false => address.to_string(),
-    }
 }
 
 /// Every file that is named, and those in folders that are named. A single file that is broken is an

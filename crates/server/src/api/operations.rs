@@ -385,7 +385,7 @@ async fn replay(
     InPath(name): InPath<String>,
     Body(filter): Body<LetterFilter>,
 ) -> Answer<Replayed> {
-    Ok(Json(room(&app, &name)?.desk.replay(&filter).await?))
+    Ok(Json(room(&app, &name)?.replay(filter).await?))
 }
 
 async fn purge(
@@ -393,5 +393,5 @@ async fn purge(
     InPath(name): InPath<String>,
     Body(filter): Body<LetterFilter>,
 ) -> Answer<PurgedModel> {
-    Ok(Json(PurgedModel { purged: room(&app, &name)?.desk.purge(&filter).await? }))
+    Ok(Json(PurgedModel { purged: room(&app, &name)?.purge(filter).await? }))
 }

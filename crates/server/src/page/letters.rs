@@ -116,7 +116,7 @@ pub(super) async fn replay(
     Path(name): Path<String>,
     RawForm(form): RawForm,
 ) -> Result<Redirect, Failed> {
-    let replayed = room(&app, &name)?.desk.replay(&chosen(&form)?).await?;
+    let replayed = room(&app, &name)?.replay(chosen(&form)?).await?;
     let again = match replayed.died_again {
         0 => String::new(),
         again => format!(" {again} died again."),
@@ -129,6 +129,6 @@ pub(super) async fn purge(
     Path(name): Path<String>,
     RawForm(form): RawForm,
 ) -> Result<Redirect, Failed> {
-    let purged = room(&app, &name)?.desk.purge(&chosen(&form)?).await?;
+    let purged = room(&app, &name)?.purge(chosen(&form)?).await?;
     Ok(back(&name, &format!("{purged} purged.")))
 }
