@@ -88,34 +88,13 @@ impl SourceKind for NumbersKind {
         Ok(SourcePlan { schema: settings["schema"].as_str().map(str::to_owned), ..SourcePlan::default() })
     }
 
-    async fn open(&self, _: &Value, _: &Scope) -> Result<Box<dyn Source>> {
+    async fn open(&self, settings: &Value, _: &Scope) -> Result<Box<dyn Source>> {
+        if settings["numbers"] == "missing" {
+            // Which is found out late.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            return Err(Error::lasting("they are not there"));
+        }
         Ok(Box::new(self.0.clone()))
-    }
-}
-
-/// Cannot be opened, and finds that out late.
-struct MissingKind;
-
-#[async_trait]
-impl SourceKind for MissingKind {
-    fn name(&self) -> &'static str {
-        "missing"
-    }
-
-    fn settings(&self) -> Schema {
-        json_schema!({
-            "type": "object",
-            "properties": {"missing": {"type": "string"}, "schema": {"type": "string"}},
-        })
-    }
-
-    fn plan(&self, settings: &Value) -> Result<SourcePlan> {
-        Ok(SourcePlan { schema: settings["schema"].as_str().map(str::to_owned), ..SourcePlan::default() })
-    }
-
-    async fn open(&self, _: &Value, _: &Scope) -> Result<Box<dyn Source>> {
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        Err(Error::lasting("it is not there"))
     }
 }
 
@@ -157,7 +136,7 @@ impl MessageSink for Topic {
 /// Runs the flows of a file in which `numbers` is read: what they did.
 async fn ran(file: &str, numbers: &Numbers) -> Result<Vec<(String, FlowSummary)>> {
     let registry = Registry {
-        sources: vec![Arc::new(NumbersKind(numbers.clone())), Arc::new(MissingKind)],
+        sources: vec![Arc::new(NumbersKind(numbers.clone()))],
         sinks: vec![Arc::new(TopicKind)],
         ..Registry::default()
     };
@@ -197,12 +176,12 @@ async fn what_was_not_written_is_not_committed() {
 async fn no_flow_is_cut_off_by_one_that_cannot_begin() {
     let other = r#"
   other:
-    from: { missing: all, schema: "n BIGINT" }
+    from: { numbers: missing, schema: "n BIGINT" }
     sql: SELECT n FROM input
     to: { topic: others, key: n }
 "#;
     let numbers = Numbers { at_once: 1, records: 5, ..Numbers::default() };
     let refused = ran(&format!("{}{other}", FILE.trim_end()), &numbers).await.expect_err("one cannot begin");
-    assert!(refused.message.contains("it is not there"), "{refused}");
+    assert!(refused.message.contains("they are not there"), "{refused}");
     assert!(!numbers.stop.is_cancelled(), "nothing was read");
 }
