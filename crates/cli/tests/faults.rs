@@ -80,6 +80,18 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// The machine comes back with what had been synced, as it is in `shadow`.
+fn come_back(shadow: &Path, state: &Path) {
+    fs::remove_dir_all(state).expect("is removed");
+    copy(shadow, state);
+    fs::remove_dir_all(shadow).expect("is removed");
+    // It has begun anew, which its system says.
+    let boot = state.join("broker/boot-id");
+    if boot.exists() {
+        fs::write(boot, "that of before").expect("writes");
+    }
+}
+
 #[test]
 fn a_power_loss_takes_the_last_second_and_nothing_else() {
     let mut random = seed();
@@ -105,10 +117,7 @@ fn a_power_loss_takes_the_last_second_and_nothing_else() {
         std::thread::sleep(Duration::from_millis(random.random_range(300..3_000)));
         process.kill().expect("kills");
         process.wait().expect("ends");
-        // The machine comes back with what had been synced.
-        fs::remove_dir_all(&state).expect("is removed");
-        copy(&shadow, &state);
-        fs::remove_dir_all(&shadow).expect("is removed");
+        come_back(&shadow, &state);
         mended += usize::from(caught_up(folder.path()).contains("note: "));
     }
     println!("lost power {} times; {mended} times something had to be mended", times());
@@ -134,8 +143,7 @@ fn lose_power_at_each_moment(folder: &Path, library: &Path, pipeline: &str, chec
             break ended;
         }
         assert_eq!(ended.status.code(), Some(137), "{moments}: {}", stderr(&ended));
-        fs::remove_dir_all(&state).expect("is removed");
-        copy(&shadow, &state);
+        come_back(&shadow, &state);
         check(&run);
         fs::remove_dir_all(&run).expect("is removed");
     };
