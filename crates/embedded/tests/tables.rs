@@ -148,7 +148,7 @@ async fn a_table_whose_name_differs_in_case_only_is_refused() {
     let store = TableStore::new(&folder.path().join("tables.sqlite"));
     open(&store, CREATE, "keep").await.prepare().await.expect("is made");
     let other =
-        json!({"table": "k.\"T\"", "create": "CREATE TABLE k.\"T\" (id text PRIMARY KEY, a text, n int)"});
+        json!({"table": "k.T", "create": "CREATE TABLE k.\"T\" (id text PRIMARY KEY, a text, n int)"});
     let refused = open_table(&store, other).await.prepare().await.expect_err("SQLite takes them for one");
     assert!(refused.message.contains("k.t only in case"), "{refused}");
 }
