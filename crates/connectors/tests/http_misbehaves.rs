@@ -235,6 +235,27 @@ async fn redirects_are_followed_without_giving_headers_away() {
 }
 
 #[tokio::test]
+async fn a_body_is_redirected_to_no_other_host() {
+    let other = TestServer::start(vec![ok(GOOD)]).await;
+    let elsewhere = format!("Location: {}\r\n", other.url);
+    let body = json!({"body": {"token": "s3cret"}});
+    for status in ["307 Temporary Redirect", "308 Permanent Redirect"] {
+        let server = TestServer::start(vec![answer(status, &elsewhere, b"")]).await;
+        let error = fetch(&server.url, body.clone()).await.expect_err("another host");
+        assert!(error.message.contains("another host, which is not to get the `body`"), "{error}");
+        assert_eq!((server.count(), other.count()), (1, 0), "{status}");
+    }
+    let moved = answer("307 Temporary Redirect", "Location: /moved\r\n", b"");
+    let server = TestServer::start(vec![moved, ok(GOOD)]).await;
+    fetch(&server.url, body.clone()).await.expect("records");
+    assert!(server.request(1).starts_with("POST /moved ") && server.request(1).contains("s3cret"));
+    // What is to be looked up elsewhere is asked for without it.
+    let server = TestServer::start(vec![answer("303 See Other", &elsewhere, b"")]).await;
+    fetch(&server.url, body).await.expect("records");
+    assert!(other.request(0).starts_with("GET ") && !other.request(0).contains("s3cret"));
+}
+
+#[tokio::test]
 async fn the_built_in_api_keeps_the_real_ones_rules() {
     let server = Server::start(0, Options::default()).await.expect("starts");
     let users = async |query: Value| {

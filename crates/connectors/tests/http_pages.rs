@@ -108,6 +108,40 @@ async fn a_link_beyond_ascii_is_followed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_page_whose_elements_hold_no_record_is_not_the_last() {
+    let server = TestServer::answering(|request| {
+        let users = match param(request, "p").as_deref() {
+            Some("1") => json!([{"id": 1, "orders": [{"n": 0}]}]),
+            Some("2") => json!([{"id": 2, "orders": []}]),
+            Some("3") => json!([{"id": 3}]),
+            Some("4") => json!([{"id": 4, "orders": [{"n": 1}, {"n": 2}]}]),
+            _ => json!([]),
+        };
+        ok(&json!({"users": users}).to_string())
+    })
+    .await;
+    let more = json!({"records": "$.users[*].orders[*]", "paging": {"page": 1, "param": "p"}});
+    assert_eq!(all(&server.url, more).await.expect("records"), seven()[..3]);
+    assert_eq!(server.count(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_was_not_modified_is_not_the_last() {
+    let server = TestServer::answering(|request| match param(request, "p").as_deref() {
+        Some("2") => answer("304 Not Modified", "", b""),
+        Some("3") => ok(&page(3)),
+        _ => ok(&page(0)),
+    })
+    .await;
+    let more = json!({
+        "paging": {"page": 1, "param": "p"},
+        "headers": {"If-Modified-Since": "Sun, 06 Nov 1994 08:49:37 GMT"},
+    });
+    let error = all(&server.url, more).await.expect_err("what is behind it is unknown");
+    assert!(error.message.contains("page 2 is 304 Not Modified"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_error_is_not_the_last_page() {
     let server = TestServer::answering(|request| match param(request, "p").as_deref() {
         Some("1") => ok(&page(0)),
@@ -168,6 +202,50 @@ async fn requests_say_who_asks() {
     all(&server.url, auth).await.expect("records");
     assert_eq!(param(&server.request(3), "key").as_deref(), Some("k&y"));
     assert_eq!(param(&server.request(3), "q").as_deref(), Some("1"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_may_stand_in_the_address() {
+    let server = TestServer::answering(|request| {
+        let headers = request.lines().filter_map(|line| line.split_once(": "));
+        let said = headers.filter(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+        if said.map(|(_, value)| value).collect::<Vec<_>>() != ["Basic bWU6cEBzcw=="] {
+            return answer("401 Unauthorized", "", b"who are you");
+        }
+        let from: usize = param(request, "p").map_or(0, |p| p.parse().expect("a number"));
+        let next = format!("http://{}/users?p={}", header(request, "host").expect("a host"), from + 3);
+        let items: Vec<_> = (from..7).take(3).map(|n| json!({"n": n})).collect();
+        let (next, link) = match from + 3 < 7 {
+            true => (json!(next), format!("Link: <{next}>; rel=next\r\n")),
+            false => (Value::Null, String::new()),
+        };
+        answer("200 OK", &link, json!({"items": items, "next": next}).to_string().as_bytes())
+    })
+    .await;
+    let named = |url: &str| url.replace("://", "://me:p%40ss@");
+    for paging in [
+        json!({"cursor": "$.next"}),
+        json!({"link": "header"}),
+        json!({"offset": 0, "step": 3, "param": "p"}),
+    ] {
+        let records = all(&named(&server.url), json!({"paging": paging})).await;
+        assert_eq!(records.unwrap_or_else(|e| panic!("{paging}: {e}")), seven(), "{paging}");
+    }
+
+    let other = TestServer::start(vec![ok(&page(6))]).await;
+    let elsewhere = format!("Location: {}\r\n", other.url);
+    let moved = answer("302 Found", "Location: /moved\r\n", b"");
+    let server = TestServer::start(vec![moved, answer("302 Found", &elsewhere, b"")]).await;
+    all(&named(&server.url), json!({})).await.expect("records");
+    let said = [server.request(0), server.request(1), other.request(0)];
+    let said = said.each_ref().map(|request| header(request, "authorization").is_some());
+    assert_eq!(said, [true, true, false]);
+
+    let lost = TestServer::start(vec![answer("404 Not Found", "", b"")]).await;
+    let error = all(&named(&lost.url), json!({})).await.expect_err("nothing there");
+    assert!(error.message.contains(&format!("GET {}: ", lost.url)), "{error}");
+    let error = HttpKind.plan(&settings("http://me:hunt/er22@host/", &json!({}))).expect_err("no address");
+    assert!(error.message.contains("`http://***@host/` is no address"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -298,6 +376,37 @@ async fn the_cursor_moves_only_after_a_whole_round() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_stands_in_the_place_of_a_cursor_moves_nothing() {
+    let items = json!([{"n": 7}]);
+    let body = |next: &Value| json!({"items": items, "meta": {"next": next}}).to_string();
+    let unreadable = r#"{"items": [{"n": 7, "s": "\ud800"}], "meta": {"next": "c"}}"#;
+    for (answer, path, said) in [
+        (body(&json!({"after": "x"})), "$.meta.next", r#"at $.meta.next, where the next page's cursor"#),
+        (body(&json!(["x"])), "$.meta.next", "like $.meta.next[0]"),
+        (body(&json!(true)), "$.meta.next", "another page and not which"),
+        (unreadable.to_owned(), "$['meta']['next']", "no JSON"),
+    ] {
+        let server = TestServer::answering(move |_| ok(&answer)).await;
+        let more = json!({
+            "query": {"since": "{since}"}, "paging": {"cursor": path, "param": "p"},
+            "incremental": {"field": "$.n", "initial": 5}, "retries": 0,
+        });
+        let cursors = Arc::new(Remembered::default());
+        let scope = Scope { cursors: Some(cursors.clone()), ..Scope::default() };
+        let error = read(&server.url, &more, &scope).await.expect_err(said);
+        assert!(error.message.contains(said) && !error.is_passing(), "{error}");
+        assert_eq!(server.count(), 1, "{said}");
+        assert!(cursors.saved.lock().expect("not poisoned").is_empty(), "{said}");
+    }
+    for end in [json!(null), json!(false), json!("")] {
+        let answer = body(&end);
+        let server = TestServer::answering(move |_| ok(&answer)).await;
+        let paging = json!({"paging": {"cursor": "$.meta.next", "param": "p"}});
+        assert_eq!(all(&server.url, paging).await.expect("records").len(), 1, "{end}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_interval_of_a_run_reaches_the_request() {
     let server = TestServer::answering(|_| ok(&page(6))).await;
     let more = json!({
@@ -345,6 +454,14 @@ fn settings_that_do_not_fit_together_are_refused() {
             "`Authorization` is set by `auth`",
         ),
         (
+            json!({"http": "http://me:pass@localhost/", "auth": {"bearer": "t"}}),
+            "the address says who asks, and `auth` says it, too",
+        ),
+        (
+            json!({"http": "http://me:pass@localhost/", "headers": {"authorization": "x"}}),
+            "`authorization` is set by `http`",
+        ),
+        (
             json!({"auth": {"oauth2": {"token_url": "x", "client_id": "a", "client_secret": "b"}}}),
             "is no address of an API",
         ),
@@ -364,6 +481,16 @@ async fn pages_are_asked_for_no_faster_than_allowed() {
     let began = std::time::Instant::now();
     let more = json!({"rate": "5/s", "paging": {"cursor": "$.meta.next", "param": "p"}});
     assert_eq!(all(&server.url, more).await.expect("records").len(), 7);
+    // Three requests are two waits.
+    assert!(began.elapsed().as_millis() >= 400, "{:?}", began.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_a_redirect_leads_to_count_too() {
+    let moved = |to: &str| answer("302 Found", &format!("Location: {to}\r\n"), b"");
+    let server = TestServer::start(vec![moved("/a"), moved("/b"), ok(&page(6))]).await;
+    let began = std::time::Instant::now();
+    all(&server.url, json!({"rate": "5/s"})).await.expect("records");
     // Three requests are two waits.
     assert!(began.elapsed().as_millis() >= 400, "{:?}", began.elapsed());
 }

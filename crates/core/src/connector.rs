@@ -58,6 +58,8 @@ pub struct SourcePlan {
     pub has_cursor: bool,
     /// Whether it asks for the data interval of a run.
     pub needs_interval: bool,
+    /// Whether it reads no topic and never ends by itself.
+    pub is_endless: bool,
 }
 
 /// What is known of a sink from its settings alone.

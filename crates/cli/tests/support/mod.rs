@@ -83,7 +83,7 @@ struct Asked {
 type Pages = Arc<dyn Fn(usize) -> String + Send + Sync>;
 
 impl Api {
-    /// `page` gives the body of the answer to the n-th request, or to `?page=n`.
+    /// `page` gives the body of the answer to the n-th request, or to `?page=n`, whatever its path is.
     pub(crate) fn start(page: impl Fn(usize) -> String + Send + Sync + 'static) -> Self {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let count = Arc::new(std::sync::atomic::AtomicUsize::new(0));
@@ -95,7 +95,7 @@ impl Api {
         let url = format!("http://{}/", listener.local_addr().expect("an address"));
         let answer =
             |State(pages): State<Pages>, Query(asked): Query<Asked>| async move { pages(asked.page) };
-        let router = Router::new().route("/", get(answer)).with_state(pages);
+        let router = Router::new().route("/", get(answer)).route("/{*path}", get(answer)).with_state(pages);
         runtime.spawn(async move { axum::serve(listener, router).await });
         Self { url, runtime: Some(runtime) }
     }

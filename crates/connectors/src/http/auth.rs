@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use percent_encoding::percent_decode_str;
 use reqwest::header::AUTHORIZATION;
 use reqwest::{Client, RequestBuilder, StatusCode, Url};
 use schemars::JsonSchema;
@@ -81,6 +82,32 @@ pub enum Credentials {
     Header,
     /// `client_id=…&client_secret=…`.
     Body,
+}
+
+impl Auth {
+    /// What an address says itself: `https://name:password@host/`.
+    pub(super) fn in_address(url: &Url) -> Option<Self> {
+        let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let (user, password) = (decoded(url.username()), decoded(url.password().unwrap_or_default()));
+        (!user.is_empty() || !password.is_empty()).then_some(Self::Basic(Basic { user, password }))
+    }
+}
+
+/// The address without a name and a password: an [`Authenticator`] says to whom they are told.
+pub(super) fn anonymous(mut url: Url) -> Url {
+    // An address of HTTP has a host, and so a place for both.
+    url.set_username("").ok();
+    url.set_password(None).ok();
+    url
+}
+
+/// What may be no address at all, without the name and the password that stand in it.
+pub(super) fn without_user(text: &str) -> String {
+    let Some((before, host)) = text.rsplit_once('@') else { return text.to_owned() };
+    match before.split_once("://") {
+        Some((scheme, _)) => format!("{scheme}://***@{host}"),
+        None => format!("***@{host}"),
+    }
 }
 
 /// A token is renewed so long before it ends.
@@ -197,7 +224,7 @@ fn token_request(client: &Client, settings: &Oauth2) -> RequestBuilder {
 
 async fn fetch_token(client: &Client, settings: &Oauth2) -> Result<Token, Failure> {
     let asked = Instant::now();
-    let what = |why: String| format!("asking {} for a token: {why}", settings.token_url);
+    let what = |why: String| format!("asking {} for a token: {why}", without_user(&settings.token_url));
     let failed = |e: reqwest::Error| Failure::unanswered(what(reason(&e)), &e);
     let response = token_request(client, settings).send().await.map_err(failed)?;
     let status = response.status();
@@ -261,6 +288,30 @@ mod tests {
         }
         let silent: TokenAnswer = serde_json::from_value(json!({"access_token": "t"})).expect("an answer");
         assert_eq!(silent.lifetime(), None);
+    }
+
+    #[test]
+    fn an_address_may_say_who_asks() {
+        for (address, found) in [
+            ("https://me:p%40ss@api.example/a", Some(("me", "p@ss"))),
+            ("https://t0ken@api.example/a", Some(("t0ken", ""))),
+            ("https://:pass@api.example/a", Some(("", "pass"))),
+            ("https://api.example/a:b@c", None),
+        ] {
+            let url = Url::parse(address).expect(address);
+            let basic = |(user, password): (&str, &str)| {
+                Auth::Basic(Basic { user: user.to_owned(), password: password.to_owned() })
+            };
+            assert_eq!(Auth::in_address(&url), found.map(basic), "{address}");
+            assert_eq!(Auth::in_address(&anonymous(url)), None, "{address}");
+        }
+        for (text, shown) in [
+            ("https://me:pa/ss?@api.example/a", "https://***@api.example/a"),
+            ("me:p@ss@api.example", "***@api.example"),
+            ("https://api.example/a", "https://api.example/a"),
+        ] {
+            assert_eq!(without_user(text), shown);
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use reqwest::header::{
 };
 use reqwest::{Client, Response, StatusCode, Url};
 
-use super::auth::{Authenticator, is_trusted};
+use super::auth::{Authenticator, anonymous, is_trusted, without_user};
 use super::paging::{Held, Page, Paging};
 use super::placeholders::Values;
 use super::rate::Limiter;
@@ -54,7 +54,8 @@ pub(super) struct Answer {
 /// Reads and checks an address.
 pub(super) fn parse_url(text: &str) -> Result<Url> {
     let wrong = |why: &str| {
-        Error::user(format!("`{text}` is no address of an API: {why}")).help("write https://host/path")
+        Error::user(format!("`{}` is no address of an API: {why}", without_user(text)))
+            .help("write https://host/path")
     };
     let url = Url::parse(text).map_err(|e| wrong(&e.to_string()))?;
     match url.scheme() {
@@ -107,7 +108,7 @@ impl Fetcher {
         };
         Ok(Self {
             client,
-            auth: Authenticator::new(settings.auth.clone()),
+            auth: Authenticator::new(settings.who_asks()?),
             limiter: Limiter::new(settings.rate),
             records: Path::parse(&settings.records, "records")?,
             cursor,
@@ -124,7 +125,7 @@ impl Fetcher {
     /// The address with `values` and the parameters put in.
     pub(super) fn url(&self, values: &Values) -> Result<Url> {
         let encode = |value: &str| utf8_percent_encode(value, NON_ALPHANUMERIC).to_string();
-        let mut url = parse_url(&values.fill(&self.settings.http, encode)?)?;
+        let mut url = anonymous(parse_url(&values.fill(&self.settings.http, encode)?)?);
         if !self.settings.query.is_empty() {
             let mut pairs = url.query_pairs_mut();
             for (name, value) in &self.settings.query {
@@ -189,6 +190,7 @@ impl Fetcher {
         self.auth.prepare(&self.client).await?;
         let mut response = self.follow(request).await?;
         if self.auth.refused(response.status()) {
+            self.limiter.wait().await;
             self.auth.prepare(&self.client).await?;
             response = self.follow(request).await?;
         }
@@ -205,24 +207,40 @@ impl Fetcher {
             true => Vec::new(),
             false => self.records.select(&text).map_err(Failure::passing)?,
         };
+        let cursor = match &self.cursor {
+            Some(path) if !is_nothing => path.first(&text).map_err(Failure::passing)?.map(str::to_owned),
+            _ => None,
+        };
+        let unselected = if found.is_empty() { self.records.unselected(&text) } else { None };
         let mut records = Records::default();
         let mut digest = DefaultHasher::new();
+        unselected.hash(&mut digest);
         let came_ms = now_ms();
         for (offset, record) in (offset..).zip(&found) {
             record.hash(&mut digest);
             let timestamp = self.arrivals.timestamp(offset, came_ms);
             records.push(Record::of_value(record.as_bytes(), offset).at(timestamp));
         }
-        let cursor = self.cursor.as_ref().and_then(|path| path.first(&text)).and_then(single);
-        Ok(Answer { held: Held { records: records.len(), digest: digest.finish(), cursor, links }, records })
+        let held = Held {
+            is_empty: found.is_empty(),
+            is_unselected: unselected.is_some(),
+            is_unchanged: status == StatusCode::NOT_MODIFIED,
+            digest: digest.finish(),
+            cursor,
+            links,
+        };
+        Ok(Answer { held, records })
     }
 
     /// Sends the request, and again to where the answer says.
-    async fn follow(&self, request: &Request) -> Result<Response, Failure> {
+    async fn follow(&mut self, request: &Request) -> Result<Response, Failure> {
         let mut url = request.url.clone();
         self.auth.sign_url(&mut url);
         let mut body = request.body.clone();
-        for _ in 0..=REDIRECTS_MAX {
+        for hop in 0..=REDIRECTS_MAX {
+            if hop > 0 {
+                self.limiter.wait().await;
+            }
             let mut next = match &body {
                 None => self.client.get(url.clone()),
                 Some(body) => {
@@ -246,9 +264,10 @@ impl Fetcher {
             let Some(location) = response.headers().get(LOCATION).map(header_text) else {
                 return Ok(response);
             };
-            let next = url
-                .join(&location)
-                .map_err(|_| Failure::lasting(format!("redirects to `{location}`, which is no address")))?;
+            let next = url.join(&location).map(anonymous).map_err(|_| {
+                let location = without_user(&location);
+                Failure::lasting(format!("redirects to `{location}`, which is no address"))
+            })?;
             if !matches!(next.scheme(), "http" | "https")
                 || (url.scheme() == "https" && next.scheme() == "http")
             {
@@ -257,6 +276,13 @@ impl Fetcher {
             // Only these two say that the request stays what it is (RFC 9110, section 15.4).
             if !matches!(response.status().as_u16(), 307 | 308) {
                 body = None;
+            }
+            if body.is_some() && !is_trusted(&next, &request.url) {
+                return Err(Failure::lasting(format!(
+                    "redirects to {}, another host, which is not to get the `body`; write that address as `http:` if \
+                     it is meant",
+                    shown(&next)
+                )));
             }
             url = next;
         }
@@ -322,15 +348,6 @@ fn certificates(path: &str) -> Result<Vec<reqwest::Certificate>> {
     let pem = std::fs::read(path).map_err(|e| wrong(e.to_string()))?;
     let found = reqwest::Certificate::from_pem_bundle(&pem).map_err(|e| wrong(reason(&e)))?;
     if found.is_empty() { Err(wrong("there is none in it".to_owned())) } else { Ok(found) }
-}
-
-/// A cursor as a text; nothing for null and for what is no single value.
-fn single(json: &str) -> Option<String> {
-    match serde_json::from_str(json).ok()? {
-        serde_json::Value::String(text) => Some(text),
-        serde_json::Value::Number(_) => Some(json.to_owned()),
-        _ => None,
-    }
 }
 
 /// The innermost cause, which says what really happened, without the address.

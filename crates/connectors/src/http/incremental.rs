@@ -161,7 +161,7 @@ impl Watermark {
     /// Looks at a record that came at `now_ms`; one without the field changes nothing. An error says why one with it
     /// does not either.
     pub(super) fn see(&mut self, record: &str, now_ms: i64) -> Result<(), String> {
-        let Some(found) = self.field.first(record) else { return Ok(()) };
+        let Ok(Some(found)) = self.field.first(record) else { return Ok(()) };
         let value = match serde_json::from_str::<serde_json::Value>(found) {
             Ok(serde_json::Value::String(text)) => text,
             Ok(serde_json::Value::Number(_)) => found.to_owned(),

@@ -30,7 +30,8 @@ pub use rate::Rate;
 #[serde(deny_unknown_fields)]
 pub struct HttpSettings {
     /// The address, like `https://randomuser.me/api/`. Here, in parameters, headers and body,
-    /// `{since}`, `{interval.start}` and `{interval.end}` stand for values of the run.
+    /// `{since}`, `{interval.start}` and `{interval.end}` stand for values of the run. A name and a
+    /// password in it, `https://NAME:PASSWORD@host/`, are what `auth: { basic: … }` says.
     pub http: String,
     /// Who asks: `bearer`, `basic`, `header`, `query` or `oauth2`. Sent to no other host that an
     /// answer redirects to.
@@ -44,7 +45,8 @@ pub struct HttpSettings {
     #[serde(default)]
     #[schemars(extend("x-secret" = true))]
     pub headers: BTreeMap<String, String>,
-    /// What is sent along as JSON; the request is a POST then.
+    /// What is sent along as JSON; the request is a POST then. Where an answer redirects it to another
+    /// host (307, 308), that is an error: it may hold secrets.
     #[serde(default)]
     pub body: Option<Value>,
     /// Where the records are in an answer, as a JSONPath (RFC 9535), like `$.results`: where it
@@ -61,8 +63,8 @@ pub struct HttpSettings {
     /// Asks only for what is new since the last run.
     #[serde(default)]
     pub incremental: Option<Incremental>,
-    /// At most so many requests in a second, a minute or an hour: `5/s`, `100/m`, `1000/h`. By default
-    /// there is no limit.
+    /// At most so many requests in a second, a minute or an hour: `5/s`, `100/m`, `1000/h`; those that
+    /// are repeated or redirected count, too. By default there is no limit.
     #[serde(default)]
     pub rate: Option<Rate>,
     /// What a record looks like, in Spark's DDL form: `id STRING, n INT`.
@@ -81,7 +83,7 @@ pub struct HttpSettings {
     #[serde(default = "thirty_seconds")]
     pub timeout: Period,
     /// How often a request that failed is repeated, after 0.5 s, 1 s, 2 s and so on up to 30 s, or
-    /// when the server says (`Retry-After`). Default 8.
+    /// when the server says (`Retry-After`), but 15 minutes later at most. Default 8.
     #[serde(default = "eight")]
     pub retries: u32,
     /// The largest answer that is taken, in MiB. Default 64.
@@ -165,6 +167,7 @@ impl SourceKind for HttpKind {
             is_dated: settings.incremental.is_some(),
             has_cursor: settings.incremental.is_some(),
             needs_interval: used.iter().any(|name| name.starts_with("interval.")),
+            is_endless: settings.every.is_some() && settings.duration.is_none() && settings.times.is_none(),
         })
     }
 
@@ -216,16 +219,28 @@ impl HttpSettings {
         self.check_placeholders()
     }
 
+    /// Who asks, as `auth` or the address itself says it.
+    fn who_asks(&self) -> Result<Option<Auth>> {
+        let url = fetch::parse_url(&self.http).map_err(|e| e.at("http"))?;
+        match (self.auth.clone(), Auth::in_address(&url)) {
+            (Some(_), Some(_)) => Err(Error::user("the address says who asks, and `auth` says it, too")
+                .help("take the name and the password out of the address, or `auth` away")
+                .at("auth")),
+            (auth, in_address) => Ok(auth.or(in_address)),
+        }
+    }
+
     fn check_auth(&self) -> Result<()> {
-        let Some(auth) = &self.auth else { return Ok(()) };
-        if let Auth::Oauth2(settings) = auth {
+        let Some(auth) = self.who_asks()? else { return Ok(()) };
+        if let Auth::Oauth2(settings) = &auth {
             let place = |e: Error| e.at("token_url").at("oauth2").at("auth");
             fetch::parse_url(&settings.token_url).map_err(place)?;
         }
-        let taken = auth::header_name(auth);
+        let by = if self.auth.is_some() { "auth" } else { "http" };
+        let taken = auth::header_name(&auth);
         match self.headers.keys().find(|name| taken.is_some_and(|taken| taken.eq_ignore_ascii_case(name))) {
             None => Ok(()),
-            Some(name) => Err(Error::user(format!("the header `{name}` is set by `auth` already"))
+            Some(name) => Err(Error::user(format!("the header `{name}` is set by `{by}` already"))
                 .help("take one of them away")
                 .at("headers")),
         }

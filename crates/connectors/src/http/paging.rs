@@ -7,13 +7,13 @@ use reqwest::Url;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::auth::is_trusted;
+use super::auth::{anonymous, is_trusted, without_user};
 
 /// How an API divides its answer.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Paging {
-    /// `{ page: 1, param: page }`: pages are numbered; the first one without a record ends it.
+    /// `{ page: 1, param: page }`: pages are numbered; the first one that is empty ends it.
     Page(ByPage),
     /// `{ offset: 0, step: 100, param: offset }`: pages begin at a record; the first one without a
     /// record ends it.
@@ -51,7 +51,8 @@ pub struct ByOffset {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ByCursor {
-    /// Where in an answer it stands, as a JSONPath; nothing, null or an empty text there is the end.
+    /// Where in an answer it stands, as a JSONPath: a text or a number; nothing, null, false or an empty
+    /// text there is the end.
     pub cursor: String,
     /// The parameter for it; without one the cursor is the next page's address.
     #[serde(default)]
@@ -99,10 +100,15 @@ pub(super) enum Next {
 /// What a page held, as far as the way to the next one depends on it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Held {
-    pub(super) records: usize,
+    /// There is no record in it, as in the page behind the last one.
+    pub(super) is_empty: bool,
+    /// The list that it holds has elements, of which no record is made.
+    pub(super) is_unselected: bool,
+    /// All that is said of it is that it is as it was.
+    pub(super) is_unchanged: bool,
     /// Equal for equal records.
     pub(super) digest: u64,
-    /// What stands at the cursor's path.
+    /// What stands at the cursor's path, as JSON.
     pub(super) cursor: Option<String>,
     /// The headers `Link`.
     pub(super) links: Vec<String>,
@@ -146,10 +152,10 @@ impl Pager {
             Some(Paging::Page(by)) => self.numbered(held, &by.param, by.page, 1)?,
             Some(Paging::Offset(by)) => self.numbered(held, &by.param, by.offset, by.step)?,
             Some(Paging::Cursor(by)) => {
-                let cursor = held.cursor.as_deref().filter(|cursor| !cursor.is_empty());
-                cursor.map(|cursor| match &by.param {
-                    Some(param) => Ok(Page::Param(param.clone(), cursor.to_owned())),
-                    None => self.joined(cursor),
+                let cursor = held.cursor.as_deref().map_or(Ok(None), |json| cursor_in(json, &by.cursor));
+                cursor.transpose().map(|cursor| match (&by.param, cursor?) {
+                    (Some(param), cursor) => Ok(Page::Param(param.clone(), cursor)),
+                    (None, cursor) => self.joined(&cursor),
                 })
             }
             Some(Paging::Link(_)) => {
@@ -158,6 +164,11 @@ impl Pager {
             }
         };
         Ok(match next.map(|next| next.and_then(|page| self.enter(page))) {
+            None if held.is_unchanged && self.pages > 1 => Next::Nowhere(format!(
+                "page {} is 304 Not Modified, which does not say whether there is another one behind it; take the \
+                 header away that asks for it",
+                self.pages
+            )),
             None => Next::End,
             Some(Ok(page)) => Next::Page(page),
             Some(Err(why)) => Next::Nowhere(why),
@@ -186,7 +197,9 @@ impl Pager {
         first: u64,
         step: u64,
     ) -> Result<Option<Result<Page, String>>, String> {
-        if held.records == 0 {
+        let is_repeated = self.digests.is_some_and(|(_, last)| held.digest == last);
+        // Where lists go on without a record, like users without orders, the one that comes twice is the end.
+        if held.is_empty && (!held.is_unselected || is_repeated) {
             return Ok(None);
         }
         // Some APIs answer the first, or the last, page to every number that they do not have.
@@ -206,8 +219,11 @@ impl Pager {
 
     /// An address in an answer, which must not lead to another host: credentials are not for it.
     fn joined(&self, target: &str) -> Result<Page, String> {
-        let url =
-            self.base.join(target).map_err(|e| format!("the next page `{target}` is no address: {e}"))?;
+        let url = self
+            .base
+            .join(target)
+            .map(anonymous)
+            .map_err(|e| format!("the next page `{}` is no address: {e}", without_user(target)))?;
         match is_trusted(&url, &self.base) {
             true => Ok(Page::At(url)),
             false => Err(format!(
@@ -218,6 +234,30 @@ impl Pager {
     }
 }
 
+/// The cursor that an answer holds at `path`, as JSON; nothing where the pages end.
+fn cursor_in(json: &str, path: &str) -> Result<Option<String>, String> {
+    let (what, instead) = match json.chars().next() {
+        None | Some('n' | 'f') => return Ok(None),
+        Some('"') => match serde_json::from_str::<String>(json) {
+            Ok(text) => return Ok(Some(text).filter(|text| !text.is_empty())),
+            Err(_) => ("a text that is no Unicode", "it cannot be sent back".to_owned()),
+        },
+        Some('{') => ("an object", format!("write the path of a text or a number in it, like {path}.NAME")),
+        Some('[') => {
+            ("an array", format!("write the path of the text or number that is meant, like {path}[0]"))
+        }
+        Some('t') => (
+            "true",
+            "it says that there is another page and not which; where pages are numbered, write \
+             paging: { page: 1, param: page }"
+                .to_owned(),
+        ),
+        Some(_) => return Ok(Some(json.to_owned())),
+    };
+    let start: String = json.chars().take(60).collect();
+    Err(format!("at {path}, where the next page's cursor should be, there is {what}, {start}: {instead}"))
+}
+
 /// The target of `rel="next"` in a header `Link` (RFC 8288).
 fn next_link(header: &str) -> Option<String> {
     let mut rest = header;
@@ -226,10 +266,11 @@ fn next_link(header: &str) -> Option<String> {
         let end = start + rest[start..].find('>')?;
         let target = &rest[start + 1..end];
         // Parameters go on to the next comma outside quotes.
-        let mut in_quotes = false;
+        let (mut in_quotes, mut is_escaped) = (false, false);
         let parameters = &rest[end + 1..];
         let stop = parameters.find(|c: char| {
-            in_quotes ^= c == '"';
+            in_quotes ^= c == '"' && !is_escaped;
+            is_escaped = c == '\\' && in_quotes && !is_escaped;
             c == ',' && !in_quotes
         });
         let parameters = &parameters[..stop.unwrap_or(parameters.len())];
@@ -249,6 +290,7 @@ fn next_link(header: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde_json::json;
 
     use super::*;
 
@@ -257,7 +299,7 @@ mod tests {
     }
 
     fn held(records: usize, digest: u64) -> Held {
-        Held { records, digest, ..Held::default() }
+        Held { is_empty: records == 0, digest, ..Held::default() }
     }
 
     fn nowhere(next: Result<Next, String>) -> String {
@@ -278,6 +320,19 @@ mod tests {
     }
 
     #[test]
+    fn a_page_of_which_no_record_is_made_is_the_last_only_when_it_comes_again() {
+        let mut pages = pager(Paging::Page(ByPage { page: 1, param: "page".into() }), 9);
+        let unselected = |digest: u64| Held { is_unselected: true, ..held(0, digest) };
+        pages.first();
+        for (held, goes_on) in
+            [(held(2, 1), true), (unselected(2), true), (held(2, 3), true), (unselected(2), true)]
+        {
+            assert_eq!(matches!(pages.after(&held), Ok(Next::Page(_))), goes_on);
+        }
+        assert_eq!(pages.after(&unselected(2)), Ok(Next::End));
+    }
+
+    #[test]
     fn an_api_that_does_not_know_the_parameter_is_found_out() {
         let by = Paging::Page(ByPage { page: 1, param: "page".into() });
         let mut pages = pager(by.clone(), 9);
@@ -294,7 +349,7 @@ mod tests {
     #[test]
     fn cursors_end_repeat_and_lead_away() {
         let mut pages = pager(Paging::Cursor(ByCursor { cursor: "$.n".into(), param: Some("t".into()) }), 9);
-        let cursor = |text: &str| Held { cursor: Some(text.to_owned()), ..held(3, 1) };
+        let cursor = |text: &str| Held { cursor: Some(json!(text).to_string()), ..held(3, 1) };
         assert_eq!(pages.first(), Page::Plain);
         assert_eq!(pages.after(&cursor("a")), Ok(Next::Page(Page::Param("t".into(), "a".into()))));
         assert!(nowhere(pages.clone().after(&cursor("a"))).contains("already read"));
@@ -309,10 +364,41 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_cursor_is_not_taken_for_the_end() {
+        let mut pages = pager(Paging::Cursor(ByCursor { cursor: "$.n".into(), param: Some("t".into()) }), 9);
+        pages.first();
+        let json = |text: &str| Held { cursor: Some(text.to_owned()), ..held(3, 1) };
+        for (text, said) in [
+            (r#"{"after": "x"}"#, r#"an object, {"after": "x"}: write the path"#),
+            ("{}", "like $.n.NAME"),
+            ("[]", "like $.n[0]"),
+            ("true", "paging: { page: 1, param: page }"),
+            (r#""\ud800""#, "no Unicode"),
+        ] {
+            let why = nowhere(pages.clone().after(&json(text)));
+            assert!(why.starts_with("at $.n, ") && why.contains(said), "{text}: {why}");
+        }
+        for text in ["null", "false", "\"\""] {
+            assert_eq!(pages.clone().after(&json(text)), Ok(Next::End), "{text}");
+        }
+        assert_eq!(pages.after(&json("7.0")), Ok(Next::Page(Page::Param("t".into(), "7.0".into()))));
+    }
+
+    #[test]
+    fn a_page_that_is_as_it_was_is_not_the_last_one() {
+        let unchanged = Held { is_unchanged: true, ..held(0, 0) };
+        let mut pages = pager(Paging::Page(ByPage { page: 1, param: "p".into() }), 9);
+        pages.first();
+        assert_eq!(pages.clone().after(&unchanged), Ok(Next::End));
+        assert!(pages.after(&held(1, 1)).is_ok());
+        assert!(nowhere(pages.after(&unchanged)).contains("page 2 is 304 Not Modified"));
+    }
+
+    #[test]
     fn the_next_page_may_be_on_https_and_not_go_back() {
         let by = Paging::Cursor(ByCursor { cursor: "$.n".into(), param: None });
         let mut pages = Pager::new(Some(by), 9, Url::parse("http://api.example/items").expect("an address"));
-        let cursor = |text: &str| Held { cursor: Some(text.to_owned()), ..held(3, 1) };
+        let cursor = |text: &str| Held { cursor: Some(json!(text).to_string()), ..held(3, 1) };
         pages.first();
         let next = Url::parse("https://api.example/items?after=3").expect("an address");
         assert_eq!(pages.after(&cursor(next.as_str())), Ok(Next::Page(Page::At(next))));
@@ -325,6 +411,7 @@ mod tests {
             (r#"<https://api.example/items?page=2>; rel="next""#, Some("https://api.example/items?page=2")),
             (r#"<a>; rel="prev", <b,c>; title="x, y"; rel=next"#, Some("b,c")),
             (r#"<a>; rel="last NEXT""#, Some("a")),
+            (r#"<a>; title="\", <"; rel=prev, <b>; rel=next"#, Some("b")),
             (r#"<a>; rel="last""#, None),
             ("", None),
             ("<", None),
@@ -374,7 +461,8 @@ mod tests {
             let mut asked = HashSet::from([pages.first()]);
             let mut count = 1;
             for (records, digest, cursor, link) in answers {
-                let held = Held { records, digest, cursor, links: vec![link] };
+                let cursor = cursor.map(|text| json!(text).to_string());
+                let held = Held { cursor, links: vec![link], ..held(records, digest) };
                 let Ok(Next::Page(next)) = pages.after(&held) else { return Ok(()) };
                 count += 1;
                 prop_assert!(count <= pages_max);

@@ -77,7 +77,7 @@ impl Path {
     /// would end the pages as if they had been read.
     fn none_in<'b>(&self, body: &'b str) -> Result<Vec<&'b str>, String> {
         let place = self.before.as_deref().unwrap_or(self);
-        match place.first(body) {
+        match place.first(body)? {
             Some(text) if text == NULL || text.starts_with(['[', '{']) => Ok(Vec::new()),
             _ => Err(place.nothing()),
         }
@@ -87,12 +87,19 @@ impl Path {
         format!("the answer has nothing at {}", self.written)
     }
 
-    /// The first value there, as it stands in `text`.
-    pub(super) fn first<'b>(&self, text: &'b str) -> Option<&'b str> {
-        match &self.names {
-            Some(names) => by_names(text, names).ok()?,
-            None => self.located(text).ok()?.first().copied(),
-        }
+    /// The list in `body` of which the path selects nothing, though it is not empty.
+    pub(super) fn unselected<'b>(&self, body: &'b str) -> Option<&'b str> {
+        let list = self.before.as_deref()?.first(body).ok()??;
+        elements(list).is_some_and(|elements| !elements.is_empty()).then_some(list)
+    }
+
+    /// The first value there, as it stands in `text`, or why nobody can tell.
+    pub(super) fn first<'b>(&self, text: &'b str) -> Result<Option<&'b str>, String> {
+        let found = match &self.names {
+            Some(names) => by_names(text, names),
+            None => self.located(text).map(|found| found.first().copied()),
+        };
+        found.map_err(|e| not_json(text, &e))
     }
 
     /// All values there, as they stand in `body`.
@@ -160,8 +167,11 @@ fn plain_names(path: &str) -> Option<Vec<String>> {
 fn by_names<'b>(body: &'b str, names: &[String]) -> Result<Option<&'b str>, serde_json::Error> {
     let mut here: &RawValue = serde_json::from_str(body)?;
     for name in names {
-        let members: Option<HashMap<Cow<'b, str>, &'b RawValue>> = serde_json::from_str(here.get()).ok();
-        match members.and_then(|members| members.get(name.as_str()).copied()) {
+        if !here.get().starts_with('{') {
+            return Ok(None);
+        }
+        let members: HashMap<Cow<'b, str>, &'b RawValue> = serde_json::from_str(here.get())?;
+        match members.get(name.as_str()).copied() {
             Some(member) => here = member,
             None => return Ok(None),
         }
@@ -260,9 +270,31 @@ mod tests {
             ("$.meta.other", None),
             ("$.n.x", None),
         ] {
-            assert_eq!(Path::parse(path, "cursor").expect(path).first(body), found, "{path}");
+            assert_eq!(Path::parse(path, "cursor").expect(path).first(body), Ok(found), "{path}");
         }
-        assert_eq!(Path::parse("$.a", "cursor").expect("a path").first("<html>"), None);
+        for (body, path) in [
+            ("<html>", "$.a"),
+            (r#"{"a": 1, "b": "\ud800"}"#, "$['a']"),
+            (r#"{"a": {"\ud800": 1, "b": 2}}"#, "$.a.b"),
+        ] {
+            let found = Path::parse(path, "cursor").expect(path).first(body);
+            assert!(found.expect_err(path).contains("no JSON"), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_list_of_which_nothing_is_selected_is_not_empty() {
+        for (body, path, list) in [
+            (r#"{"a": [{"b": []}]}"#, "$.a[*].b[*]", Some(r#"[{"b": []}]"#)),
+            (r#"{"a": [1]}"#, "$.a[1:]", Some("[1]")),
+            (r#"{"a": []}"#, "$.a[*].b[*]", None),
+            (r#"{"a": null}"#, "$.a[*]", None),
+            (r#"{"a": []}"#, "$.a", None),
+            (r#"{"a": [], "page": 9}"#, "$..a", None),
+            ("", "$.a[*]", None),
+        ] {
+            assert_eq!(Path::parse(path, "records").expect(path).unselected(body), list, "{path}");
+        }
     }
 
     #[test]
