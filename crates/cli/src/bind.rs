@@ -6,13 +6,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::output::sayln;
-use millstream_connectors::file::FileKind;
+use millstream_connectors::file::{FileKind, STDIN};
 use millstream_connectors::http::HttpKind;
 use millstream_connectors::kafka::{Connection, KafkaCursors, TopicKind};
 use millstream_connectors::stdout::StdoutKind;
 use millstream_core::{Error, RemoteFlow, Result, TableConnection, settings};
 use millstream_embedded::{Broker, TableStore};
-use millstream_engine::{Backends, Component, Flow, Pipeline, Registry, Runner, Service};
+use millstream_engine::{Backends, Component, Flow, Pipeline, Plan, Registry, Runner, Service};
 use millstream_spark::{Reached, Spark};
 use schemars::schema_for;
 use serde_json::{Map, Value, json};
@@ -127,6 +127,12 @@ fn embedded_port(connection: &Connection) -> Result<Option<u16>> {
 /// Whether anybody may look for the topics of a pipeline; dead letters alone need no known port.
 fn has_topics(pipeline: &Pipeline) -> bool {
     pipeline.flows.iter().any(|(_, _, from, to)| from.kind == "topic" || to.kind == "topic")
+}
+
+/// The flows that read standard input, which is there once.
+pub(crate) fn readers_of_stdin(plan: &Plan) -> Vec<&str> {
+    let readers = plan.flows.iter().filter(|flow| flow.origin.component.settings["file"] == STDIN);
+    readers.map(|flow| flow.name.as_str()).collect()
 }
 
 /// Whether a pipeline keeps something in its state directory.

@@ -3,7 +3,7 @@
 mod support;
 
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -695,6 +695,38 @@ flows:
         .expect("writes");
     let run = child.wait_with_output().expect("ends");
     assert_eq!(stdout(&run), "{\"id\":\"x\",\"n\":10}\n", "{}", stderr(&run));
+}
+
+#[test]
+fn standard_input_is_for_one_flow_of_a_run() {
+    let text = r#"
+name: lines
+kafka: { brokers: "embedded:0" }
+flows:
+  one:
+    from: { file: "-", schema: "n INT" }
+    sql: SELECT n FROM input
+    to: { stdout: jsonl }
+  two:
+    from: { file: "-", schema: "n INT" }
+    sql: SELECT n FROM input
+    to: { topic: numbers, key: n }
+"#;
+    let folder = folder_with("lines.yaml", text);
+    let refused = output(millstream(folder.path()).args(["run", "lines.yaml"]));
+    let said = stderr(&refused);
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(said.contains("the flows one and two read standard input"), "{said}");
+    let mut alone = millstream(folder.path())
+        .args(["run", "lines.yaml", "--flow", "one"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("starts");
+    alone.stdin.take().expect("input").write_all(b"{\"n\": 1}\n").expect("writes");
+    let alone = alone.wait_with_output().expect("ends");
+    assert_eq!(stdout(&alone), "{\"n\":1}\n", "{}", stderr(&alone));
 }
 
 #[test]

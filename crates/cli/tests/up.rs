@@ -4,16 +4,19 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use millstream_core::{RunHistory, now_ms};
+use millstream_core::{Run, RunHistory, RunState, Trigger, now_ms};
 use millstream_embedded::{Broker, History};
 use serde_json::Value;
 use support::{Api, millstream, output, stderr, stdout, wait_for};
+
+const DAY_MS: i64 = 86_400_000;
 
 /// A pipeline from an API to a table that is asked for what it says.
 fn write(folder: &Path, name: &str, api: &str, more: &str) {
@@ -494,18 +497,92 @@ fn a_runner_is_for_those_files_that_have_its_flow() {
 fn what_was_due_before_the_first_scheduled_run_is_made_up_for() {
     let (folder, api) = (tempfile::tempdir().expect("a folder"), good());
     write(folder.path(), "numbers", &api.url, "schedule: \"@daily\"\nruns: { catchup: true }");
-    // It was started two days ago, and ended before it was midnight.
-    let state = folder.path().join(".millstream");
+    // It ended before it was midnight.
+    drop(begun_two_days_ago(folder.path()));
+    let up = Up::of(folder.path(), &["numbers.yaml"]);
+    has_run_for_two_midnights(&up);
+}
+
+/// The history of a pipeline that was started so long ago.
+fn begun_two_days_ago(folder: &Path) -> History {
+    let state = folder.join(".millstream");
     std::fs::create_dir(&state).expect("a folder");
     let history = History::open(&state).expect("opens");
-    history.begun_ms("numbers", now_ms() - 2 * 86_400_000).expect("is kept");
-    drop(history);
-    let up = Up::of(folder.path(), &["numbers.yaml"]);
+    history.begun_ms("numbers", now_ms() - 2 * DAY_MS).expect("is kept");
+    history
+}
+
+fn has_run_for_two_midnights(up: &Up) {
     wait_for("a run for each midnight", || {
         let runs = up.get("/api/v1/pipelines/numbers/runs");
         let done = |run: &&Value| run["trigger"] == "schedule" && run["state"] == "success";
         (runs["runs"].as_array().expect("a list").iter().filter(done).count() >= 2).then_some(())
     });
+}
+
+#[test]
+fn a_clock_that_was_ahead_holds_no_schedule_up() {
+    let (folder, api) = (tempfile::tempdir().expect("a folder"), good());
+    write(folder.path(), "numbers", &api.url, "schedule: \"@daily\"\nruns: { catchup: true }");
+    let history = begun_two_days_ago(folder.path());
+    let ahead_ms = now_ms() + 3_650 * DAY_MS;
+    let run = Run {
+        id: "scheduled__ahead".into(),
+        trigger: Trigger::Schedule,
+        state: RunState::Failed,
+        attempt: 1,
+        interval_ms: Some((ahead_ms - DAY_MS, ahead_ms)),
+        created_ms: ahead_ms,
+        started_ms: Some(ahead_ms),
+        ended_ms: Some(ahead_ms),
+        retry_at_ms: None,
+        flows: BTreeMap::new(),
+        error: None,
+    };
+    history.save("numbers", &run).expect("is kept");
+    drop(history);
+    let up = Up::of(folder.path(), &["numbers.yaml"]);
+    has_run_for_two_midnights(&up);
+    up.says("that the clock was wrong", |line| line.contains("the clock was ahead"));
+}
+
+#[test]
+fn standard_input_is_not_read_where_runs_are_tried_again() {
+    let (folder, api) = (tempfile::tempdir().expect("a folder"), good());
+    write(folder.path(), "lines", &api.url, "");
+    write(folder.path(), "numbers", &api.url, "");
+    let http = format!("http: \"{}\", records: $, retries: 1,", api.url);
+    change(folder.path(), "lines", &http, "file: \"-\",");
+    let refused = output(millstream(folder.path()).args(["up", "lines.yaml", "--listen", "127.0.0.1:0"]));
+    assert_eq!(refused.status.code(), Some(2));
+    let said = stderr(&refused);
+    assert!(said.contains("flow fetch reads standard input") && said.contains("millstream run"), "{said}");
+    // It holds up no other.
+    let up = Up::of(folder.path(), &["lines.yaml", "numbers.yaml"]);
+    let all = up.get("/api/v1/pipelines");
+    assert_eq!(all["pipelines"].as_array().expect("a list").len(), 1, "{all}");
+    assert!(all["broken"][0]["report"].as_str().is_some_and(|why| why.contains("standard input")), "{all}");
+}
+
+#[test]
+fn what_cannot_be_run_while_up_has_the_state_is_said_with_what_can() {
+    let (folder, api) = (tempfile::tempdir().expect("a folder"), good());
+    write(folder.path(), "numbers", &api.url, "schedule: \"@yearly\"");
+    change(folder.path(), "numbers", "records: $,", "query: { day: \"{interval.start}\" }, records: $,");
+    let up = Up::of(folder.path(), &["numbers.yaml"]);
+    for (words, expected) in [
+        (&["runs", "trigger", "numbers.yaml"][..], "stop this `up`"),
+        (&["run", "numbers.yaml", "--interval", "2026-01-01/2026-01-02"], "stop it, call this again"),
+        (&["run", "numbers.yaml"], "`millstream runs trigger FILE`"),
+    ] {
+        let refused = output(millstream(folder.path()).args(words));
+        assert_eq!(refused.status.code(), Some(2), "{words:?}");
+        assert!(stderr(&refused).contains(expected), "{words:?}: {}", stderr(&refused));
+    }
+    // What the first two say works.
+    assert_eq!(up.stop(), Some(143));
+    let interval = ["run", "numbers.yaml", "--interval", "2026-01-01/2026-01-02"];
+    support::done(millstream(folder.path()).args(interval));
 }
 
 #[test]

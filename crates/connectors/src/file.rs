@@ -33,7 +33,8 @@ pub const STDIN: &str = "-";
 #[serde(deny_unknown_fields)]
 pub struct FileSettings {
     /// A path, or a pattern like `old/*.jsonl.gz`, from the pipeline file's folder; `-` is standard
-    /// input. Files that match are read in the order of their names; gzip and zstd are unpacked.
+    /// input, for one flow, and not under `up`. Files that match are read in the order of their names; gzip and
+    /// zstd are unpacked.
     #[schemars(length(min = 1))]
     pub file: String,
     /// What a record looks like, in Spark's DDL form: `id STRING, n INT`.

@@ -12,6 +12,11 @@ const RUNS_MAX: u32 = 10_000;
 /// Lines that are kept of each run.
 const LINES_MAX: u32 = 2_000;
 
+/// What goes of the runs of ?1 from before ?2. The newest moment that had a run stays, however many were asked for since:
+/// the schedule goes on from there.
+const TOO_OLD: &str = "pipeline = ?1 AND created_ms <= ?2 AND is_finished AND (scheduled_ms IS NULL OR \
+    scheduled_ms < (SELECT max(scheduled_ms) FROM runs WHERE pipeline = ?1))";
+
 const SCHEMA: &str = "
     PRAGMA journal_mode = WAL;
     PRAGMA synchronous = FULL;
@@ -80,14 +85,12 @@ impl RunHistory for History {
                 .optional()?;
             if let Some(oldest) = oldest {
                 transaction.execute(
-                    "DELETE FROM lines WHERE pipeline = ?1 AND id IN \
-                     (SELECT id FROM runs WHERE pipeline = ?1 AND created_ms <= ?2 AND is_finished)",
+                    &format!(
+                        "DELETE FROM lines WHERE pipeline = ?1 AND id IN (SELECT id FROM runs WHERE {TOO_OLD})"
+                    ),
                     params![pipeline, oldest],
                 )?;
-                transaction.execute(
-                    "DELETE FROM runs WHERE pipeline = ?1 AND created_ms <= ?2 AND is_finished",
-                    params![pipeline, oldest],
-                )?;
+                transaction.execute(&format!("DELETE FROM runs WHERE {TOO_OLD}"), params![pipeline, oldest])?;
             }
             transaction.commit()
         })
@@ -259,6 +262,14 @@ mod tests {
         let runs = history.runs("p", u32::MAX, None).expect("reads");
         assert_eq!(runs.len(), RUNS_MAX as usize);
         assert_eq!(runs.last().expect("a run").created_ms, 3);
+        history.save("asked", &run(1, RunState::Success)).expect("saves");
+        for n in 2..=i64::from(RUNS_MAX) + 2 {
+            let asked = Run { trigger: Trigger::Manual, interval_ms: None, ..run(n, RunState::Success) };
+            history.save("asked", &asked).expect("saves");
+        }
+        let runs = history.runs("asked", u32::MAX, None).expect("reads");
+        assert_eq!((runs.len(), runs.last().expect("a run").created_ms), (RUNS_MAX as usize + 1, 1));
+        assert_eq!(history.last_scheduled_ms("asked").expect("reads"), Some(1));
         for at_ms in 0..i64::from(LINES_MAX) + 10 {
             let line = LogLine { at_ms, attempt: 1, text: String::new() };
             history.log("p", "scheduled__00009", &line).expect("logs");

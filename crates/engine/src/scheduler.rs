@@ -1,7 +1,7 @@
 //! Decides which run of a pipeline is next: the schedule, retries, no two at a time. It has no clock and
 //! starts nothing itself, so that a year passes in a second.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use chrono::{DateTime, SecondsFormat};
 use millstream_core::settings::Period;
@@ -15,12 +15,15 @@ use crate::schedule::Schedule;
 const QUEUED_MAX: usize = 16;
 /// A retry waits no longer than so.
 const RETRY_WAIT_MAX_MS: i64 = 3_600_000;
+/// A clock that is put back by no more holds the schedule up for as long.
+const PUT_BACK_MAX_MS: i64 = 60_000;
 
 /// How `up` and Airflow run the pipeline's bounded flows.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RunSettings {
-    /// How often a run that has failed is tried again. Default 5.
+    /// How often a run that has failed is tried again. Of flows that never end by themselves an attempt that
+    /// read something, or was at work for more than an hour, counts as the first. Default 5.
     pub retries: u32,
     /// How long the first retry waits, like `10s`, the default; each further one waits twice as long, an
     /// hour at most.
@@ -50,6 +53,8 @@ pub(crate) enum Ended {
     Done,
     /// It failed, and why.
     Failed(String),
+    /// What never ends by itself broke off, and why.
+    BrokeOff(String),
     /// It failed, and why; a retry would only hide that.
     FailedForGood(String),
     /// We were asked to stop: it goes on with the next start.
@@ -63,6 +68,10 @@ pub(crate) struct Scheduler {
     paused: bool,
     /// Everything that was due until then has been decided.
     decided_ms: i64,
+    /// Moments behind it that a clock which was ahead has decided, and that do not come again.
+    decided_ahead: BTreeSet<i64>,
+    /// Until when a clock that was ahead had decided, or one that was right before it was put back.
+    was_decided_ms: Option<i64>,
     /// Which one is at work or waits for its retry.
     active: Option<Run>,
     queue: VecDeque<Run>,
@@ -86,8 +95,16 @@ impl Scheduler {
             Some(decided_ms) => decided_ms.max(now_ms),
             None => now_ms,
         };
-        let mut scheduler =
-            Self { schedule, settings, paused, decided_ms, active: None, queue: VecDeque::new() };
+        let mut scheduler = Self {
+            schedule,
+            settings,
+            paused,
+            decided_ms,
+            decided_ahead: BTreeSet::new(),
+            was_decided_ms: None,
+            active: None,
+            queue: VecDeque::new(),
+        };
         let mut changed = Vec::new();
         for run in unfinished {
             match run.state {
@@ -132,6 +149,21 @@ impl Scheduler {
         self.paused = paused;
     }
 
+    /// Until when everything has been decided, where that is so far ahead of `now_ms` that the clock was wrong then.
+    pub(crate) fn far_ahead_ms(&self, now_ms: i64) -> Option<i64> {
+        Some(self.decided_ms).filter(|ms| self.schedule.is_some() && ms - now_ms > PUT_BACK_MAX_MS)
+    }
+
+    /// Goes on after a clock that was ahead: from `now_ms`, or where it makes up for what was due, from the last moment
+    /// before that for which there is a run, else from `begun_ms`. `decided` is every moment that has one.
+    pub(crate) fn go_on(&mut self, now_ms: i64, begun_ms: i64, decided: impl Iterator<Item = i64>) {
+        let mut decided: BTreeSet<i64> = decided.collect();
+        self.decided_ahead = decided.split_off(&(now_ms + 1));
+        let last_ms = decided.last().copied().unwrap_or(begun_ms.min(now_ms));
+        self.was_decided_ms = self.was_decided_ms.max(Some(self.decided_ms));
+        self.decided_ms = if self.settings.catchup { last_ms } else { now_ms };
+    }
+
     /// When runs are due by themselves.
     pub(crate) fn schedule(&self) -> Option<&Schedule> {
         self.schedule.as_ref()
@@ -156,8 +188,18 @@ impl Scheduler {
     pub(crate) fn next_run_ms(&self) -> Option<i64> {
         match self.paused {
             true => None,
-            false => self.schedule.as_ref()?.next_after_ms(self.decided_ms),
+            false => self.next_after_ms(self.decided_ms),
         }
+    }
+
+    /// The first moment behind `ms` for which there is no run yet.
+    fn next_after_ms(&self, ms: i64) -> Option<i64> {
+        let schedule = self.schedule.as_ref()?;
+        let mut next_ms = schedule.next_after_ms(ms)?;
+        while self.decided_ahead.contains(&next_ms) {
+            next_ms = schedule.next_after_ms(next_ms)?;
+        }
+        Some(next_ms)
     }
 
     /// When there will be something to do that no call brings about.
@@ -180,13 +222,17 @@ impl Scheduler {
     /// [`Scheduler::begin`] gives it.
     pub(crate) fn tick(&mut self, now_ms: i64) -> Vec<Run> {
         let mut changed = Vec::new();
+        if let Some(was_ms) = self.was_decided_ms.take_if(|was_ms| *was_ms <= now_ms) {
+            // It was not ahead: this clock had been put back for a while.
+            self.decided_ms = self.decided_ms.max(was_ms);
+        }
         while let Some(due_ms) = self.next_run_ms().filter(|due_ms| *due_ms <= now_ms) {
             if self.is_held_up() {
                 break;
             }
             self.decided_ms = due_ms;
-            let next = self.schedule.as_ref().and_then(|schedule| schedule.next_after_ms(due_ms));
-            if !self.settings.catchup && next.is_some_and(|next_ms| next_ms <= now_ms) {
+            let next_ms = self.next_after_ms(due_ms);
+            if !self.settings.catchup && next_ms.is_some_and(|next_ms| next_ms <= now_ms) {
                 // We slept: only the newest of what was due counts.
                 continue;
             }
@@ -210,7 +256,7 @@ impl Scheduler {
     pub(crate) fn begin(&mut self, now_ms: i64) -> Option<Run> {
         match &self.active {
             Some(run) if run.state == RunState::Running => return None,
-            Some(run) if run.retry_at_ms.is_some_and(|at_ms| at_ms > now_ms) => return None,
+            Some(run) if self.is_too_soon(run, now_ms) => return None,
             Some(_) => {}
             None => self.active = Some(self.queue.pop_front()?),
         }
@@ -224,15 +270,26 @@ impl Scheduler {
         Some(run.clone())
     }
 
+    /// Whether a run still waits for its retry. It does so no longer than it was to: a clock that was ahead may have
+    /// said when.
+    fn is_too_soon(&self, run: &Run, now_ms: i64) -> bool {
+        let left_ms = run.retry_at_ms.map_or(0, |at_ms| at_ms - now_ms);
+        (1..=self.retry_wait_ms(run.attempt)).contains(&left_ms)
+    }
+
     /// The attempt at work has ended: the run to be saved.
     pub(crate) fn ended(&mut self, how: Ended, flows: BTreeMap<String, Counts>, now_ms: i64) -> Option<Run> {
         let mut run = self.active.take()?;
+        if matches!(how, Ended::BrokeOff(_)) && got_on(&run, &flows, now_ms) {
+            run.attempt = 1;
+        }
         run.ended_ms = Some(now_ms);
         run.flows = flows;
-        let is_tried_again = matches!(how, Ended::Failed(_)) && run.attempt <= self.settings.retries;
+        let may_help = matches!(how, Ended::Failed(_) | Ended::BrokeOff(_));
+        let is_tried_again = may_help && run.attempt <= self.settings.retries;
         match how {
             Ended::Done => run.state = RunState::Success,
-            Ended::Failed(why) | Ended::FailedForGood(why) => {
+            Ended::Failed(why) | Ended::BrokeOff(why) | Ended::FailedForGood(why) => {
                 run.error = Some(why);
                 run.state = RunState::Failed;
                 if is_tried_again {
@@ -258,6 +315,13 @@ impl Scheduler {
         let factor = 1_i64.checked_shl(attempt.saturating_sub(1)).filter(|factor| *factor > 0);
         first_ms.saturating_mul(factor.unwrap_or(i64::MAX)).min(RETRY_WAIT_MAX_MS.max(first_ms))
     }
+}
+
+/// Whether an attempt of what never ends by itself did well before it broke off, so that it counts as the first: else
+/// an outage too many would end it, a year after the first one.
+fn got_on(run: &Run, flows: &BTreeMap<String, Counts>, now_ms: i64) -> bool {
+    let worked_ms = run.started_ms.map_or(0, |started_ms| now_ms - started_ms);
+    worked_ms > RETRY_WAIT_MAX_MS || flows.values().any(|counts| counts.read > 0)
 }
 
 fn new_run(id: String, created_ms: i64) -> Run {
@@ -356,6 +420,39 @@ mod tests {
         assert!(scheduler.begin(now_ms).is_none());
     }
 
+    /// A run with one retry whose attempts end like `how`, each after so long and so many records: which attempt each
+    /// counts as, and what becomes of the run.
+    fn attempts(how: fn(String) -> Ended, each: &[(i64, u64)]) -> Vec<(u32, RunState)> {
+        let mut scheduler = scheduler("@yearly", retries(1));
+        let mut now_ms = NEW_YEAR_MS;
+        scheduler.trigger(now_ms).expect("queues");
+        let mut found = Vec::new();
+        for (worked_ms, records) in each {
+            scheduler.begin(now_ms).expect("begins");
+            now_ms += worked_ms;
+            let counts = Counts { read: *records, ..Counts::default() };
+            let flows = BTreeMap::from([("fetch".to_owned(), counts)]);
+            let run = scheduler.ended(how("down".into()), flows, now_ms).expect("ends");
+            now_ms = run.retry_at_ms.unwrap_or(now_ms);
+            found.push((run.attempt, run.state));
+        }
+        found
+    }
+
+    #[test]
+    fn an_attempt_that_got_on_counts_as_the_first() {
+        let again = (1, RunState::UpForRetry);
+        let for_good = (2, RunState::Failed);
+        // A flow that never ends by itself, with an outage now and then.
+        assert_eq!(attempts(Ended::BrokeOff, &[(2 * HOUR_MS, 0); 20]), [again; 20]);
+        assert_eq!(
+            attempts(Ended::BrokeOff, &[(1_000, 5), (1_000, 1), (1_000, 0)]),
+            [again, again, for_good]
+        );
+        // What ends by itself has not ended well, however much it had read.
+        assert_eq!(attempts(Ended::Failed, &[(2 * HOUR_MS, 5), (2 * HOUR_MS, 6)]), [again, for_good]);
+    }
+
     #[test]
     fn what_a_retry_would_only_hide_is_not_tried_again() {
         let mut scheduler = scheduler("@yearly", retries(3));
@@ -446,6 +543,70 @@ mod tests {
             Scheduler::new(schedule(), retries(1), false, Some(now_ms), vec![again], now_ms);
         assert_eq!(changed[0].state, RunState::Failed);
         assert!(fourth.begin(now_ms).is_none());
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_holds_nothing_up_and_no_moment_comes_twice() {
+        let at = |hours: i64| NEW_YEAR_MS + hours * HOUR_MS;
+        for (catchup, expected) in [(false, [3, 5, 6]), (true, [2, 3, 5])] {
+            let schedule = Schedule::parse("@hourly", None).expect("a schedule");
+            let settings = RunSettings { catchup, ..RunSettings::default() };
+            let mut now_ms = at(2) + 1;
+            let decided = [at(1), at(4), at(500)];
+            let (mut scheduler, _) =
+                Scheduler::new(Some(schedule), settings, false, Some(decided[2]), Vec::new(), now_ms);
+            assert_eq!(scheduler.far_ahead_ms(now_ms), Some(decided[2]));
+            scheduler.go_on(now_ms, NEW_YEAR_MS, decided.into_iter());
+            assert_eq!(scheduler.far_ahead_ms(now_ms), None);
+            let mut ends = Vec::new();
+            while ends.len() < expected.len() {
+                now_ms = scheduler.next_due_ms().expect("there is always a next").max(now_ms);
+                scheduler.tick(now_ms);
+                let run = scheduler.begin(now_ms).expect("begins");
+                ends.push((run.interval_ms.expect("is scheduled").1 - NEW_YEAR_MS) / HOUR_MS);
+                scheduler.ended(Ended::Done, BTreeMap::new(), now_ms);
+            }
+            assert_eq!(ends, expected);
+            let later = scheduler.tick(at(500));
+            assert!(later.iter().all(|run| run.interval_ms.expect("is scheduled").1 < at(500)), "{later:?}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_was_put_back_for_a_while_makes_no_moment_come_twice() {
+        let schedule = Schedule::parse("@hourly", None).expect("a schedule");
+        let settings = RunSettings { catchup: true, ..RunSettings::default() };
+        let at = |hours: i64| NEW_YEAR_MS + hours * HOUR_MS;
+        // A machine that begins in 1970, until somebody tells it the time.
+        let (mut scheduler, _) =
+            Scheduler::new(Some(schedule), settings, false, Some(at(100)), Vec::new(), 0);
+        scheduler.go_on(0, at(0), [at(99), at(100)].into_iter());
+        assert!(scheduler.tick(30_000).is_empty());
+        let made = scheduler.tick(at(101));
+        let ends: Vec<_> = made.iter().map(|run| run.interval_ms.expect("is scheduled").1).collect();
+        assert_eq!(ends, [at(101)]);
+    }
+
+    #[test]
+    fn a_clock_that_is_put_back_a_little_is_no_wrong_one() {
+        let mut scheduler = scheduler("@hourly", retries(0));
+        scheduler.tick(NEW_YEAR_MS + HOUR_MS);
+        assert_eq!(scheduler.far_ahead_ms(NEW_YEAR_MS + HOUR_MS - PUT_BACK_MAX_MS), None);
+        assert_eq!(
+            scheduler.far_ahead_ms(NEW_YEAR_MS + HOUR_MS - PUT_BACK_MAX_MS - 1),
+            Some(NEW_YEAR_MS + HOUR_MS)
+        );
+    }
+
+    #[test]
+    fn a_retry_does_not_wait_for_the_year_of_a_clock_that_was_ahead() {
+        let mut scheduler = scheduler("@yearly", retries(1));
+        scheduler.trigger(NEW_YEAR_MS).expect("queues");
+        let far_ms = NEW_YEAR_MS + 50_000 * HOUR_MS;
+        scheduler.begin(far_ms).expect("begins");
+        scheduler.ended(Ended::Failed("down".into()), BTreeMap::new(), far_ms).expect("ends");
+        assert!(scheduler.begin(far_ms).is_none(), "it is not time");
+        assert_eq!(scheduler.begin(NEW_YEAR_MS).expect("begins").attempt, 2);
     }
 
     #[test]

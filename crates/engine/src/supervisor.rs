@@ -172,7 +172,7 @@ impl Supervisor {
                 "flow {} asks for the data interval of its run, which only the schedule gives",
                 flow.name
             ))
-            .help("`millstream run FILE --interval START/END` runs it for one"));
+            .help(self.how_to_run_for_an_interval()));
         }
         // It cannot begin before it is remembered as one that waits.
         let mut scheduler = self.scheduler.lock();
@@ -184,6 +184,17 @@ impl Supervisor {
         drop(scheduler);
         self.due.notify_one();
         Ok(run)
+    }
+
+    /// No other process can use what is embedded here.
+    fn how_to_run_for_an_interval(&self) -> &'static str {
+        match self.backends.values().any(|address| address.starts_with("embedded")) {
+            true => {
+                "to run it for one, stop this `up`, which has the embedded services, call `millstream run FILE \
+                 --interval START/END`, and start `up` again"
+            }
+            false => "`millstream run FILE --interval START/END` runs it for one, also beside this `up`",
+        }
     }
 
     /// Lets the schedule rest, or go on.

@@ -17,10 +17,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::dead_letters::topics;
 use crate::args::{FileArgs, SummaryFormat};
-use crate::bind::Services;
+use crate::bind::{self, Services};
 use crate::load::{Loaded, load};
 use crate::output::{say, sayln};
-use crate::state::State;
+use crate::state::{State, live_owner};
 use crate::stop::Stop;
 use crate::{FAILED, Failure, Outcome, output};
 
@@ -76,14 +76,44 @@ pub(super) async fn worker(
 
 /// That no flow reads the standard input whose end is to be the stop.
 fn check_input_is_free(loaded: &Loaded) -> Outcome {
-    match loaded.plan.flows.iter().find(|flow| flow.origin.component.settings["file"] == "-") {
+    match bind::readers_of_stdin(&loaded.plan).first() {
         None => Ok(()),
         Some(flow) => {
-            Err(Error::user(format!("flow {} reads standard input, whose end is to stop the run", flow.name))
+            Err(Error::user(format!("flow {flow} reads standard input, whose end is to stop the run"))
                 .help("take --stop-at-eof away, or name a file")
                 .into())
         }
     }
+}
+
+/// Refuses several flows of a run on standard input: whichever is quicker would get a line.
+fn check_input_is_for_one(plan: &Plan, flows: &[String]) -> Outcome {
+    let mut readers = bind::readers_of_stdin(plan);
+    readers.retain(|name| flows.is_empty() || flows.iter().any(|flow| flow == name));
+    match readers.as_slice() {
+        [] | [_] => Ok(()),
+        readers => {
+            let readers = readers.join(" and ");
+            Err(Error::user(format!("the flows {readers} read standard input, which is there once"))
+                .help("run one of them at a time with --flow, or let the others read files")
+                .into())
+        }
+    }
+}
+
+/// The error of a run whose state directory somebody else has, with what to do where that is an `up`.
+fn beside_up(error: Error, loaded: &Loaded, options: &RunOptions) -> Error {
+    let has_api = live_owner(&loaded.state).is_some_and(|owner| owner.server.is_some());
+    if !has_api || options.until != Until::Drained {
+        return error;
+    }
+    error.help(match options.values == RunValues::default() {
+        true => "it is an `up`: `millstream runs trigger FILE` asks it for a run; or stop it first",
+        false => {
+            "it is an `up`, which cannot be asked for a run with --interval or --since: stop it, call this again, and \
+             start it again"
+        }
+    })
 }
 
 async fn work(
@@ -94,7 +124,8 @@ async fn work(
     format: Option<SummaryFormat>,
 ) -> Outcome {
     let options = RunOptions { stop: stop.token.clone(), ..options };
-    let state = loaded.take_state()?;
+    check_input_is_for_one(&loaded.plan, &options.flows)?;
+    let state = loaded.take_state().map_err(|error| beside_up(error, &loaded, &options))?;
     let services = start(&mut loaded, &state).await?;
     let observer = Observer::default();
     let server = match listen {

@@ -112,7 +112,7 @@ fn load_all(args: &UpArgs) -> Outcome<(Vec<Loaded>, Vec<Broken>)> {
     let mut stores = BTreeMap::new();
     let (mut all, mut broken): (Vec<Loaded>, Vec<Broken>) = (Vec::new(), Vec::new());
     for file in files {
-        let report = match load_beside(&args.file(&file), &mut stores) {
+        let report = match load_beside(&args.file(&file), &mut stores).and_then(without_stdin) {
             Err(failure) if is_alone => return Err(failure),
             Err(Failure::Mistakes(report)) => report.render(false),
             Err(Failure::Error(error)) => error.to_string(),
@@ -137,6 +137,18 @@ fn load_all(args: &UpArgs) -> Outcome<(Vec<Loaded>, Vec<Broken>)> {
         checked => checked?,
     }
     Ok((all, broken))
+}
+
+/// Refuses standard input: here runs are tried again, and what was read of it does not come again.
+fn without_stdin(loaded: Loaded) -> Outcome<Loaded> {
+    let error = bind::readers_of_stdin(&loaded.plan).first().map(|flow| {
+        Error::user(format!("flow {flow} reads standard input, which is gone when its run is tried again"))
+            .help("`millstream run FILE` reads it once; `up` reads files, like file: in/*.jsonl")
+    });
+    match error {
+        None => Ok(loaded),
+        Some(error) => Err(error.into()),
+    }
 }
 
 /// The pipeline files in a folder; what has no flows is none.

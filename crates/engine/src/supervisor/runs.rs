@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use millstream_core::{Counts, LogLine, Run, RunState};
+use millstream_core::{Counts, LogLine, Result, Run, RunState};
 use tokio::time::Instant;
 
 use super::{LOG_EVERY, Supervisor, errors};
 use crate::flow::check_share;
 use crate::run::{Observer, Until, run};
-use crate::scheduler::{Ended, rfc3339};
+use crate::scheduler::{Ended, Scheduler, rfc3339};
 
 /// How soon a history that cannot be written is tried again.
 const SAVE_AGAIN: Duration = Duration::from_secs(1);
@@ -22,7 +22,7 @@ impl Supervisor {
         loop {
             let (changed, begun, next_ms) = {
                 let (mut scheduler, now_ms) = (self.scheduler.lock(), (self.clock)());
-                let changed = scheduler.tick(now_ms);
+                let changed = self.tick(&mut scheduler, now_ms);
                 let begun = scheduler.begin(now_ms);
                 (changed, begun, scheduler.next_due_ms())
             };
@@ -46,6 +46,32 @@ impl Supervisor {
                 () = tokio::time::sleep(Duration::from_millis(wait_ms as u64)) => {}
             }
         }
+    }
+
+    /// Does what is due: the runs that changed.
+    fn tick(&self, scheduler: &mut Scheduler, now_ms: i64) -> Vec<Run> {
+        if let Some(decided_ms) = scheduler.far_ahead_ms(now_ms)
+            && let Err(error) = self.go_on(scheduler, decided_ms, now_ms)
+        {
+            tracing::warn!("{error}; the schedule goes on from now");
+            scheduler.go_on(now_ms, now_ms, std::iter::empty());
+        }
+        scheduler.tick(now_ms)
+    }
+
+    /// Goes on from `now_ms`, though the schedule has decided until `decided_ms` already.
+    fn go_on(&self, scheduler: &mut Scheduler, decided_ms: i64, now_ms: i64) -> Result<()> {
+        let name = &self.plan.pipeline.name;
+        let begun_ms = self.history.begun_ms(name, now_ms)?;
+        let runs = self.history.runs(name, u32::MAX, None)?;
+        scheduler.go_on(now_ms, begun_ms, runs.iter().filter_map(|run| Some(run.interval_ms?.1)));
+        tracing::warn!(
+            pipeline = self.plan.pipeline.name,
+            "the clock was ahead: there are runs until {} already. The schedule goes on from now, and what has run \
+             does not run again",
+            rfc3339(decided_ms)
+        );
+        Ok(())
     }
 
     /// One attempt of a run.
@@ -73,7 +99,7 @@ impl Supervisor {
                 _ = log.tick() => {
                     self.log_waiting(&begun, &observer, &mut said);
                     // What is due in the meantime waits or is skipped, and is to be seen.
-                    let changed = self.scheduler.lock().tick((self.clock)());
+                    let changed = self.tick(&mut self.scheduler.lock(), (self.clock)());
                     for run in &changed {
                         self.save(run).await;
                     }
@@ -85,14 +111,16 @@ impl Supervisor {
             }
         };
         let mask = |why: String| self.plan.pipeline.secrets.mask(&why);
+        let is_endless = self.plan.flows.iter().any(|flow| flow.origin.plan.is_endless);
+        let failed = if is_endless { Ended::BrokeOff } else { Ended::Failed };
         let how = match (&ended, limit) {
             (_, Some(limit)) if is_late => Ended::Failed(format!("it took longer than {limit}")),
             _ if self.stop.is_cancelled() => Ended::Stopped,
-            (Err(error), _) => Ended::Failed(mask(error.to_string())),
+            (Err(error), _) => failed(mask(error.to_string())),
             (Ok(flows), _) => match errors(flows).map(mask) {
                 None => Ended::Done,
                 Some(why) if self.has_too_many_dead(&observer) => Ended::FailedForGood(why),
-                Some(why) => Ended::Failed(why),
+                Some(why) => failed(why),
             },
         };
         let flows: BTreeMap<String, Counts> = match ended {
