@@ -168,6 +168,54 @@ async fn groups_share_partitions_and_go_on_where_they_were() {
     }
 }
 
+/// Where the batches of a partition's only file begin.
+fn batches(content: &[u8]) -> Vec<usize> {
+    let mut begin = 0;
+    let mut found = Vec::new();
+    while begin < content.len() {
+        found.push(begin);
+        let length = content[begin + 8..begin + 12].try_into().expect("four bytes");
+        begin += 12 + u32::from_be_bytes(length) as usize;
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn consumers_step_over_what_is_damaged() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (broker, address) = start(dir.path()).await;
+    create(&address, topic("t", 1)).await.expect("made");
+    for number in 0..5 {
+        produce(&producer(&address, "none"), "t", number..number + 1).await;
+    }
+    broker.stop().await.expect("stops");
+    let path = dir.path().join("topics/t/0").join(format!("{:020}.log", 0));
+    let mut content = std::fs::read(&path).expect("reads");
+    let begins = batches(&content);
+    assert_eq!(begins.len(), 5);
+    for behind in [begins[1], begins[3]] {
+        content[behind - 1] ^= 1;
+    }
+    std::fs::write(&path, content).expect("writes");
+    let (broker, address) = start(dir.path()).await;
+    // Everything in one answer, and each batch in one of its own.
+    for bytes in ["1000000", "1"] {
+        let found = tokio::task::block_in_place(|| {
+            let mut config = client(&address);
+            config.set("group.id", "g").set("auto.offset.reset", "earliest");
+            config.set("enable.auto.commit", "false").set("max.partition.fetch.bytes", bytes);
+            let consumer: BaseConsumer = config.create().expect("a consumer");
+            let mut all = TopicPartitionList::new();
+            all.add_partition_offset("t", 0, Offset::Beginning).expect("an offset");
+            consumer.assign(&all).expect("assigns");
+            read(&consumer, 3)
+        });
+        let expected = [1, 3, 4].map(|number: i64| (0, number, number.to_string()));
+        assert_eq!(found, expected, "{bytes}");
+    }
+    broker.stop().await.expect("stops");
+}
+
 fn shared_by(consumer: &BaseConsumer) -> usize {
     consumer.assignment().map_or(0, |list| list.count())
 }

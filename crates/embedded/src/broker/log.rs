@@ -80,8 +80,8 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// Opens the log in `dir`. A torn end is cut off; how many bytes is returned. Damage before the end is an error: what
-    /// is behind it is intact, and stays.
+    /// Opens the log in `dir`. A torn end is cut off; how many bytes is returned. Damage before it is an error in a full
+    /// file, which stays as it is; out of the last file it is taken, and kept beside it. What is behind it stays.
     pub(super) fn open(dir: &Path) -> io::Result<(Self, u64)> {
         std::fs::create_dir_all(dir)?;
         let mut bases = Vec::new();
@@ -525,6 +525,89 @@ pub(super) mod tests {
         let (log, torn) = open(dir.path());
         assert_eq!((log.end, torn), (20, 0));
         assert_eq!(readable(&log), (log.start..20).collect::<Vec<_>>());
+    }
+
+    /// What is wrong with a batch that was written.
+    type Damage = fn(&mut [u8]);
+
+    #[test]
+    fn damage_in_the_last_file_costs_what_is_damaged_and_nothing_behind_it() {
+        let of_a_batch: [(&str, Damage); 6] = [
+            ("offset", |batch| batch[7] ^= 0x40),
+            ("length", |batch| batch[9] ^= 1),
+            ("version", |batch| batch[16] ^= 1),
+            ("checksum", |batch| batch[18] ^= 1),
+            ("record", |batch| *batch.last_mut().expect("a byte") ^= 1),
+            ("nothing left", |batch| batch.fill(0)),
+        ];
+        for (what, damage) in of_a_batch {
+            for damaged in [0, 2] {
+                let dir = tempfile::tempdir().expect("a directory");
+                let (mut log, _) = open(dir.path());
+                for at in 0..5 {
+                    log.append(&batch(-1, -1, &[at, at]), &Config::default())
+                        .expect("writes")
+                        .expect("appends");
+                }
+                drop(log);
+                let path = segment::path(dir.path(), 0);
+                let mut content = std::fs::read(&path).expect("reads");
+                let length = content.len() / 5;
+                let bytes = damaged * length..(damaged + 1) * length;
+                damage(&mut content[bytes.clone()]);
+                // A kill has come in the middle of the next write.
+                content.extend_from_slice(&batch(-1, -1, &[9])[..70]);
+                std::fs::write(&path, &content).expect("writes");
+                let (mut log, torn) = open(dir.path());
+                assert_eq!((log.start, log.end, torn), (0, 10, 70), "{what}");
+                let read = log.read(0, usize::MAX / 2, true).expect("reads");
+                let (before, behind) = (&content[..bytes.start], &content[bytes.end..5 * length]);
+                assert!(read.starts_with(before) && read.ends_with(behind), "{what}");
+                let stand_in = &read[before.len()..read.len() - behind.len()];
+                let header = Header::read(stand_in).expect("a batch");
+                assert!(header.is_intact(stand_in), "{what}");
+                let first = 2 * damaged as i64;
+                assert_eq!((header.base_offset, header.next_offset()), (first, first + 2), "{what}");
+                let kept = path.with_extension(format!("{first}-{}.cut", first + 1));
+                assert_eq!(std::fs::read(kept).expect("reads"), content[bytes], "{what}");
+                // It can be read from anywhere, and goes on, also as a full file.
+                assert_eq!(readable(&log), (0..10).collect::<Vec<_>>(), "{what}");
+                fill(&mut log, 2);
+                drop(log);
+                let there = files(dir.path());
+                let (log, torn) = open(dir.path());
+                assert_eq!((log.segments.len(), log.end, torn), (2, 12, 0), "{what}");
+                assert!(files(dir.path()) == there, "{what}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_damage_in_the_last_file_is_taken_out() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (mut log, _) = open(dir.path());
+        for at in 0..9 {
+            log.append(&batch(7, at as i32, &[at]), &Config::default()).expect("writes").expect("appends");
+        }
+        drop(log);
+        let path = segment::path(dir.path(), 0);
+        let mut content = std::fs::read(&path).expect("reads");
+        let length = content.len() / 9;
+        for damaged in [1, 2, 5, 8] {
+            content[(damaged + 1) * length - 1] ^= 1;
+        }
+        std::fs::write(&path, &content).expect("writes");
+        let (mut log, torn) = open(dir.path());
+        // Nothing is behind the last one: it is a torn end, as far as anybody can tell.
+        assert_eq!((log.end, torn), (8, length as u64));
+        for (offsets, bytes) in [("1-2", length..3 * length), ("5-5", 5 * length..6 * length)] {
+            let kept = std::fs::read(path.with_extension(format!("{offsets}.cut"))).expect("reads");
+            assert_eq!(kept, content[bytes], "{offsets}");
+        }
+        // Its producer goes on.
+        let next = log.append(&batch(7, 8, &[8]), &Config::default()).expect("writes");
+        assert_eq!(next, Ok(8));
+        assert_eq!(log.first_since(5).expect("reads"), Some((6, 6)));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //! When to begin a new file and when to delete one is the log's decision.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -66,28 +67,91 @@ impl Segment {
         }
     }
 
-    /// Reads the file from its start and hands each intact batch's header to `found`. What
-    /// follows the last intact batch in order is cut off; its length is returned.
+    /// Reads the file from its start and hands each intact batch's header to `found`. What follows the last intact
+    /// batch is cut off; its length is returned. Damage with an intact batch behind it is no torn end: only what is
+    /// damaged is taken out, for the rest was acknowledged.
     pub(super) fn recover(&mut self, mut found: impl FnMut(&Header)) -> io::Result<u64> {
         let file = self.file()?;
         let end = file.metadata()?.len();
-        let mut next = self.base_offset;
+        let (mut next, mut position) = (self.base_offset, 0);
         let mut batch = Vec::new();
-        while let Some(header) = header_at(&file, self.size_bytes, end)? {
-            batch.resize(header.length, 0);
-            file.read_exact_at(&mut batch, self.size_bytes)?;
-            if header.base_offset != next || !header.is_intact(&batch) {
-                break;
-            }
+        let mut gaps = Vec::new();
+        loop {
+            let intact = intact_at(&file, position, end, &mut batch)?;
+            let header = match intact.filter(|header| header.base_offset == next) {
+                Some(header) => {
+                    position += header.length as u64;
+                    header
+                }
+                None => {
+                    let Some(gap) = gap_at(&file, position, end, next)? else { break };
+                    let header = Header::read(&gap.stand_in()).expect("a whole header");
+                    position = gap.bytes.end;
+                    gaps.push(gap);
+                    header
+                }
+            };
             next = header.next_offset();
             self.note(&header);
             found(&header);
         }
-        let torn = end - self.size_bytes;
-        if torn > 0 {
-            file.set_len(self.size_bytes)?;
+        if !gaps.is_empty() {
+            self.mend(&file, &gaps, position)?;
+        } else if position < end {
+            file.set_len(position)?;
         }
-        Ok(torn)
+        Ok(end - position)
+    }
+
+    /// Puts a file in place of the `damaged` one, up to `end` of it. What is in `gaps` is kept beside it.
+    fn mend(&mut self, damaged: &File, gaps: &[Gap], end: u64) -> io::Result<()> {
+        let new = self.path.with_extension("log.new");
+        let mended = self.mended(damaged, gaps, end, &new).inspect_err(|_| {
+            // A disk that is full needs the room.
+            std::fs::remove_file(&new).ok();
+        })?;
+        std::fs::rename(&new, &self.path).map_err(failed("replacing", &self.path))?;
+        self.path.parent().map_or(Ok(()), super::sync_folder)?;
+        self.file = Some(Arc::new(mended));
+        Ok(())
+    }
+
+    /// The file at `new` as the damaged one is without what is in `gaps`.
+    fn mended(&self, damaged: &File, gaps: &[Gap], end: u64, new: &Path) -> io::Result<File> {
+        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(new);
+        let mut mended = opened.map_err(failed("making", new))?;
+        let mut from = 0;
+        for gap in gaps {
+            let kept = self.keep(damaged, gap)?;
+            tracing::warn!(
+                "{}, byte {}: the messages with offsets {} to {} are damaged and cannot be read any more. What is left \
+                 of them is kept in {}; those behind them stay",
+                self.path.display(),
+                gap.bytes.start,
+                gap.offsets.start,
+                gap.offsets.end - 1,
+                kept.display()
+            );
+            copy(damaged, from..gap.bytes.start, &mut mended)
+                .and_then(|()| mended.write_all(&gap.stand_in()))
+                .map_err(failed("writing", new))?;
+            from = gap.bytes.end;
+        }
+        copy(damaged, from..end, &mut mended)
+            .and_then(|()| mended.sync_all())
+            .map_err(failed("writing", new))?;
+        Ok(mended)
+    }
+
+    /// Brings the bytes of `gap` to a file of their own, whose name says which offsets they had.
+    fn keep(&self, damaged: &File, gap: &Gap) -> io::Result<PathBuf> {
+        let offsets = format!("{}-{}.cut", gap.offsets.start, gap.offsets.end - 1);
+        let path = self.path.with_extension(offsets);
+        let mut kept = File::create(&path).map_err(failed("making", &path))?;
+        copy(damaged, gap.bytes.clone(), &mut kept)
+            .and_then(|()| kept.sync_all())
+            .map_err(failed("writing", &path))?;
+        Ok(path)
     }
 
     /// As [`Segment::recover`], of a file behind which another begins with offset `until`. It was on the disk before
@@ -240,6 +304,73 @@ impl Segment {
     }
 }
 
+/// Damage between two intact batches.
+#[derive(Debug)]
+struct Gap {
+    bytes: Range<u64>,
+    /// Those of the messages that were there.
+    offsets: Range<i64>,
+}
+
+impl Gap {
+    /// What is there instead: a batch without records, as Kafka's compaction leaves them, which every consumer steps
+    /// over. So a file leads from offset to offset, and one that does not is still known to be damaged.
+    fn stand_in(&self) -> [u8; HEADER_BYTES] {
+        let length = (HEADER_BYTES - 12) as i32;
+        let last_offset_delta = (self.offsets.end - self.offsets.start - 1) as i32;
+        let mut bytes = [0; HEADER_BYTES];
+        bytes[..8].copy_from_slice(&self.offsets.start.to_be_bytes());
+        bytes[8..12].copy_from_slice(&length.to_be_bytes());
+        bytes[16] = 2;
+        bytes[23..27].copy_from_slice(&last_offset_delta.to_be_bytes());
+        // No timestamps, no producer, no sequence: each is −1.
+        bytes[27..57].fill(0xff);
+        let checksum = crc32c::crc32c(&bytes[21..]);
+        bytes[17..21].copy_from_slice(&checksum.to_be_bytes());
+        bytes
+    }
+}
+
+/// The damage at `position`, where the batch with offset `next` should be, up to the next intact one; none where
+/// nothing intact follows.
+fn gap_at(file: &File, position: u64, end: u64, next: i64) -> io::Result<Option<Gap>> {
+    let mut rest = vec![0; (end - position) as usize];
+    file.read_exact_at(&mut rest, position)?;
+    // Where the length is not what is damaged, the batch is stepped over whole: a message may have batches in it.
+    let behind = Header::read(&rest).map(|damaged| damaged.length);
+    let mut places = behind.into_iter().chain(1..rest.len());
+    let found = places.find_map(|at| Some((at as u64, goes_on_with(rest.get(at..)?, next)?)));
+    Ok(found.map(|(length, offset)| Gap { bytes: position..position + length, offsets: next..offset }))
+}
+
+/// The offset of the intact batch at the start of `bytes`, where one begins there that can be behind the one with
+/// offset `next`.
+fn goes_on_with(bytes: &[u8], next: i64) -> Option<i64> {
+    let header = Header::read(bytes)?;
+    let batch = bytes.get(..header.length)?;
+    let missing = header.base_offset.checked_sub(next)?;
+    // More than that no batch can stand in for.
+    let is_behind = (1..=i64::from(i32::MAX)).contains(&missing);
+    // No checksum covers a batch's offset: the one behind it tells whether it is right.
+    let leads_on =
+        intact_in(&bytes[header.length..]).is_none_or(|next| next.base_offset == header.next_offset());
+    (is_behind && leads_on && header.is_plain() && header.is_intact(batch)).then_some(header.base_offset)
+}
+
+/// The header of the batch at the start of `bytes`, if it is intact.
+fn intact_in(bytes: &[u8]) -> Option<Header> {
+    let header = Header::read(bytes)?;
+    bytes.get(..header.length).filter(|batch| header.is_intact(batch)).map(|_| header)
+}
+
+/// Appends a part of a file to another.
+fn copy(file: &File, bytes: Range<u64>, to: &mut File) -> io::Result<()> {
+    let mut from = file;
+    from.seek(SeekFrom::Start(bytes.start))?;
+    io::copy(&mut from.take(bytes.end - bytes.start), to)?;
+    Ok(())
+}
+
 /// The file in `dir` for the log's part from `base_offset` on.
 pub(super) fn path(dir: &Path, base_offset: i64) -> PathBuf {
     dir.join(format!("{base_offset:020}.log"))
@@ -253,6 +384,14 @@ fn header_at(file: &File, position: u64, end: u64) -> io::Result<Option<Header>>
     let mut bytes = [0; HEADER_BYTES];
     file.read_exact_at(&mut bytes, position)?;
     Ok(Header::read(&bytes).filter(|header| position + header.length as u64 <= end))
+}
+
+/// The header of the batch at `position`, if it is intact; its bytes are in `batch` then.
+fn intact_at(file: &File, position: u64, end: u64, batch: &mut Vec<u8>) -> io::Result<Option<Header>> {
+    let Some(header) = header_at(file, position, end)? else { return Ok(None) };
+    batch.resize(header.length, 0);
+    file.read_exact_at(batch, position)?;
+    Ok(Some(header).filter(|header| header.is_intact(batch)))
 }
 
 /// Says of an error what was attempted: the system's words are the same for reading and writing, and name no file.
