@@ -119,9 +119,13 @@ impl Flusher {
             return Ok(());
         }
         self.is_unsynced = true;
-        self.checkpoint("PASSIVE").map_err(io::Error::other)?;
+        let (pages, done, _) = self.checkpoint("PASSIVE").map_err(io::Error::other)?;
         self.sync_tables()?;
         self.reader = None;
+        if pages == done {
+            // The next row begins the log anew.
+            self.log_bytes = 0;
+        }
         Ok(())
     }
 
