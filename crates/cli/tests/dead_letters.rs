@@ -154,6 +154,21 @@ fn a_replayed_record_of_an_api_covers_nothing_newer() {
 }
 
 #[test]
+fn a_secret_in_the_path_of_an_api_is_not_in_its_dead_letters() {
+    let api = Api::start(|_| r#"[{"id":"a","n":"1"}]"#.to_owned());
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "p.yaml", &numbers_of(&format!("{}${{secret:TOKEN}}/users", api.url)));
+    let run = output(millstream(folder.path()).args(["run", "p.yaml"]).env("TOKEN", "s3cr3t-t0ken"));
+    assert_eq!(summary(&run)["flows"]["fetch"]["dead"], 1, "{}", stderr(&run));
+    // Whoever looks at it later does not know what is secret.
+    write(folder.path(), "p.yaml", &numbers_of(&api.url));
+    let (list, _) = done(folder.path(), &["dead-letters", "list", "p.yaml"]);
+    let place = list.split('\t').next().expect("a place");
+    let (shown, _) = done(folder.path(), &["dead-letters", "show", "p.yaml", place]);
+    assert!(shown.contains(&format!("origin     {}***/users\n", api.url)), "{shown}");
+}
+
+#[test]
 fn of_more_dead_letters_than_are_read_at_once_the_last_one_counts() {
     const RECORDS: usize = 40_000;
     let api = Api::start(|_| {

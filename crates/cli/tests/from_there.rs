@@ -101,6 +101,31 @@ fn a_list_of_one_is_a_list_and_its_own_lists_are_not_the_records() {
 }
 
 #[test]
+fn an_api_may_answer_nothing_to_learn_from() {
+    for answer in ["{}", "[]", "[{}, {}]", r#"{"results": [{}]}"#, "7", r#""text""#, "null", "[1, 2]"] {
+        let api = Api::start(move |_| answer.to_owned());
+        let folder = tempfile::tempdir().expect("a folder");
+        let url = api.url.replace("://", "://me:hunter22@");
+        let init = output(millstream(folder.path()).args(["init", ".", "--from", &url]));
+        let said = stderr(&init);
+        assert_eq!(init.status.code(), Some(2), "{answer}: {said}");
+        assert!(said.contains("to learn from") && said.contains("`millstream init`"), "{answer}: {said}");
+        assert!(!said.contains("hunter22"), "{answer}: {said}");
+    }
+}
+
+#[test]
+fn who_asks_is_written_once_and_names_nothing() {
+    let api = Api::start(|_| r#"[{"id": 1}]"#.to_owned());
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = api.url.replace("://", "://me:hunter22@");
+    done(folder.path(), &["init", ".", "--from", &url]);
+    let text = std::fs::read_to_string(folder.path().join("my_127_0_0_1.yaml")).expect("it is there");
+    assert_eq!(text.matches("hunter22").count(), 1, "{text}");
+    done(folder.path(), &["check", "my_127_0_0_1.yaml"]);
+}
+
+#[test]
 fn the_folder_of_a_file_may_have_a_name_like_a_pattern() {
     let parent = tempfile::tempdir().expect("a folder");
     let folder = parent.path().join("2024[Q1]");

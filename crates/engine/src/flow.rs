@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_core::{
-    Checkpoint, Commit, Counts, Cut, DeadLetter, EachKeyLater, Error, Gauges, MessageSink, Progress, Reason,
-    Record, Records, Result, Rows, Sink, SinkPlan, Source, write_time,
+    Checkpoint, Commit, Counts, Cut, DeadLetter, EachKeyLater, Error, Gauges, MessageSink, Origin, Progress,
+    Reason, Record, Records, Result, Rows, Sink, SinkPlan, Source, write_time,
 };
 use millstream_sql::{Decoder, FlowQuery, encode_rows};
 use parking_lot::Mutex;
@@ -19,6 +19,7 @@ use crate::keys::Keys;
 use crate::latency::Latency;
 use crate::plan::PlannedFlow;
 use crate::retry::{Attempts, Patience, Waiting};
+use crate::values::Secrets;
 
 /// A message dated more than so far ahead would win over every later one: it is refused.
 const AHEAD_MAX_MS: i64 = 3_600_000;
@@ -99,6 +100,8 @@ pub(crate) struct RunningFlow {
     pub(crate) dead_letters: Box<dyn MessageSink>,
     pub(crate) state: Arc<Mutex<FlowState>>,
     pub(crate) patience: Patience,
+    /// What its dead letters do not show of where their records came from.
+    pub(crate) secrets: Secrets,
     /// Now in milliseconds since 1970.
     pub(crate) clock: fn() -> i64,
     /// Which moment a message gets that no column dates.
@@ -129,7 +132,7 @@ impl RunningFlow {
     }
 
     async fn work(&mut self, stop: CancellationToken, drain: oneshot::Receiver<()>) -> Result<Counts> {
-        let mut worker = Worker::new(&self.planned, self.dating)?;
+        let mut worker = Worker::new(&self.planned, &self.secrets, self.dating)?;
         let mut drain = std::pin::pin!(drain);
         let mut draining = false;
         let patience = self.patience.clone();
@@ -259,6 +262,7 @@ struct Worker {
     topic: String,
     decoder: Decoder,
     planned: PlannedFlow,
+    secrets: Secrets,
     clock: EachKeyLater,
     dating: Dating,
     dead_letters_prepared: bool,
@@ -275,13 +279,14 @@ struct Batch<'r> {
 }
 
 impl Worker {
-    fn new(planned: &PlannedFlow, dating: Dating) -> Result<Self> {
+    fn new(planned: &PlannedFlow, secrets: &Secrets, dating: Dating) -> Result<Self> {
         Ok(Self {
             query: planned.native_query()?.clone(),
             flow: planned.name.clone(),
             topic: planned.topic(),
             decoder: Decoder::new(&planned.input),
             planned: planned.clone(),
+            secrets: secrets.clone(),
             clock: EachKeyLater::default(),
             dating,
             dead_letters_prepared: false,
@@ -418,6 +423,7 @@ impl Worker {
     /// The dead letters of a batch, those that are `chosen`.
     fn letters(&self, batch: &Batch<'_>, chosen: &[usize], kept: Kept) -> Records {
         let mut letters = Records::default();
+        let origin = batch.records.origin.as_deref().map(|origin| self.shown(origin));
         for (place, reason, detail) in chosen.iter().map(|index| &batch.dead[*index]) {
             let mut original = batch.records.get(*place as usize);
             let whole = original.value.unwrap_or_default();
@@ -434,7 +440,7 @@ impl Worker {
                 detail: detail.clone(),
                 // Some producers take 0 for the time of sending, and some topics have no other one.
                 sent_ms: Some(original.timestamp),
-                origin: batch.records.origin.as_deref().cloned(),
+                origin: origin.clone(),
                 cut: is_cut.then(|| Cut { length_bytes: whole.len() as u64, sha256: sha256(whole) }),
             };
             let headers = letter.headers(original.headers);
@@ -442,6 +448,15 @@ impl Worker {
             letters.push(Record { headers: &headers, partition: -1, ..original });
         }
         letters
+    }
+
+    /// Where records came from, without what is secret in it. A file's path is part of a dead letter's identity, and
+    /// stays what it is.
+    fn shown(&self, origin: &Origin) -> Origin {
+        match origin.run_ms {
+            Some(_) => Origin { address: self.secrets.mask(&origin.address), ..origin.clone() },
+            None => origin.clone(),
+        }
     }
 }
 

@@ -35,6 +35,7 @@ pub async fn replay(
         planned,
         state,
         patience,
+        secrets: plan.pipeline.secrets.clone(),
         clock: options.clock,
         dating: Dating::Original,
     };

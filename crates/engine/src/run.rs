@@ -149,6 +149,7 @@ pub async fn run(
             dead_letters,
             state,
             patience,
+            secrets: plan.pipeline.secrets.clone(),
             clock: options.clock,
             dating: Dating::Now,
         };

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
 use crate::diagnostic::Diagnostic;
 use crate::document::{Kind, Node};
 use crate::pipeline::Runner;
@@ -25,13 +27,31 @@ pub struct Secrets {
     texts: Vec<String>,
 }
 
+/// What an address's path has encoded (the URL Standard's path percent-encode set).
+const IN_PATHS: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'}');
+
 /// Shorter secrets are not masked: they would mask half of every text.
 const SECRET_BYTES_MIN: usize = 4;
 
 impl Secrets {
-    /// Keeps `text` from being shown.
+    /// Keeps `text` from being shown, also where it is part of an address.
     pub fn add(&mut self, text: &str) {
         let text = text.trim();
+        self.add_as_written(text);
+        self.add_as_written(&utf8_percent_encode(text, IN_PATHS).to_string());
+    }
+
+    fn add_as_written(&mut self, text: &str) {
         if text.len() >= SECRET_BYTES_MIN && !self.texts.iter().any(|known| known == text) {
             self.texts.push(text.to_owned());
             // The longest first, so that none is left in part.
@@ -194,6 +214,8 @@ mod tests {
         let address = "sc://host:15002/;use_ssl=true;token=dG9rZW4=;user_id=me";
         assert_eq!(secrets_in_address(address).collect::<Vec<_>>(), ["dG9rZW4="]);
         assert_eq!(secrets.mask("Bearer s3cret at example.com"), "Bearer *** at example.com");
+        secrets.add("a b/ç{}");
+        assert_eq!(secrets.mask("https://example.com/a%20b/%C3%A7%7B%7D/x"), "https://example.com/***/x");
         secrets.add("töken\nof two lines");
         assert_eq!(secrets.cover("s3cret: töken\nof two lines."), "******: ******\n************.");
     }

@@ -59,12 +59,18 @@ pub(super) async fn pipeline(source: &str) -> Outcome<(String, String)> {
         file(source).await?
     };
     let left_out = sampled.keep_objects();
+    let nothing = |what: &str| {
+        Error::user(format!("{} gave {what} to learn from", sampled.source)).help(
+            "ask where there are records, or write a pipeline by hand: `millstream init` gives an example",
+        )
+    };
     if sampled.samples.is_empty() {
-        return Err(Error::user(format!("{source} gave no JSON object to learn from"))
-            .help("write a pipeline by hand: `millstream init` gives an example")
-            .into());
+        return Err(nothing("no JSON object").into());
     }
     let inferred = infer(&sampled.samples);
+    if inferred.columns.is_empty() {
+        return Err(nothing("only empty objects, and no field").into());
+    }
     let mut text = written(&sampled, left_out, &inferred);
     add_test(&mut text, &sampled)?;
     Ok((sampled.pipeline, text))
@@ -81,7 +87,8 @@ async fn api(url: &str) -> Outcome<Sampled> {
     from.push(
         "# every: 10s    asks again and again; paging, auth and incremental: see the reference".to_owned(),
     );
-    let last = url.split(['?', '#']).next().unwrap_or(url).trim_end_matches('/');
+    let source = without_user(url);
+    let last = source.split(['?', '#']).next().unwrap_or_default().trim_end_matches('/');
     let path = last.split_once("://").map_or(last, |(_, rest)| rest);
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     let host = path.split(['/', ':']).next().unwrap_or(path);
@@ -90,13 +97,21 @@ async fn api(url: &str) -> Outcome<Sampled> {
     Ok(Sampled {
         pipeline: name.clone(),
         name,
-        source: url.to_owned(),
+        source,
         from,
         flow: "fetch",
         broker: None,
         samples,
         keys: Vec::new(),
     })
+}
+
+/// The address without a name and a password.
+fn without_user(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    format!("{scheme}://{host}{path}")
 }
 
 async fn file(path: &str) -> Outcome<Sampled> {
