@@ -15,8 +15,8 @@ use super::auth::{anonymous, is_trusted, without_user};
 pub enum Paging {
     /// `{ page: 1, param: page }`: pages are numbered; the first one that is empty ends it.
     Page(ByPage),
-    /// `{ offset: 0, step: 100, param: offset }`: pages begin at a record; the first one without a
-    /// record ends it.
+    /// `{ offset: 0, step: 100, param: offset }`: pages begin at a record; the first one that is
+    /// empty ends it.
     Offset(ByOffset),
     /// `{ cursor: $.meta.next, param: page_token }`: each answer says where the next page begins.
     Cursor(ByCursor),
