@@ -15,7 +15,7 @@ pub enum Reason {
     Unreadable,
     /// A column of the key is null, the partition key is empty, or it or the clustering columns are too long.
     NullKey,
-    /// A value is none of its column's type.
+    /// A value is none of its column's type, or one that the query fails for.
     BadValue,
     /// The message or row is larger than what the service takes.
     TooLarge,

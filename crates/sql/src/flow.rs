@@ -67,7 +67,7 @@ impl FlowQuery {
 
     /// Runs the query over one batch.
     pub fn run(&self, batch: &RecordBatch) -> Result<Transformed> {
-        let failed = |e| Error::ours(format!("the query failed over a batch: {e}"));
+        let failed = |e| Error::lasting(format!("the query fails: {e}"));
         let all = UInt32Array::from_iter_values(0..batch.num_rows() as u32);
         let (batch, origins) = match self.evaluator.mask(batch).map_err(failed)? {
             None => (batch.clone(), all),
