@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use regex::Regex;
 
-use translate::Translator;
+use translate::{LINE_BREAKS, Translator};
 
 /// Why a pattern is not taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub(crate) enum PatternError {
 #[derive(Debug, Clone)]
 pub(crate) struct Pattern {
     regex: Regex,
+    /// For texts that end in CRLF, where a pattern has a `$`: nothing ends between the two.
+    before_crlf: Option<Regex>,
     /// For each of Java's groups the number it has here.
     groups: Vec<usize>,
     /// Groups that stand for `$`: the line break at the end of a text, which is no part of a match.
@@ -53,10 +55,14 @@ impl Found {
 impl Pattern {
     pub(crate) fn new(pattern: &str) -> Result<Self, PatternError> {
         let translated = Translator::new(pattern).translate()?;
-        let regex = Regex::new(&translated.text)
-            .map_err(|e| PatternError::Unsupported(format!("it cannot be compiled natively: {e}")))?;
+        let compiled = |last_line_break: &str| {
+            Regex::new(&translated.text_with(last_line_break))
+                .map_err(|e| PatternError::Unsupported(format!("it cannot be compiled natively: {e}")))
+        };
+        let before_crlf = (!translated.ends.is_empty()).then(|| compiled(r"(?:\r\n)")).transpose()?;
         Ok(Self {
-            regex,
+            regex: compiled(&format!("[{LINE_BREAKS}]"))?,
+            before_crlf,
             groups: translated.groups,
             ends: translated.ends,
             may_be_empty: translated.may_be_empty,
@@ -70,29 +76,22 @@ impl Pattern {
 
     /// Whether it matches anywhere in `text`.
     pub(crate) fn is_in(&self, text: &str) -> bool {
-        if self.ends.is_empty() { self.regex.is_match(text) } else { self.find_at(text, 0).is_some() }
+        self.regex_for(text).is_match(text)
     }
 
     /// The first match from the byte `from` on.
-    pub(crate) fn find_at(&self, text: &str, mut from: usize) -> Option<Found> {
-        loop {
-            let captures = self.regex.captures_at(text, from)?;
-            let whole = captures.get(0)?;
-            let mut end = whole.end();
-            if let Some(line_break) = self.ends.iter().find_map(|group| captures.get(*group)) {
-                // Nothing ends between a carriage return and its line feed.
-                if line_break.as_str() == "\n" && text[..line_break.start()].ends_with('\r') {
-                    from = whole.start() + text[whole.start()..].chars().next().map_or(1, char::len_utf8);
-                    if from > text.len() {
-                        return None;
-                    }
-                    continue;
-                }
-                end = line_break.start();
-            }
-            let groups = self.groups.iter().map(|group| captures.get(*group).map(|found| found.range()));
-            return Some(Found { span: whole.start()..end, groups: groups.collect() });
-        }
+    pub(crate) fn find_at(&self, text: &str, from: usize) -> Option<Found> {
+        let captures = self.regex_for(text).captures_at(text, from)?;
+        let whole = captures.get(0)?;
+        let line_break = self.ends.iter().find_map(|group| captures.get(*group));
+        let end = line_break.map_or(whole.end(), |line_break| line_break.start());
+        let span = |found: regex::Match| found.start().min(end)..found.end().min(end);
+        let groups = self.groups.iter().map(|group| captures.get(*group).map(span));
+        Some(Found { span: span(whole), groups: groups.collect() })
+    }
+
+    fn regex_for(&self, text: &str) -> &Regex {
+        self.before_crlf.as_ref().filter(|_| text.ends_with("\r\n")).unwrap_or(&self.regex)
     }
 
     /// Every match, as Java's `Matcher.find` goes from one to the next.
@@ -137,6 +136,11 @@ mod tests {
             ("x{2}", "xxx", vec!["xx"]),
             ("c$", "abc\r\n", vec!["c"]),
             ("$", "a\r\n", vec!["", ""]),
+            (r"c\r?$", "c\r\n", vec!["c"]),
+            (r"c\s*$", "c\r\n", vec!["c\r\n"]),
+            (r"\n$", "c\r\n", vec!["\n"]),
+            (r"\r$", "c\r\n", vec![]),
+            (r"\r$", "c\r", vec!["\r"]),
             ("^a|b$", "ab\n", vec!["a", "b"]),
             (r"\p{Punct}", "a,§", vec![","]),
         ] {
@@ -152,7 +156,7 @@ mod tests {
         ] {
             assert!(matches!(Pattern::new(pattern), Err(PatternError::Unsupported(_))), "{pattern}");
         }
-        for pattern in ["(", "a)", "[a", "*a", "a{", "a{2,1}", r"\", r"\i", "[b-a]"] {
+        for pattern in ["(", "a)", "[a", "*a", "a{", "a{2,1}", r"\", r"\i", "[b-a]", "(?<a>x)(?<a>y)"] {
             assert!(matches!(Pattern::new(pattern), Err(PatternError::Invalid(_))), "{pattern}");
         }
     }
@@ -164,5 +168,8 @@ mod tests {
         let pattern = Pattern::new("(x)|(a)$").expect("a pattern");
         let found = pattern.find_at("a\n", 0).expect("a match");
         assert_eq!((found.span.clone(), found.group(1), found.group(2)), (0..1, None, Some(0..1)));
+        let pattern = Pattern::new("x(a($))").expect("a pattern");
+        let found = pattern.find_at("xa\r\n", 0).expect("a match");
+        assert_eq!((found.span.clone(), found.group(1), found.group(2)), (0..2, Some(1..2), Some(2..2)));
     }
 }

@@ -7,6 +7,8 @@ mod read;
 
 use std::fmt::Write;
 
+use arrow::error::ArrowError;
+
 use crate::cast::civil_from_days;
 
 /// Why a pattern is not taken.
@@ -21,6 +23,8 @@ pub(crate) enum PatternError {
 /// A pattern ready to write and to read.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct TimePattern {
+    /// As it is written.
+    text: String,
     parts: Vec<Part>,
 }
 
@@ -62,7 +66,7 @@ impl TimePattern {
         if has_field(&parts, 'G') && has_field(&parts, 'y') {
             return Err(PatternError::Unsupported("an era beside a year".into()));
         }
-        Ok(Self { parts })
+        Ok(Self { text: pattern.to_owned(), parts })
     }
 
     /// The moment as text.
@@ -72,19 +76,20 @@ impl TimePattern {
         out
     }
 
-    /// Microseconds since 1970 of a text in this form; `None` where it is in another.
-    pub(crate) fn read(&self, text: &str) -> Option<i64> {
+    /// Microseconds since 1970 of a text in this form; `None` where it is in another, an error where no timestamp
+    /// holds them.
+    pub(crate) fn read(&self, text: &str) -> Result<Option<i64>, ArrowError> {
         read::moment(&self.parts, text)
     }
 
-    /// Days since 1970 of a text in this form, whatever zone it gives.
+    /// Days since 1970 of a text in this form, whatever offset it gives.
     pub(crate) fn read_day(&self, text: &str) -> Option<i64> {
         read::day(&self.parts, text)
     }
 
     /// Whether texts can be read with it as Spark does.
     pub(crate) fn check_read(&self) -> Result<(), PatternError> {
-        read::check(&self.parts)
+        read::check(&self.parts, &self.text)
     }
 }
 
@@ -134,31 +139,23 @@ fn parts(letters: &[char], at: &mut usize, depth: usize) -> Result<Vec<Part>, Pa
     Ok(parts)
 }
 
-/// A text in quotes; two quotes are one.
+/// A text in quotes, in which two quotes are one. With nothing between them they are a quote themselves.
 fn quoted(letters: &[char], at: &mut usize) -> Result<String, PatternError> {
-    *at += 1;
-    if letters.get(*at) == Some(&'\'') {
-        *at += 1;
-        return Ok("'".into());
-    }
     let mut text = String::new();
     loop {
+        *at += 1;
         match (letters.get(*at), letters.get(*at + 1)) {
             (None, _) => return Err(PatternError::Invalid("a quote that is never closed".into())),
             (Some('\''), Some('\'')) => {
                 text.push('\'');
-                *at += 2;
-            }
-            (Some('\''), _) => {
-                *at += 1;
-                return Ok(text);
-            }
-            (Some(c), _) => {
-                text.push(*c);
                 *at += 1;
             }
+            (Some('\''), _) => break,
+            (Some(c), _) => text.push(*c),
         }
     }
+    *at += 1;
+    Ok(if text.is_empty() { "'".into() } else { text })
 }
 
 /// Refuses letters that Java does not have so often, and those that Spark does not take.
@@ -231,7 +228,7 @@ fn write_parts(parts: &[Part], moment: &Moment, out: &mut String) {
 fn write_field(letter: char, count: usize, moment: &Moment, out: &mut String) {
     let hour = moment.seconds / 3600;
     let number = match letter {
-        'y' if count == 2 => moment.year.rem_euclid(100),
+        'y' if count == 2 => moment.year.abs() % 100,
         'y' => {
             let sign = match moment.year {
                 ..0 => "-",
@@ -307,6 +304,7 @@ mod tests {
             ("Q QQ QQQ QQQQ", "1 01 Q1 1st quarter"),
             ("SSSSSSSSS", "987654000"),
             ("'it''s' yyyy''", "it's 2020'"),
+            ("yyyy''''MM '''y'", "2020'02 'y"),
             ("[yyyy]MM[dd", "20200229"),
             ("VV z zzzz O X x xxx Z ZZZZZ", "UTC UTC Coordinated Universal Time GMT Z +00 +00:00 +0000 Z"),
         ] {
@@ -342,8 +340,11 @@ mod tests {
             ("yyyyMMdd", "19700102", midnight(1)),
             ("dd/MM/yyyy", "02/01/1970", midnight(1)),
             ("d MMM y", "2 jan 1970", midnight(1)),
-            ("EEE d MMMM yyyy", "Fri 2 January 1970", midnight(1)),
-            ("EEE d MMMM yyyy", "Thu 2 January 1970", None),
+            ("d MMMM yyyy", "2 JANUARY 1970", midnight(1)),
+            ("MMM yyyy", "auG 1970", midnight(212)),
+            ("MMM yyyy", "\u{17f}ep 1970", midnight(243)),
+            ("'é k'yyyy", "É \u{212a}1970", midnight(0)),
+            ("'é'yyyy", "e1970", None),
             ("yyyy", "1970", midnight(0)),
             ("yyyy-MM-dd HH:mm:ss.SSS", "1970-01-01 00:00:01.5", Some(1_500_000)),
             ("yyyy-MM-dd'T'HH:mm:ss[.SSS][XXX]", "1970-01-01T02:00:00+02:00", Some(0)),
@@ -375,10 +376,56 @@ mod tests {
             ("yyyy-MM-dd hh:mm a", "1970-01-01 12:01 AM", Some(60_000_000)),
             ("yy-MM-dd", "70-01-01", None),
             ("HH:mm", "01:00", Some(3_600_000_000)),
+            ("yyyyMMddHHmmssS", "197001020000017", Some(86_401_700_000)),
+            ("yyyyMMddHHmmssSS", "1970010200000178", None),
+            ("dMMyy", "10200", midnight(10_988)),
+            ("dMMyyyy", "1021970", None),
+            ("yyyy[M]-dd", "1970-02", None),
+            ("yyyy-MM-dd[XXX][X]", "1970-01-02+02:00Z", None),
+            ("yyyy-MM-dd HHX", "1970-01-02 00+23", None),
+            ("y-MM-dd", "+1970-01-01", None),
+            ("y-MM-dd", "1000000000-01-01", None),
         ] {
             let read = TimePattern::new(pattern).expect("a pattern");
             let expected = if pattern == "yy-MM-dd" { midnight(36_525) } else { expected };
-            assert_eq!(read.read(text), expected, "{pattern} {text}");
+            assert_eq!(read.read(text).expect("a timestamp"), expected, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn what_no_timestamp_holds_is_an_error() {
+        for (pattern, text) in [
+            ("y-MM-dd", "1000000-01-01"),
+            ("yyyy-MM-dd", "+300000-01-01"),
+            ("yyyy-MM-dd", "-300000-01-01"),
+            ("y-MM-dd HH:mm:ss", "294247-01-10 04:00:55"),
+            ("y-MM-dd HH:mm:ssX", "294247-01-10 04:00:54-01"),
+        ] {
+            assert!(TimePattern::new(pattern).expect("a pattern").read(text).is_err(), "{pattern} {text}");
+        }
+        let pattern = TimePattern::new("y-MM-dd HH:mm:ss.SSSSSS").expect("a pattern");
+        let read = |text: &str| pattern.read(text).expect("a timestamp");
+        assert_eq!(read("294247-01-10 04:00:54.775807"), Some(i64::MAX));
+        assert_eq!(read("-290308-12-21 19:59:06.000000"), Some(i64::MIN + 775_808));
+        assert_eq!(
+            TimePattern::new("y-MM-dd").expect("a pattern").read_day("300000-01-01"),
+            Some(108_853_222)
+        );
+    }
+
+    #[test]
+    fn patterns_that_spark_reads_otherwise_are_refused() {
+        let check = |pattern: &str| TimePattern::new(pattern).expect("a pattern").check_read();
+        for pattern in ["EEE yyyy-MM-dd", "yyyy Q", "yyyy q"] {
+            assert!(matches!(check(pattern), Err(PatternError::Invalid(_))), "{pattern}");
+        }
+        for pattern in
+            ["yyyy VV", "yyyy HH kk", "yyyy HH hh a", "yyyy''''ss.SS", "yyyy 'S'''", "yyyy.S''", "yyyy\nS"]
+        {
+            assert!(matches!(check(pattern), Err(PatternError::Unsupported(_))), "{pattern}");
+        }
+        for pattern in ["yyyy 'E' ''MM", "yyyy''''MM", "yyyy-MM-dd'T'HH:mm:ss.SSS'Z'", "yyyy 'o''clock' S"] {
+            assert_eq!(check(pattern), Ok(()), "{pattern}");
         }
     }
 

@@ -189,7 +189,7 @@ impl Planner<'_> {
             None => plan,
         };
         let mut aggregates = Aggregates::default();
-        let (items, having, order) = aggregates.take_out(query, &scope);
+        let (items, having, order) = aggregates.take_out(query, &scope)?;
         let (scope, plan) =
             if aggregates.is_needed(select) { aggregates.plan(select, &scope, plan)? } else { (scope, plan) };
         let plan = match &having {
@@ -224,6 +224,12 @@ impl Planner<'_> {
         for (written, order) in query.order_by.iter().zip(order) {
             let value = sort_key(&written.expr, &order.expr, &columns, scope)?;
             let value = bind::normalised(value, &order.expr.span)?;
+            let is_usual = (order.direction == Direction::Ascending) == (order.nulls == Nulls::First);
+            if !is_usual && !bind::coerce::is_atomic(&value.kind) {
+                // Also those within would be moved.
+                let message = "NULLS FIRST or LAST for arrays and structs";
+                return Err(SqlError::unsupported(message, order.expr.span.clone()).into());
+            }
             let name = output_name(projected.len());
             projected.push(value.expr.alias(&name));
             sorts.push(SortExpr::new(

@@ -1,5 +1,6 @@
 //! Spark's types as Arrow types, and their names.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
@@ -10,23 +11,56 @@ use crate::syntax;
 /// Reads a schema in Spark's DDL form: `a INT, b STRUCT<c: STRING>`. `NOT NULL` in it promises nothing, as in Spark's
 /// `from_json`: what a message lacks is null.
 pub fn parse_schema(text: &str) -> Result<SchemaRef, SqlError> {
-    let fields = syntax::parse_fields(text)?;
-    let fields: Vec<_> =
-        fields.into_iter().map(|field| Field::new(field.name, nullable(&field.kind), true)).collect();
+    let kind = parse_struct(text)?;
+    distinct(&kind, 0..text.len())?;
+    if has_void(&kind) {
+        return Err(SqlError::unsupported("a field of type VOID is always null", 0..text.len())
+            .help("leave it out, or write its type"));
+    }
+    let DataType::Struct(fields) = kind else { unreachable!("fields are a struct") };
     Ok(Arc::new(Schema::new(fields)))
+}
+
+fn parse_struct(text: &str) -> Result<DataType, SqlError> {
+    let fields = syntax::parse_fields(text)?.into_iter();
+    Ok(DataType::Struct(fields.map(|field| Field::new(field.name, nullable(&field.kind), true)).collect()))
+}
+
+/// Refuses fields of one name: of them Spark reads the last, if any.
+fn distinct(kind: &DataType, span: Range<usize>) -> Result<(), SqlError> {
+    match kind {
+        DataType::List(part) | DataType::Map(part, _) => distinct(part.data_type(), span),
+        DataType::Struct(fields) => fields.iter().enumerate().try_for_each(|(at, field)| {
+            if fields[..at].iter().any(|before| before.name() == field.name()) {
+                let message = format!("two fields are named `{}`", field.name());
+                return Err(SqlError::unsupported(message, span.clone()).help("leave one of them out"));
+            }
+            distinct(field.data_type(), span.clone())
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn has_void(kind: &DataType) -> bool {
+    match kind {
+        DataType::Null => true,
+        DataType::List(part) | DataType::Map(part, _) => has_void(part.data_type()),
+        DataType::Struct(fields) => fields.iter().any(|field| has_void(field.data_type())),
+        _ => false,
+    }
 }
 
 /// Reads a type of what is read from JSON: fields as in a schema are a struct, and all of it may be null.
 pub(crate) fn parse_type(text: &str) -> Result<DataType, SqlError> {
-    let as_type = match syntax::parse_data_type(text) {
-        Ok(kind) => return Ok(nullable(&kind)),
-        Err(error) => error,
+    let kind = match syntax::parse_data_type(text) {
+        Ok(kind) => nullable(&kind),
+        // The reading that came further is what was meant.
+        Err(as_type) => parse_struct(text).map_err(|as_fields| {
+            if as_fields.span.start > as_type.span.start { as_fields } else { as_type }
+        })?,
     };
-    // The reading that came further is what was meant.
-    let fields = syntax::parse_fields(text)
-        .map_err(|as_fields| if as_fields.span.start > as_type.span.start { as_fields } else { as_type })?;
-    let fields = fields.into_iter().map(|field| Field::new(field.name, nullable(&field.kind), true));
-    Ok(DataType::Struct(fields.collect()))
+    distinct(&kind, 0..text.len())?;
+    Ok(kind)
 }
 
 /// The type with every part of it nullable but the keys of maps.
@@ -140,6 +174,27 @@ mod tests {
         let text =
             "`a b` decimal(10,2), `s` struct<`x``y`: array<string>, `T`: timestamp>, `m` map<string, int>";
         assert_eq!(schema_ddl(&parse_schema(text).expect("a schema")), text);
+    }
+
+    #[test]
+    fn what_no_message_is_read_into_is_refused() {
+        for (text, why) in [
+            ("a INT, b STRING, a STRING", "two fields are named `a`"),
+            ("l ARRAY<STRUCT<k: INT, k: INT>>", "two fields are named `k`"),
+            ("m MAP<STRING, STRUCT<k: INT, k: INT>>", "two fields are named `k`"),
+            ("a INT, b VOID", "VOID"),
+            ("a STRUCT<b: ARRAY<VOID>>", "VOID"),
+            ("a: INT", "a colon stands only in a STRUCT"),
+            ("a STRUCT<b: INT,>", "expected a name"),
+            ("a INT,", "expected a name"),
+            ("a `INT`", "a type without backticks"),
+        ] {
+            let error = parse_schema(text).expect_err(text);
+            assert!(error.message.contains(why), "{text}: {error}");
+        }
+        for text in ["a INT, A INT", "s STRUCT<a INT, b: INT>, t STRUCT<a: INT>"] {
+            assert!(parse_schema(text).is_ok(), "{text}");
+        }
     }
 
     #[test]

@@ -73,6 +73,49 @@ fn tightest(a: &DataType, b: &DataType) -> Option<DataType> {
     }
 }
 
+/// The type that both have together where no DECIMAL is widened for it: Spark's `findTightestCommonType`, also in
+/// arrays and structs.
+pub(crate) fn alike(a: &DataType, b: &DataType) -> Option<DataType> {
+    use DataType as D;
+    if let Some(kind) = tightest(a, b) {
+        return Some(kind);
+    }
+    match (a, b) {
+        (decimal @ D::Decimal128(precision, scale), whole)
+        | (whole, decimal @ D::Decimal128(precision, scale))
+            if is_integer(whole) =>
+        {
+            let digits = i32::from(decimal_of(whole)?.0);
+            (i32::from(*precision) - i32::from(*scale) >= digits).then(|| decimal.clone())
+        }
+        _ => nested(a, b, alike),
+    }
+}
+
+/// The type of arrays or structs whose parts have a type together.
+fn nested(
+    a: &DataType,
+    b: &DataType,
+    together: impl Fn(&DataType, &DataType) -> Option<DataType>,
+) -> Option<DataType> {
+    use DataType as D;
+    match (a, b) {
+        (D::List(x), D::List(y)) => {
+            let item = together(x.data_type(), y.data_type())?;
+            Some(D::List(Arc::new(Field::new("element", item, true))))
+        }
+        (D::Struct(x), D::Struct(y)) if x.len() == y.len() => {
+            let fields = x.iter().zip(y).map(|(x, y)| {
+                // The names must be the same, up to letter case; the first's are kept.
+                let kind = together(x.data_type(), y.data_type())?;
+                x.name().eq_ignore_ascii_case(y.name()).then(|| Field::new(x.name(), kind, true))
+            });
+            Some(D::Struct(fields.collect::<Option<Vec<_>>>()?.into()))
+        }
+        _ => None,
+    }
+}
+
 /// The type in which both can be held, with DECIMALs and, where allowed, over text.
 pub(crate) fn wider(a: &DataType, b: &DataType, over_text: bool) -> Option<DataType> {
     use DataType as D;
@@ -94,19 +137,7 @@ pub(crate) fn wider(a: &DataType, b: &DataType, over_text: bool) -> Option<DataT
         {
             Some(D::Utf8)
         }
-        (D::List(x), D::List(y)) => {
-            let item = wider(x.data_type(), y.data_type(), over_text)?;
-            Some(D::List(Arc::new(Field::new("element", item, true))))
-        }
-        (D::Struct(x), D::Struct(y)) if x.len() == y.len() => {
-            let fields = x.iter().zip(y).map(|(x, y)| {
-                // The names must be the same, up to letter case; the first's are kept.
-                let kind = wider(x.data_type(), y.data_type(), over_text)?;
-                x.name().eq_ignore_ascii_case(y.name()).then(|| Field::new(x.name(), kind, true))
-            });
-            Some(D::Struct(fields.collect::<Option<Vec<_>>>()?.into()))
-        }
-        _ => None,
+        _ => nested(a, b, |a, b| wider(a, b, over_text)),
     }
 }
 

@@ -7,10 +7,9 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray};
 use arrow::compute::try_unary;
 use arrow::datatypes::{DataType, Date32Type, TimestampMicrosecondType};
-use arrow::error::ArrowError;
 
 use super::{Bind, failed};
-use crate::cast;
+use crate::cast::{self, too_far};
 use crate::error::SqlError;
 use crate::functions::days_plus_months;
 use crate::operation::{Bound, apply, on_arrays};
@@ -61,11 +60,6 @@ pub(super) fn shifted(moment: Bound, interval: Interval, negative: bool, span: R
         })
     });
     apply(name, kind, kernel, vec![moment]).map_err(failed(&span))
-}
-
-/// What stops Spark's query, too.
-fn too_far() -> ArrowError {
-    ArrowError::ComputeError("a date or time was moved beyond what its type holds".into())
 }
 
 fn date(days: i64, interval: Interval) -> Option<i64> {

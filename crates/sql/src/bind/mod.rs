@@ -13,7 +13,7 @@ use datafusion::common::ScalarValue;
 use datafusion::logical_expr::expr::Case;
 use datafusion::logical_expr::{Expr, Operator};
 
-pub(crate) use operators::{binary, like, normalised, unary, with_one_zero};
+pub(crate) use operators::{binary, decimal_pmod, has_floats, like, normalised, unary, with_one_zero};
 pub(crate) use scope::{Column, Scope, field, internal_name};
 pub(crate) use size::{check_copies, steps};
 

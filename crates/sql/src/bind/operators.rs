@@ -86,22 +86,28 @@ pub(super) fn joined(operator: Operator, left: Bound, right: Bound) -> Bound {
 fn compare(operator: Operator, left: Bound, right: Bound, span: Range<usize>) -> Bind {
     let equality = matches!(operator, Operator::Eq | Operator::NotEq | Operator::IsNotDistinctFrom);
     if equality {
-        // Beside a number, true is 1 and false is 0.
         match (&left.kind, &right.kind) {
             (DataType::Boolean, number) if is_numeric(number) => {
-                let left = cast::explicit(left, &number.clone(), span.clone())?;
+                let (left, right) = as_numbers(left, right, &span)?;
                 return compare(operator, left, right, span);
             }
             (number, DataType::Boolean) if is_numeric(number) => {
-                let right = cast::explicit(right, &number.clone(), span.clone())?;
+                let (right, left) = as_numbers(right, left, &span)?;
                 return compare(operator, left, right, span);
             }
             _ => {}
         }
+    } else if let Some(known) = beyond_bigint(operator, &left, &right) {
+        return Ok(Bound::literal(ScalarValue::Boolean(Some(known))));
     }
     if !coerce::is_atomic(&left.kind) || !coerce::is_atomic(&right.kind) {
         return compare_nested(operator, left, right, span);
     }
+    let (left, right) = match (&left.kind, &right.kind) {
+        (DataType::Decimal128(..), whole) if is_integer(whole) => (left, as_decimal(right, &span)?),
+        (whole, DataType::Decimal128(..)) if is_integer(whole) => (as_decimal(left, &span)?, right),
+        _ => (left, right),
+    };
     let Some(kind) = coerce::comparable(&left.kind, &right.kind) else {
         return Err(no_meaning("comparing", &[&left, &right], span));
     };
@@ -114,9 +120,46 @@ fn compare(operator: Operator, left: Bound, right: Bound, span: Range<usize>) ->
     Ok(joined(operator, left, right))
 }
 
+/// A truth beside a number: true is 1 and false is 0.
+fn as_numbers(truth: Bound, number: Bound, span: &Range<usize>) -> Bind<(Bound, Bound)> {
+    let is_zero = matches!(number.constant(), Some(ScalarValue::Decimal128(Some(0), ..)));
+    let kind = match number.kind {
+        _ if is_zero && number.is_literal => DataType::Int32,
+        // 1 is none of its numbers, which stops Spark's query.
+        DataType::Decimal128(precision, scale) if i32::from(precision) <= i32::from(scale) => {
+            return Err(no_meaning("comparing", &[&truth, &number], span.clone()));
+        }
+        ref kind => kind.clone(),
+    };
+    Ok((cast::explicit(truth, &kind, span.clone())?, coerce::to(number, &kind, span)?))
+}
+
+/// What a whole number is to a DECIMAL that is written out and no BIGINT: Spark says so before it looks at the
+/// number, which may be null.
+fn beyond_bigint(operator: Operator, left: &Bound, right: &Bound) -> Option<bool> {
+    let is_less = matches!(operator, Operator::Lt | Operator::LtEq);
+    let is_great = |value: &Bound| match value.constant().filter(|_| value.is_literal) {
+        Some(ScalarValue::Decimal128(Some(unscaled), _, scale)) => {
+            let unit = 10_i128.pow(scale.unsigned_abs().into());
+            let (whole, rest) = (unscaled.div_euclid(unit), unscaled.rem_euclid(unit));
+            if whole >= i64::MAX.into() && (whole > i64::MAX.into() || rest > 0) {
+                Some(true)
+            } else {
+                (whole < i64::MIN.into()).then_some(false)
+            }
+        }
+        _ => None,
+    };
+    match (is_integer(&left.kind), is_integer(&right.kind)) {
+        (true, false) => is_great(right).map(|is_great| is_great == is_less),
+        (false, true) => is_great(left).map(|is_great| is_great != is_less),
+        _ => None,
+    }
+}
+
 /// Arrays and structs, item by item.
 fn compare_nested(operator: Operator, left: Bound, right: Bound, span: Range<usize>) -> Bind {
-    let kind = coerce::wider(&left.kind, &right.kind, false).filter(functions::is_orderable);
+    let kind = coerce::alike(&left.kind, &right.kind).filter(functions::is_orderable);
     let Some(kind) = kind else { return Err(no_meaning("comparing", &[&left, &right], span)) };
     let left = cast::explicit(left, &kind, span.clone())?;
     let right = cast::explicit(right, &kind, span.clone())?;
@@ -153,7 +196,7 @@ pub(crate) fn normalised(value: Bound, span: &Range<usize>) -> Bind {
     apply(format!("normalise {}", simple_string(&kind)), kind, kernel, vec![value]).map_err(failed(span))
 }
 
-fn has_floats(kind: &DataType) -> bool {
+pub(crate) fn has_floats(kind: &DataType) -> bool {
     match kind {
         DataType::List(item) => has_floats(item.data_type()),
         DataType::Struct(fields) => fields.iter().any(|field| has_floats(field.data_type())),
@@ -228,27 +271,32 @@ pub(crate) fn like(
         return Err(SqlError::unsupported("LIKE with a pattern that is no constant text", span));
     };
     let escape = escape.unwrap_or('\\');
+    if escape.len_utf16() > 1 {
+        return Err(SqlError::invalid("the escape is one character of the first 65,536", span));
+    }
+    let text = if ignore_case { text.to_lowercase() } else { text.to_owned() };
     let mut rewritten = String::new();
     let mut chars = text.chars();
     while let Some(c) = chars.next() {
-        if c == escape {
-            match chars.next() {
-                Some(next) if next == escape && escape != '\\' => rewritten.push(next),
-                Some(next) if matches!(next, '%' | '_') || next == escape => rewritten.extend(['\\', next]),
-                _ => {
-                    let message = format!("in a LIKE pattern {escape} stands before %, _ or {escape}");
-                    return Err(SqlError::invalid(message, span));
-                }
+        let literal = match c {
+            c if c == escape => chars.next().filter(|next| matches!(next, '%' | '_') || *next == escape),
+            '%' | '_' => {
+                rewritten.push(c);
+                continue;
             }
-        } else if c == '\\' {
-            rewritten.push_str("\\\\");
-        } else {
-            rewritten.push(c);
+            c => Some(c),
+        };
+        let Some(literal) = literal else {
+            let message = format!("in a LIKE pattern {escape} stands before %, _ or {escape}");
+            return Err(SqlError::invalid(message, span));
+        };
+        if matches!(literal, '%' | '_' | '\\') {
+            rewritten.push('\\');
         }
+        rewritten.push(literal);
     }
     let mut value = coerce::to(value, &DataType::Utf8, &span)?;
     if ignore_case {
-        rewritten = rewritten.to_lowercase();
         value = functions::lower(Call::new("lower", vec![value], vec![span.clone()], span))?;
     }
     let pattern = Expr::Literal(ScalarValue::Utf8(Some(rewritten)), None);
@@ -299,6 +347,10 @@ fn arithmetic(operator: Binary, left: Bound, right: Bound, span: Range<usize>) -
     };
     let (left, right) = (promoted(left)?, promoted(right)?);
     let (left, right) = match (&left.kind, &right.kind) {
+        // What is divided says which type it is, as long as nobody knows that of the null.
+        (DataType::Null, other) if is_numeric(other) && operator == Binary::Divide => {
+            (Bound::null(&DataType::Float64), coerce::to(right, &DataType::Float64, &span)?)
+        }
         (DataType::Null, other) if is_numeric(other) => (Bound::null(other), right),
         (other, DataType::Null) if is_numeric(other) => {
             let null = Bound::null(other);
@@ -315,7 +367,15 @@ fn arithmetic(operator: Binary, left: Bound, right: Bound, span: Range<usize>) -
         return Err(no_meaning("DIV", &[&left, &right], span));
     }
     if has_decimal && !has_float {
-        return decimal_arithmetic(operator, left, right, &span);
+        let compute = match operator {
+            Binary::Add => decimal::add,
+            Binary::Subtract => decimal::subtract,
+            Binary::Multiply => decimal::multiply,
+            Binary::Divide => decimal::divide,
+            Binary::IntegerDivide => decimal::divide_whole,
+            _ => decimal::modulo,
+        };
+        return decimal_arithmetic(operator, compute, &format!("{operator:?}"), left, right, &span);
     }
     let common = coerce::wider(&left.kind, &right.kind, false).expect("numbers have a common type");
     let (operands, returns) = match operator {
@@ -378,7 +438,19 @@ fn is_minus_zero<N: ArrowNativeTypeOp>(number: N) -> bool {
     number.add_wrapping(N::ZERO).is_eq(N::ZERO)
 }
 
-fn decimal_arithmetic(operator: Binary, left: Bound, right: Bound, span: &Range<usize>) -> Bind {
+/// `pmod` of numbers one of which is a DECIMAL and none a FLOAT or DOUBLE.
+pub(crate) fn decimal_pmod(left: Bound, right: Bound, span: &Range<usize>) -> Bind {
+    decimal_arithmetic(Binary::Modulo, decimal::positive_modulo, "pmod", left, right, span)
+}
+
+fn decimal_arithmetic(
+    operator: Binary,
+    compute: decimal::Compute,
+    name: &str,
+    left: Bound,
+    right: Bound,
+    span: &Range<usize>,
+) -> Bind {
     let (left, right) = (as_decimal(left, span)?, as_decimal(right, span)?);
     let (Some((p1, s1)), Some((p2, s2))) = (decimal_of(&left.kind), decimal_of(&right.kind)) else {
         return Err(no_meaning("arithmetic", &[&left, &right], span.clone()));
@@ -396,15 +468,7 @@ fn decimal_arithmetic(operator: Binary, left: Bound, right: Bound, span: &Range<
         }
         _ => bounded_decimal((p1 - s1).min(p2 - s2) + scale, scale),
     };
-    let compute = match operator {
-        Binary::Add => decimal::add,
-        Binary::Subtract => decimal::subtract,
-        Binary::Multiply => decimal::multiply,
-        Binary::Divide => decimal::divide,
-        Binary::IntegerDivide => decimal::divide_whole,
-        _ => decimal::modulo,
-    };
-    let name = format!("{operator:?} {} {}", simple_string(&left.kind), simple_string(&right.kind));
+    let name = format!("{name} {} {}", simple_string(&left.kind), simple_string(&right.kind));
     let kernel = decimal::kernel(compute, returns.clone());
     let result = apply(name, returns, kernel, vec![left, right]).map_err(failed(span))?;
     match operator {
@@ -414,7 +478,7 @@ fn decimal_arithmetic(operator: Binary, left: Bound, right: Bound, span: &Range<
 }
 
 /// A whole number as the DECIMAL that holds it: one that is written out takes just its own digits, any other,
-/// also where it is always the same, all that its type may have.
+/// also where it is always the same, and a TINYINT, all that its type may have.
 fn as_decimal(value: Bound, span: &Range<usize>) -> Bind {
     if matches!(value.kind, DataType::Decimal128(..)) {
         return Ok(value);
@@ -423,7 +487,6 @@ fn as_decimal(value: Bound, span: &Range<usize>) -> Bind {
         Some(ScalarValue::Int32(Some(number))) => Some(i64::from(*number)),
         Some(ScalarValue::Int64(Some(number))) => Some(*number),
         Some(ScalarValue::Int16(Some(number))) => Some(i64::from(*number)),
-        Some(ScalarValue::Int8(Some(number))) => Some(i64::from(*number)),
         _ => None,
     };
     let precision = match digits {

@@ -27,7 +27,7 @@ pub(super) fn kernel(to: &DataType) -> Option<Kernel> {
         DataType::Int32 => primitive::<Int32Type>(|text| whole(text)?.try_into().ok()),
         DataType::Int64 => primitive::<Int64Type>(whole),
         DataType::Float32 => primitive::<Float32Type>(|text| {
-            floating(text, |digits| digits.parse().ok(), |exact| exact as f32)
+            floating(text, FLOAT, |digits| digits.parse().ok(), |exact| exact as f32)
         }),
         DataType::Float64 => primitive::<Float64Type>(double),
         DataType::Decimal128(precision, scale) => decimal(*precision, *scale),
@@ -62,12 +62,20 @@ fn primitive<T: ArrowPrimitiveType>(
     })
 }
 
+/// What a DECIMAL can have.
+const DECIMAL_DIGITS_MAX: i32 = 38;
+
 fn decimal(precision: u8, scale: i8) -> Kernel {
     on_arrays(move |args| {
         let parsed: Decimal128Array = texts(&args[0])
             .iter()
             .map(|text| {
                 let (digits, exponent) = big_decimal(java_trim(text?))?;
+                // Spark counts the digits before the point also of zero, in an int that may run over.
+                let significant = digits.trim_start_matches(['-', '0']).len().max(1) as i32;
+                if significant.wrapping_add(exponent as i32) > DECIMAL_DIGITS_MAX {
+                    return None;
+                }
                 rescale_parts(&digits, exponent, precision, scale)
             })
             .collect();
@@ -81,7 +89,7 @@ pub(super) fn trim_all(text: &str) -> &str {
 }
 
 /// As Java trims: everything up to the blank.
-fn java_trim(text: &str) -> &str {
+pub(super) fn java_trim(text: &str) -> &str {
     text.trim_matches(|c: char| c <= ' ')
 }
 
@@ -122,12 +130,27 @@ fn whole(text: &str) -> Option<i64> {
 }
 
 pub(super) fn double(text: &str) -> Option<f64> {
-    floating(text, |digits| digits.parse().ok(), |exact| exact)
+    floating(text, DOUBLE, |digits| digits.parse().ok(), |exact| exact)
 }
+
+/// How many bits a floating-point type has for digits, and the power of two of the last bit of the smallest number.
+#[derive(Clone, Copy)]
+struct Width {
+    bits: i64,
+    exponent_min: i64,
+}
+
+const DOUBLE: Width = Width { bits: 53, exponent_min: -1074 };
+const FLOAT: Width = Width { bits: 24, exponent_min: -149 };
 
 /// A number as Java reads it (with `d` or `f` behind it, or in hexadecimal), and the names of
 /// infinity and NaN in any case.
-fn floating<N>(text: &str, parse: impl Fn(&str) -> Option<N>, from: impl Fn(f64) -> N) -> Option<N> {
+fn floating<N>(
+    text: &str,
+    width: Width,
+    parse: impl Fn(&str) -> Option<N>,
+    from: impl Fn(f64) -> N,
+) -> Option<N> {
     let trimmed = java_trim(text);
     let special = match trimmed.to_lowercase().as_str() {
         "inf" | "+inf" | "infinity" | "+infinity" => Some(f64::INFINITY),
@@ -139,7 +162,7 @@ fn floating<N>(text: &str, parse: impl Fn(&str) -> Option<N>, from: impl Fn(f64)
     if let Some(special) = special {
         return Some(from(special));
     }
-    if let Some(number) = hexadecimal(trimmed) {
+    if let Some(number) = hexadecimal(trimmed, width) {
         return Some(from(number));
     }
     let digits = trimmed.strip_suffix(['d', 'D', 'f', 'F']).unwrap_or(trimmed);
@@ -148,8 +171,8 @@ fn floating<N>(text: &str, parse: impl Fn(&str) -> Option<N>, from: impl Fn(f64)
     if plain { parse(digits) } else { None }
 }
 
-/// `0x1.8p3`.
-fn hexadecimal(text: &str) -> Option<f64> {
+/// `0x1.8p3`, as near as the type can have it.
+fn hexadecimal(text: &str, width: Width) -> Option<f64> {
     let (sign, rest) = match text.as_bytes().first()? {
         b'-' => (-1.0, &text[1..]),
         b'+' => (1.0, &text[1..]),
@@ -159,18 +182,53 @@ fn hexadecimal(text: &str) -> Option<f64> {
     let rest = rest.strip_suffix(['d', 'D', 'f', 'F']).unwrap_or(rest);
     let (mantissa, exponent) = rest.split_once(['p', 'P'])?;
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    if whole.len() + fraction.len() == 0 {
+    let digits = format!("{whole}{fraction}");
+    if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return None;
     }
-    let digits = u128::from_str_radix(&format!("{whole}{fraction}"), 16).ok()?;
-    let exponent = exponent.parse::<i32>().ok()? - 4 * fraction.len() as i32;
-    Some(sign * digits as f64 * 2_f64.powi(exponent))
+    let exponent = binary_exponent(exponent)? - 4 * fraction.len() as i64;
+    Some(sign * nearest(&digits, exponent, width))
+}
+
+/// A whole number with a sign; of one that is far too large only that it is.
+fn binary_exponent(text: &str) -> Option<i64> {
+    const FAR: i64 = 1 << 40;
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    let size = digits.parse::<i64>().unwrap_or(FAR).min(FAR);
+    Some(if text.starts_with('-') { -size } else { size })
+}
+
+/// `digits × 2^exponent` rounded once, half even.
+fn nearest(digits: &str, exponent: i64, width: Width) -> f64 {
+    /// More than any type takes; of those behind them only counts whether they are zeros.
+    const DIGITS: usize = 15;
+    let digits = digits.trim_start_matches('0');
+    let (head, tail) = digits.split_at(digits.len().min(DIGITS));
+    if head.is_empty() {
+        return 0.0;
+    }
+    let head = u64::from_str_radix(head, 16).expect("hexadecimal digits");
+    let bits = (head << 1) | u64::from(tail.bytes().any(|digit| digit != b'0'));
+    let exponent = exponent + 4 * tail.len() as i64 - 1;
+    let length = i64::from(u64::BITS - bits.leading_zeros());
+    let dropped = (length - width.bits).max(width.exponent_min - exponent).max(0);
+    if dropped > length {
+        return 0.0;
+    }
+    let unit = 1_u64 << dropped;
+    let (kept, rest) = (bits / unit, bits % unit);
+    let up = rest * 2 > unit || (rest * 2 == unit && kept % 2 == 1);
+    let exponent = (exponent + dropped).clamp(i32::MIN.into(), i32::MAX.into());
+    libm::ldexp((kept + u64::from(up)) as f64, exponent as i32)
 }
 
 /// The digits of a number as Java's `BigDecimal` reads it, and the power of ten behind them.
 pub(crate) fn big_decimal(text: &str) -> Option<(String, i64)> {
     let (mantissa, exponent) = match text.split_once(['e', 'E']) {
-        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
+        Some((mantissa, exponent)) => (mantissa, decimal_exponent(exponent)?),
         None => (text, 0),
     };
     let sign = if mantissa.starts_with('-') { "-" } else { "" };
@@ -180,7 +238,16 @@ pub(crate) fn big_decimal(text: &str) -> Option<(String, i64)> {
     if digits.is_empty() {
         return None;
     }
-    Some((format!("{sign}{digits}"), i64::from(exponent) - fraction.chars().count() as i64))
+    // Java keeps the negative of the power in an int.
+    let scale = i32::try_from(fraction.chars().count() as i64 - i64::from(exponent)).ok()?;
+    Some((format!("{sign}{digits}"), -i64::from(scale)))
+}
+
+fn decimal_exponent(text: &str) -> Option<i32> {
+    let sign = if text.starts_with('-') { "-" } else { "" };
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let digits: String = unsigned.chars().map(digit).collect::<Option<_>>()?;
+    format!("{sign}{digits}").parse().ok()
 }
 
 /// A digit of any script, as `Character.isDigit` has it, as one of 0 to 9.
@@ -193,4 +260,55 @@ pub(crate) fn digit(c: char) -> Option<char> {
     ];
     let zero = ZEROS.into_iter().find(|zero| (*zero..zero + 10).contains(&u32::from(c)))?;
     char::from_digit(u32::from(c) - zero, 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hexadecimal_numbers_are_rounded_once() {
+        for (text, double, float) in [
+            ("0x1.8p3", 12.0, 12.0),
+            ("-0x.8p1", -1.0, -1.0),
+            ("0x1.p1d", 2.0, 2.0),
+            ("0x1p-1074", 5e-324, 0.0),
+            ("0x1p-1075", 0.0, 0.0),
+            ("0x1.8p-1075", 5e-324, 0.0),
+            ("0x1p-1030", 8.691_694_759_793_8e-311, 0.0),
+            ("0x3p-150", 3.0 * 2_f64.powi(-150), 2.8e-45),
+            ("0x0.0000001p1050", 2_f64.powi(1022), f32::INFINITY),
+            ("0x1p1024", f64::INFINITY, f32::INFINITY),
+            ("0x1p-99999999999", 0.0, 0.0),
+            ("0x1.000001000000000001p0", 1.000_000_059_604_644_8, 1.000_000_1),
+            ("0x10000000000000000000000000000000000p0", 2_f64.powi(136), f32::INFINITY),
+        ] {
+            assert_eq!(hexadecimal(text, DOUBLE), Some(double), "{text}");
+            assert_eq!(hexadecimal(text, FLOAT).map(|number| number as f32), Some(float), "{text}");
+        }
+        for text in ["0x.p1", "0x1p", "0x1", "0x1.1.1p1", "0x+1p1", "0x1p1x", "1p1"] {
+            assert_eq!(hexadecimal(text, DOUBLE), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn decimals_are_read_as_java_does() {
+        for (text, expected) in [
+            ("-1.50", Some(("-150", -2))),
+            ("\u{661}.\u{665}e\u{663}", Some(("15", 2))),
+            ("1e+00000000000000005", Some(("1", 5))),
+            ("1e-2147483647", Some(("1", -2_147_483_647))),
+            ("1e-2147483648", None),
+            ("0.1e-2147483647", None),
+            ("1e2147483647", Some(("1", 2_147_483_647))),
+            ("1e2147483648", None),
+            ("1e", None),
+            ("1e+-5", None),
+            (".", None),
+        ] {
+            let read = big_decimal(text);
+            let read = read.as_ref().map(|(digits, exponent)| (digits.as_str(), *exponent));
+            assert_eq!(read, expected, "{text}");
+        }
+    }
 }

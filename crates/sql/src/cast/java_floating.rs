@@ -4,6 +4,7 @@
 //! The algorithm is that of `jdk.internal.math.FloatingDecimal` (Steele and White's), as JDK 17 has
 //! it; JDK 19 and later print the fewest digits.
 
+use std::cmp::Ordering;
 use std::fmt::Write;
 
 use num_bigint::BigUint;
@@ -130,7 +131,7 @@ fn fraction_digits(
     bits: i32,
     fraction_bits: i32,
 ) -> Digits {
-    let mut power = estimated_power(mantissa, exponent);
+    let power = estimated_power(mantissa, exponent);
     let b5 = (-power).max(0);
     let mut b2 = b5 + fraction_bits + exponent;
     let s5 = power.max(0);
@@ -149,26 +150,58 @@ fn fraction_digits(
         s2 -= m2;
         m2 = 0;
     }
-    // Java's arithmetic in 64 bits stops at `>`, that in big numbers at `>=`.
-    let small = bits + b2 + five_bits(b5) < 64 && s2 + 1 + five_bits(s5 + 1) < 64;
-    let scaled = |value: u64, fives: i32, twos: i32| {
-        (BigUint::from(value) * BigUint::from(5_u8).pow(fives as u32)) << (twos as u64)
-    };
-    let mut b = scaled(mantissa >> tail_zeros, b5, b2);
-    let s = scaled(1, s5, s2);
-    let mut m = scaled(1, b5, m2);
+    let mantissa = mantissa >> tail_zeros;
+    let width = (bits + b2 + five_bits(b5)).max(s2 + 1 + five_bits(s5 + 1));
+    if width < 64 {
+        let scaled = |value: u64, fives: i32, twos: i32| ((value * 5_u64.pow(fives as u32)) << twos) as i64;
+        small_digits(power, scaled(mantissa, b5, b2), scaled(1, s5, s2), scaled(1, b5, m2), width < 32)
+    } else {
+        let scaled = |value: u64, fives: i32, twos: i32| {
+            (BigUint::from(value) * BigUint::from(5_u8).pow(fives as u32)) << (twos as u64)
+        };
+        large_digits(power, scaled(mantissa, b5, b2), scaled(1, s5, s2), scaled(1, b5, m2))
+    }
+}
+
+/// In numbers of 64 bits, or of 32 where `narrow`.
+fn small_digits(power: i32, mut b: i64, s: i64, mut m: i64, narrow: bool) -> Digits {
+    let cut = |number: i64| if narrow { i64::from(number as i32) } else { number };
+    let tens = s * 10;
+    let developed = develop(power, || {
+        let digit = (b / s) as u8;
+        b = b % s * 10;
+        m = cut(m.wrapping_mul(10));
+        // M may run over, which Java sees where it is no longer above zero.
+        let over = m <= 0;
+        (digit, over || b < m, over || cut(b.wrapping_add(m)) > tens)
+    });
+    developed.rounded(cut((b << 1).wrapping_sub(tens)).cmp(&0))
+}
+
+fn large_digits(power: i32, mut b: BigUint, s: BigUint, mut m: BigUint) -> Digits {
     let tens = &s * 10_u8;
+    let developed = develop(power, || {
+        let digit = (&b / &s).iter_u32_digits().next().unwrap_or(0) as u8;
+        b = (&b % &s) * 10_u8;
+        m *= 10_u8;
+        // Among small numbers Java stops at `>`, here at `>=`.
+        (digit, b < m, &b + &m >= tens)
+    });
+    developed.rounded((b << 1_u8).cmp(&tens))
+}
+
+/// Digits that are enough, as the rest is `low`, or as high as that the last digit may be one more.
+struct Developed {
+    digits: Vec<u8>,
+    power: i32,
+    low: bool,
+    high: bool,
+}
+
+/// `step` gives a digit, and whether the rest behind it is low or high.
+fn develop(mut power: i32, mut step: impl FnMut() -> (u8, bool, bool)) -> Developed {
     let mut digits = Vec::new();
-    let step = |b: &mut BigUint, m: &mut BigUint| {
-        let quotient = &*b / &s;
-        *b = (&*b % &s) * 10_u8;
-        *m *= 10_u8;
-        let sum = &*b + &*m;
-        let high = if small { sum > tens } else { sum >= tens };
-        let digit = quotient.iter_u32_digits().next().unwrap_or(0) as u8;
-        (digit, *b < *m, high)
-    };
-    let (first, mut low, mut high) = step(&mut b, &mut m);
+    let (first, mut low, mut high) = step();
     if first == 0 && !high {
         power -= 1;
     } else {
@@ -176,29 +209,34 @@ fn fraction_digits(
     }
     // With an exponent there is always a second digit.
     if !(-3..8).contains(&power) {
-        low = false;
-        high = false;
+        (low, high) = (false, false);
     }
     while !low && !high {
-        let (digit, is_low, is_high) = step(&mut b, &mut m);
+        let (digit, is_low, is_high) = step();
         digits.push(digit);
         (low, high) = (is_low, is_high);
     }
-    let up = match (high, low) {
-        (true, true) => match (&b << 1_u8).cmp(&tens) {
-            std::cmp::Ordering::Equal => digits.last().is_some_and(|digit| digit % 2 == 1),
-            order => order.is_gt(),
-        },
-        (high, _) => high,
-    };
-    let mut exponent = power + 1;
-    if up {
-        round_up(&mut digits, &mut exponent);
+    Developed { digits, power, low, high }
+}
+
+impl Developed {
+    /// Told how the rest compares to half a digit.
+    fn rounded(self, rest: Ordering) -> Digits {
+        let Self { mut digits, power, low, high } = self;
+        let up = match (high, low) {
+            (true, true) if rest.is_eq() => digits.last().is_some_and(|digit| digit % 2 == 1),
+            (true, true) => rest.is_gt(),
+            (high, _) => high,
+        };
+        let mut exponent = power + 1;
+        if up {
+            round_up(&mut digits, &mut exponent);
+        }
+        while digits.len() > 1 && digits.last() == Some(&0) {
+            digits.pop();
+        }
+        Digits { digits, exponent }
     }
-    while digits.len() > 1 && digits.last() == Some(&0) {
-        digits.pop();
-    }
-    Digits { digits, exponent }
 }
 
 fn round_up(digits: &mut [u8], exponent: &mut i32) {
@@ -282,6 +320,13 @@ mod tests {
             (3.4028235e38, "3.4028235E38"),
             (1.4e-45, "1.4E-45"),
             (16_777_217.0, "1.6777216E7"),
+            (1.1754944e-38, "1.17549435E-38"),
+            // Where M runs over, the last digit is not the nearest.
+            (5.6830185e25, "5.6830184E25"),
+            (9.5827596e24, "9.5827595E24"),
+            (-6.8607246e25, "-6.8607245E25"),
+            (7.7371252e25, "7.7371252E25"),
+            (1e25, "1.0E25"),
         ] {
             let mut out = String::new();
             java_float(number, &mut out);

@@ -7,6 +7,7 @@ mod nested;
 mod numbers;
 mod times;
 mod to_text;
+mod zones;
 
 use std::ops::Range;
 
@@ -17,9 +18,10 @@ use datafusion::common::ScalarValue;
 pub(crate) use from_text::{big_decimal, digit};
 pub(crate) use java_floating::java_double;
 pub(crate) use times::{
-    civil_from_days, days_from_civil, days_in_month, offset_at, offset_of, parse_date, parse_timestamp,
+    civil_from_days, days_from_civil, days_in_month, parse_date, parse_timestamp, too_far,
 };
 pub(crate) use to_text::Formatter;
+pub(crate) use zones::{offset_at, offset_of};
 
 use crate::bind::coerce::{is_atomic, is_numeric};
 use crate::bind::{Bind, failed};

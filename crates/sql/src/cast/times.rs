@@ -9,19 +9,20 @@ use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Date32Array, Decimal128Array, PrimitiveArray,
     TimestampMicrosecondArray, new_null_array,
 };
+use arrow::compute::try_unary;
 use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type,
-    Int32Type, Int64Type, TimestampMicrosecondType,
+    Int32Type, Int64Type, TimestampMicrosecondType, i256,
 };
-use chrono::{DateTime, Datelike, MappedLocalTime, NaiveDate, Offset, TimeDelta, TimeZone};
-use chrono_tz::Tz;
+use arrow::error::ArrowError;
 
-use super::from_text::trim_all;
+use super::from_text::{java_trim, trim_all};
+use super::zones::{offset_at, offset_of};
 use crate::functions::decimal::rescale;
 use crate::operation::{Kernel, on_arrays};
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
-const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
+pub(super) const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
 /// Days from 0000-03-01 to 1970-01-01.
 const DAYS_TO_EPOCH: i64 = 719_468;
 
@@ -89,7 +90,7 @@ fn signed(text: &str) -> Option<(i64, &str)> {
     })
 }
 
-fn digits_of(text: &str, count: std::ops::RangeInclusive<usize>) -> Option<i64> {
+pub(super) fn digits_of(text: &str, count: std::ops::RangeInclusive<usize>) -> Option<i64> {
     let digits = count.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
     digits.then(|| text.parse().ok()).flatten()
 }
@@ -97,33 +98,60 @@ fn digits_of(text: &str, count: std::ops::RangeInclusive<usize>) -> Option<i64> 
 /// As [`parse_timestamp`], for a time without a zone: one that is given does not count, and a date
 /// must be there.
 pub(super) fn parse_local(text: &str) -> Option<i64> {
-    let trimmed = trim_all(text);
-    if trimmed.starts_with('T') || is_time(trimmed) {
-        return None;
-    }
-    let (local, zone) = parse_parts(text)?;
-    zone.is_none_or(|zone| offset_at(zone, local).is_some()).then_some(local)
+    let parts = parse_parts(text)?;
+    let local = i64::try_from(local_micros(parts.day?, parts.micros)).ok()?;
+    parts.zone.is_none_or(|zone| offset_at(zone, local).is_some()).then_some(local)
 }
 
-/// Microseconds since 1970 of a text like `2020-1-2 3:4:5.678+02:00`.
+/// Microseconds since 1970 of a text like `2020-1-2 3:4:5.678+02:00`; a time alone is one of today.
 pub(crate) fn parse_timestamp(text: &str) -> Option<i64> {
-    let (local, zone) = parse_parts(text)?;
+    moment(text, || jiff::Timestamp::now().as_microsecond())
+}
+
+/// `now` is asked only where a time stands alone.
+fn moment(text: &str, now: impl FnOnce() -> i64) -> Option<i64> {
+    let Parts { day, micros, zone } = parse_parts(text)?;
+    let day = match day {
+        Some(day) => day,
+        None => today(now(), zone)?,
+    };
+    let local = local_micros(day, micros);
     let offset_seconds = match zone {
         None => 0,
-        Some(zone) => offset_at(zone, local)?,
+        Some(zone) => offset_at(zone, local.clamp(i64::MIN.into(), i64::MAX.into()) as i64)?,
     };
-    local.checked_sub(i64::from(offset_seconds) * MICROS_PER_SECOND)
+    i64::try_from(local - i128::from(offset_seconds) * i128::from(MICROS_PER_SECOND)).ok()
 }
 
-/// Microseconds since 1970 as a clock shows them, and the zone's name.
-fn parse_parts(text: &str) -> Option<(i64, Option<&str>)> {
+/// The day that it is in a zone.
+fn today(now: i64, zone: Option<&str>) -> Option<i64> {
+    let offset_seconds = zone.map_or(Some(0), |zone| offset_of(zone, now))?;
+    Some((now + i64::from(offset_seconds) * MICROS_PER_SECOND).div_euclid(MICROS_PER_DAY))
+}
+
+fn local_micros(day: i64, micros: i64) -> i128 {
+    i128::from(day) * i128::from(MICROS_PER_DAY) + i128::from(micros)
+}
+
+/// What stands in the text of a timestamp.
+struct Parts<'a> {
+    /// Since 1970; none where a time stands alone.
+    day: Option<i64>,
+    /// Since midnight.
+    micros: i64,
+    zone: Option<&'a str>,
+}
+
+fn parse_parts(text: &str) -> Option<Parts<'_>> {
+    // A `T` in front counts only where nothing was trimmed.
+    let may_begin_with_t = text.starts_with('T');
     let text = trim_all(text);
     let (sign, rest) = signed(text)?;
     let has_sign = rest.len() < text.len();
-    let (days, time) = if let Some(time) = rest.strip_prefix('T').filter(|_| !has_sign) {
-        (today(), Some(time))
+    let (day, time) = if let Some(time) = rest.strip_prefix('T').filter(|_| may_begin_with_t) {
+        (None, Some(time))
     } else if !has_sign && is_time(rest) {
-        (today(), Some(rest))
+        (None, Some(rest))
     } else {
         let end = rest.find([' ', 'T']).unwrap_or(rest.len());
         let parts: Vec<_> = rest[..end].split('-').collect();
@@ -135,25 +163,19 @@ fn parse_parts(text: &str) -> Option<(i64, Option<&str>)> {
         for (at, part) in parts.iter().enumerate() {
             numbers[at] = digits_of(part, if at == 0 { 4..=6 } else { 1..=2 })?;
         }
-        (days_from_civil(sign * numbers[0], numbers[1], numbers[2])?, time)
+        (Some(days_from_civil(sign * numbers[0], numbers[1], numbers[2])?), time)
     };
     let (micros, zone) = match time {
         None => (0, None),
         Some(time) => parse_time(time)?,
     };
-    let local = days.checked_mul(MICROS_PER_DAY)?.checked_add(micros)?;
-    Some((local, zone))
+    Some(Parts { day, micros, zone })
 }
 
 /// Whether a text without a date begins with hours: `3:4`.
 fn is_time(text: &str) -> bool {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     (1..=2).contains(&digits) && text.as_bytes().get(digits) == Some(&b':')
-}
-
-fn today() -> i64 {
-    i64::from(chrono::Utc::now().date_naive().num_days_from_ce())
-        - i64::from(NaiveDate::default().num_days_from_ce())
 }
 
 /// Microseconds since midnight, and the zone's name.
@@ -182,109 +204,12 @@ fn parse_time(text: &str) -> Option<(i64, Option<&str>)> {
         micros = format!("{kept:0<6}").parse().ok()?;
         rest = &after[digits..];
     }
-    let zone = (!rest.is_empty()).then(|| rest.trim());
+    let zone = (!rest.is_empty()).then(|| java_trim(rest));
     let [hours, minutes, seconds] = parts;
     if hours > 23 || minutes > 59 || seconds > 59 {
         return None;
     }
     Some((((hours * 60 + minutes) * 60 + seconds) * MICROS_PER_SECOND + micros, zone))
-}
-
-/// Seconds ahead of UTC that a zone is at a local time; `None` where there is no such zone.
-pub(crate) fn offset_at(zone: &str, local_micros: i64) -> Option<i32> {
-    fixed_offset(zone).or_else(|| region_offset(zone, local_micros))
-}
-
-/// Seconds ahead of UTC that a zone is at a moment.
-pub(crate) fn offset_of(zone: &str, micros: i64) -> Option<i32> {
-    let region = || {
-        let zone: Tz = long_name(zone).parse().ok()?;
-        let utc = DateTime::from_timestamp_micros(micros)?.naive_utc();
-        Some(zone.offset_from_utc_datetime(&utc).fix().local_minus_utc())
-    };
-    fixed_offset(zone).or_else(region)
-}
-
-/// Java's short names of zones (`ZoneId.SHORT_IDS`) that are regions of another name.
-fn long_name(zone: &str) -> &str {
-    match zone {
-        "ACT" => "Australia/Darwin",
-        "AET" => "Australia/Sydney",
-        "AGT" => "America/Argentina/Buenos_Aires",
-        "ART" => "Africa/Cairo",
-        "AST" => "America/Anchorage",
-        "BET" => "America/Sao_Paulo",
-        "BST" => "Asia/Dhaka",
-        "CAT" => "Africa/Harare",
-        "CNT" => "America/St_Johns",
-        "CST" => "America/Chicago",
-        "CTT" => "Asia/Shanghai",
-        "EAT" => "Africa/Addis_Ababa",
-        "ECT" => "Europe/Paris",
-        "IET" => "America/Indiana/Indianapolis",
-        "IST" => "Asia/Kolkata",
-        "JST" => "Asia/Tokyo",
-        "MIT" => "Pacific/Apia",
-        "NET" => "Asia/Yerevan",
-        "NST" => "Pacific/Auckland",
-        "PLT" => "Asia/Karachi",
-        "PNT" => "America/Phoenix",
-        "PRT" => "America/Puerto_Rico",
-        "PST" => "America/Los_Angeles",
-        "SST" => "Pacific/Guadalcanal",
-        "VST" => "Asia/Ho_Chi_Minh",
-        zone => zone,
-    }
-}
-
-/// Seconds ahead of UTC of a region like `Europe/Paris` at a local time. An hour that a clock
-/// change skips or repeats is read with the offset before the change, as Java does.
-fn region_offset(zone: &str, local_micros: i64) -> Option<i32> {
-    let zone: Tz = long_name(zone).parse().ok()?;
-    let local = DateTime::from_timestamp_micros(local_micros)?.naive_utc();
-    let offset = match zone.offset_from_local_datetime(&local) {
-        MappedLocalTime::Single(offset) | MappedLocalTime::Ambiguous(offset, _) => offset,
-        MappedLocalTime::None => zone.offset_from_local_datetime(&(local - TimeDelta::days(1))).earliest()?,
-    };
-    Some(offset.fix().local_minus_utc())
-}
-
-/// Seconds ahead of UTC of `Z`, `+2`, `-02:30`, `UTC+02:00`.
-fn fixed_offset(zone: &str) -> Option<i32> {
-    let rest = match zone {
-        "Z" | "UTC" | "GMT" | "UT" => return Some(0),
-        "EST" => return Some(-5 * 3600),
-        "MST" => return Some(-7 * 3600),
-        "HST" => return Some(-10 * 3600),
-        _ => ["UTC", "GMT", "UT"].into_iter().find_map(|prefix| zone.strip_prefix(prefix)).unwrap_or(zone),
-    };
-    let (sign, digits) = match rest.as_bytes().first()? {
-        b'-' => (-1, &rest[1..]),
-        b'+' => (1, &rest[1..]),
-        _ => return None,
-    };
-    if !digits.is_ascii() {
-        return None;
-    }
-    let parts: Vec<&str> = if digits.contains(':') {
-        digits.split(':').collect()
-    } else {
-        match digits.len() {
-            1 | 2 => vec![digits],
-            4 => vec![&digits[..2], &digits[2..]],
-            6 => vec![&digits[..2], &digits[2..4], &digits[4..]],
-            _ => return None,
-        }
-    };
-    let mut numbers = [0, 0, 0];
-    for (at, part) in parts.iter().enumerate() {
-        let last_may_be_short = at == 1 && parts.len() == 2;
-        let digits = if at == 0 || last_may_be_short { 1..=2 } else { 2..=2 };
-        *numbers.get_mut(at)? = digits_of(part, digits)? as i32;
-    }
-    let [hours, minutes, seconds] = numbers;
-    let offset = (hours * 60 + minutes) * 60 + seconds;
-    (minutes < 60 && seconds < 60 && offset <= 18 * 3600).then_some(sign * offset)
 }
 
 /// `2020-01-02`; years beyond 9999 have a sign.
@@ -317,11 +242,7 @@ pub(super) fn write_timestamp(micros: i64, out: &mut String) {
 pub(super) fn kernel(from: &DataType, to: &DataType) -> Option<Kernel> {
     use DataType as D;
     Some(match (from, to) {
-        (D::Date32, D::Timestamp(_, Some(_))) => on_arrays(|args| {
-            let days = args[0].as_primitive::<Date32Type>();
-            let micros = days.iter().map(|days| i64::from(days?).checked_mul(MICROS_PER_DAY));
-            Ok(utc(micros.collect()))
-        }),
+        (D::Date32, D::Timestamp(_, Some(_))) => on_arrays(|args| Ok(utc(midnights(&args[0])?))),
         (D::Timestamp(..), D::Date32) => on_arrays(|args| {
             let days =
                 micros_of(&args[0]).iter().map(|micros| Some(micros?.div_euclid(MICROS_PER_DAY) as i32));
@@ -332,11 +253,7 @@ pub(super) fn kernel(from: &DataType, to: &DataType) -> Option<Kernel> {
             let zone = zone.clone();
             on_arrays(move |args| Ok(Arc::new(micros_of(&args[0]).clone().with_timezone_opt(zone.clone()))))
         }
-        (D::Date32, D::Timestamp(_, None)) => on_arrays(|args| {
-            let days = args[0].as_primitive::<Date32Type>();
-            let micros = days.iter().map(|days| i64::from(days?).checked_mul(MICROS_PER_DAY));
-            Ok(Arc::new(micros.collect::<TimestampMicrosecondArray>()))
-        }),
+        (D::Date32, D::Timestamp(_, None)) => on_arrays(|args| Ok(Arc::new(midnights(&args[0])?))),
         (D::Timestamp(_, None), to) if *to != D::Date32 => return None,
         // Spark takes these and always answers null.
         (D::Date32, D::Boolean | D::Int8 | D::Int16 | D::Int32 | D::Int64 | D::Float32 | D::Float64)
@@ -380,15 +297,22 @@ pub(super) fn kernel(from: &DataType, to: &DataType) -> Option<Kernel> {
             let divisor = 10_i128.pow(scale.unsigned_abs().into());
             on_arrays(move |args| {
                 let numbers = args[0].as_primitive::<Decimal128Type>().iter();
-                // The low 64 bits, as Java's `longValue` gives them.
-                let micros = numbers.map(|unscaled| {
-                    Some((unscaled?.checked_mul(MICROS_PER_SECOND.into())? / divisor) as i64)
-                });
-                Ok(utc(micros.collect()))
+                Ok(utc(numbers.map(|unscaled| Some(decimal_micros(unscaled?, divisor))).collect()))
             })
         }
         _ => return None,
     })
+}
+
+/// What stops Spark's query, too.
+pub(crate) fn too_far() -> ArrowError {
+    ArrowError::ComputeError("a date or time is beyond what its type holds".into())
+}
+
+/// When the days of a column begin.
+fn midnights(days: &ArrayRef) -> Result<TimestampMicrosecondArray, ArrowError> {
+    let midnight = |days: i32| i64::from(days).checked_mul(MICROS_PER_DAY).ok_or_else(too_far);
+    try_unary(days.as_primitive::<Date32Type>(), midnight)
 }
 
 fn micros_of(array: &ArrayRef) -> &TimestampMicrosecondArray {
@@ -424,6 +348,17 @@ fn exact_seconds(micros: i64) -> f64 {
 
 fn from_seconds(seconds: i64) -> i64 {
     seconds.saturating_mul(MICROS_PER_SECOND)
+}
+
+/// The low 64 bits, as Java's `longValue` gives them.
+fn decimal_micros(unscaled: i128, divisor: i128) -> i64 {
+    match unscaled.checked_mul(MICROS_PER_SECOND.into()) {
+        Some(micros) => (micros / divisor) as i64,
+        None => {
+            let micros = i256::from_i128(unscaled).wrapping_mul(i256::from_i128(MICROS_PER_SECOND.into()));
+            micros.wrapping_div(i256::from_i128(divisor)).as_i128() as i64
+        }
+    }
 }
 
 fn from_exact_seconds(seconds: f64) -> Option<i64> {
@@ -477,6 +412,52 @@ mod tests {
                 out
             });
             assert_eq!(printed.as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_alone_is_of_the_day_that_it_is_in_its_zone() {
+        let now = parse_timestamp("2024-01-31 23:30:00").expect("a moment");
+        for (text, expected) in [
+            ("12:30", Some("2024-01-31 12:30:00")),
+            ("T12:30:00", Some("2024-01-31 12:30:00")),
+            (" 12:30:00", Some("2024-01-31 12:30:00")),
+            ("12:30:00 Europe/Paris", Some("2024-02-01 11:30:00")),
+            ("T12:30:00-08:00", Some("2024-01-31 20:30:00")),
+            ("23:45:00+18:00", Some("2024-02-01 05:45:00")),
+            (" T12:30:00", None),
+            ("-T12:30:00", None),
+            ("12:30:00 Europe/Nowhere", None),
+        ] {
+            assert_eq!(moment(text, || now), expected.and_then(parse_timestamp), "{text}");
+            assert_eq!(parse_local(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn zones_are_trimmed_as_java_does_and_reach_to_the_last_moment() {
+        for (text, expected) in [
+            ("2024-01-01 10:00:00\u{1}UTC", Some(1_704_103_200_000_000)),
+            ("2024-01-01 10:00:00Z\u{2003}", None),
+            ("2024-01-01 10:00:00\u{a0}", None),
+            ("+294247-01-10 06:00:54.775807 +02:00", Some(i64::MAX)),
+            ("+294247-01-10 06:00:54.775808 +02:00", None),
+            ("-290308-12-21 19:59:05.224192", Some(i64::MIN)),
+            ("-290308-12-21 19:59:05.224191", None),
+        ] {
+            assert_eq!(parse_timestamp(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn decimals_of_seconds_keep_the_low_bits() {
+        for (unscaled, scale, expected) in [
+            (1_500_000_000_000_000_000, 18, 1_500_000),
+            (-99_999_999_999_999_999_999_999_999_999_999_999_999, 18, 2_537_764_290_115_403_777),
+            (-99_999_999_999_999_999_999_999_999_999_999_999_999, 0, -80_237_960_547_581_376),
+            (123_456_789_012_345_678_901_234_567_890_123_456, 0, 8_761_004_206_977_200_128),
+        ] {
+            assert_eq!(decimal_micros(unscaled, 10_i128.pow(scale)), expected);
         }
     }
 

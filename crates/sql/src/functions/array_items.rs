@@ -59,6 +59,9 @@ pub(super) fn array_prepend(call: Call) -> Bind {
 /// Puts a value at a place, from 1 on or from the end; nulls fill what is between.
 pub(super) fn array_insert(mut call: Call) -> Bind {
     call.arity(3..=3)?;
+    if !coerce::is_integer(&call.args[1].kind) || call.args[1].kind == DataType::Int64 {
+        return Err(call.refuse());
+    }
     let at = call.constant_int(1, "the place")?;
     let kind = call.item_and_value(0, 2)?;
     let returns = list_of(kind.clone());
@@ -100,6 +103,9 @@ pub(super) fn array_insert(mut call: Call) -> Bind {
 /// The items with a text between them; nulls are left out or have a text of their own.
 pub(super) fn array_join(mut call: Call) -> Bind {
     call.arity(2..=3)?;
+    if !coerce::is_atomic(&call.item(0)?) {
+        return Err(call.refuse());
+    }
     call.convert(0, &list_of(DataType::Utf8))?;
     for at in 1..call.args.len() {
         call.cast(at, &DataType::Utf8)?;
@@ -127,6 +133,9 @@ pub(super) fn array_repeat(mut call: Call) -> Bind {
     call.arity(2..=2)?;
     let kind = call.args[0].kind.clone();
     let returns = list_of(kind.clone());
+    if !matches!(call.args[1].kind, DataType::Int32 | DataType::Null) {
+        return Err(call.refuse());
+    }
     let Some(count) = call.constant_int(1, "the number of items")? else { return Ok(Bound::null(&returns)) };
     if i64::from(count) > ITEMS_MAX {
         return Err(super::letters::too_long(&call, 1));
@@ -147,10 +156,7 @@ pub(super) fn array_repeat(mut call: Call) -> Bind {
 pub(super) fn concat(mut call: Call) -> Bind {
     let mut kind = DataType::Null;
     for arg in &call.args {
-        let item = match &arg.kind {
-            DataType::Null => continue,
-            other => item_of(other).ok_or_else(|| call.refuse())?,
-        };
+        let item = item_of(&arg.kind).ok_or_else(|| call.refuse())?;
         kind = coerce::wider(&kind, item, true).ok_or_else(|| call.refuse())?;
     }
     let returns = list_of(kind.clone());

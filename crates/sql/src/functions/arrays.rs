@@ -27,10 +27,12 @@ impl Call {
 
     /// Brings an array and a value to types with which the value may be one of its items.
     pub(super) fn item_and_value(&mut self, array: usize, value: usize) -> Bind<DataType> {
-        let item = self.item(array)?;
-        let Some(kind) = coerce::wider(&item, &self.args[value].kind, false) else {
-            return Err(self.refuse());
-        };
+        let kind = coerce::alike(&self.item(array)?, &self.args[value].kind);
+        self.as_item(array, value, kind)
+    }
+
+    fn as_item(&mut self, array: usize, value: usize, kind: Option<DataType>) -> Bind<DataType> {
+        let Some(kind) = kind else { return Err(self.refuse()) };
         self.convert(array, &list_of(kind.clone()))?;
         self.convert(value, &kind)?;
         Ok(kind)
@@ -86,7 +88,9 @@ fn count(call: Call, of_null: Option<i32>) -> Bind {
 pub(super) fn array_contains(mut call: Call) -> Bind {
     call.arity(2..=2)?;
     call.refuse_null(1)?;
-    let kind = call.item_and_value(0, 1)?;
+    // Here, and only here, DECIMALs are widened.
+    let kind = coerce::wider(&call.item(0)?, &call.args[1].kind, false);
+    let kind = call.as_item(0, 1, kind)?;
     call.orderable(&kind)?;
     let kernel = on_arrays(|args| {
         let lists = Lists::new(&args[0]);
@@ -249,15 +253,14 @@ pub(super) fn array_min(call: Call) -> Bind {
 pub(super) fn element_at(mut call: Call) -> Bind {
     call.arity(2..=2)?;
     if let Some((key, _)) = entry_of(&call.args[0].kind) {
-        let Some(kind) = coerce::wider(&key, &call.args[1].kind, false) else { return Err(call.refuse()) };
-        if kind != key {
+        if coerce::alike(&key, &call.args[1].kind).as_ref() != Some(&key) {
             return Err(call.refuse());
         }
         call.cast(1, &key)?;
         return super::maps::value_of(call);
     }
     let kind = call.item(0)?;
-    if !coerce::is_integer(&call.args[1].kind) {
+    if !coerce::is_integer(&call.args[1].kind) || call.args[1].kind == DataType::Int64 {
         return Err(call.refuse());
     }
     // 0 stops Spark's query, so it must be seen before.

@@ -57,7 +57,7 @@ pub(super) fn nullifzero(mut call: Call) -> Bind {
 }
 
 fn zero() -> Bound {
-    Bound::literal(ScalarValue::Int32(Some(0)))
+    Bound { is_literal: true, ..Bound::literal(ScalarValue::Int32(Some(0))) }
 }
 
 /// Null where both are equal, else the first.

@@ -1,12 +1,14 @@
 //! Dates: their parts, and days, weeks and months from one to another. The calendar is the
 //! proleptic Gregorian one. Source: Spark's `datetimeExpressions` and `DateTimeUtils`.
 
+use std::ops::RangeInclusive;
+
 use arrow::datatypes::DataType;
 
 use super::Call;
-use super::rows::{Date, Double, Flag, Int, Moment, Text, rows2, rows3};
+use super::rows::{Date, Double, Flag, Int, Moment, Text, Tried};
 use crate::bind::Bind;
-use crate::cast::{self, civil_from_days, days_from_civil, days_in_month};
+use crate::cast::{self, civil_from_days, days_from_civil, days_in_month, too_far};
 use crate::error::SqlError;
 use crate::operation::Bound;
 
@@ -67,8 +69,14 @@ pub(crate) fn days_plus_months(days: i64, months: i64) -> Option<i64> {
     days_from_civil(year, month, day.min(days_in_month(year, month)))
 }
 
+fn date_of(days: i64) -> Tried<Date> {
+    days.try_into().map(Some).map_err(|_| too_far())
+}
+
 pub(super) fn add_months(call: Call) -> Bind {
-    call.two::<Date, Int, Date>(|days, months| days_plus_months(days.into(), months.into())?.try_into().ok())
+    call.try_two::<Date, Int, Date>(|days, months| {
+        days_plus_months(days.into(), months.into()).ok_or_else(too_far).and_then(date_of)
+    })
 }
 
 pub(super) fn last_day(call: Call) -> Bind {
@@ -78,13 +86,12 @@ pub(super) fn last_day(call: Call) -> Bind {
     })
 }
 
-/// Refuses a number of days that Spark does not take: only INT and narrower.
+/// Refuses a number of days that Spark does not take: only INT and narrower, or a constant text of a whole number.
 fn number_of_days(call: &mut Call) -> Bind<()> {
     call.arity(2..=2)?;
-    let is_text = call.args[1].kind == DataType::Utf8;
-    if is_text && call.args[1].constant().is_some() {
+    if call.args[1].constant_text().is_some_and(|text| !text.contains('.')) {
         let number = cast::explicit(call.args[1].clone(), &DataType::Int32, call.spans[1].clone())?;
-        if !number.is_null_constant() || call.args[1].is_null_constant() {
+        if !number.is_null_constant() {
             call.args[1] = number;
             return Ok(());
         }
@@ -114,8 +121,13 @@ pub(super) fn date_from_unix_date(call: Call) -> Bind {
 }
 
 pub(super) fn make_date(call: Call) -> Bind {
-    call.three::<Int, Int, Int, Date>(|year, month, day| {
-        days_from_civil(year.into(), month.into(), day.into())?.try_into().ok()
+    /// Java's own, beyond which there are no dates.
+    const YEARS: RangeInclusive<i32> = -999_999_999..=999_999_999;
+    call.try_three::<Int, Int, Int, Date>(|year, month, day| {
+        match days_from_civil(year.into(), month.into(), day.into()) {
+            Some(days) if YEARS.contains(&year) => date_of(days),
+            _ => Ok(None),
+        }
     })
 }
 
@@ -131,9 +143,14 @@ pub(super) fn next_day(call: Call) -> Bind {
             "SU" | "SUN" | "SUNDAY" => 6,
             _ => return None,
         };
-        let ahead = (wanted - weekday_of(days.into()) + 6).rem_euclid(7) + 1;
-        days.checked_add(ahead as i32)
+        Some(next_weekday(days, wanted))
     })
+}
+
+/// The first day behind `days` that is this one of the week. Beyond the last day of all Spark begins anew at the first.
+fn next_weekday(days: i32, weekday: i64) -> i32 {
+    let ahead = (weekday - weekday_of(days.into()) + 6).rem_euclid(7) + 1;
+    days.wrapping_add(ahead as i32)
 }
 
 /// A unit that dates and moments are cut to.
@@ -177,15 +194,23 @@ fn cut_days(days: i64, unit: Unit) -> Option<i64> {
 pub(super) fn trunc(call: Call) -> Bind {
     call.two::<Date, Text, Date>(|days, name| {
         let unit = unit(name).filter(|unit| !matches!(unit, Unit::Micros(_)))?;
-        cut_days(days.into(), unit)?.try_into().ok()
+        match unit {
+            Unit::Week => Some(next_weekday(days.wrapping_sub(7), 0)),
+            unit => cut_days(days.into(), unit).map(|days| days as i32),
+        }
     })
 }
 
 /// The start of the unit in which a moment is; null for an unknown unit.
 pub(super) fn date_trunc(call: Call) -> Bind {
-    call.two::<Text, Moment, Moment>(|name, micros| match unit(name)? {
-        Unit::Micros(size) => micros.checked_sub(micros.rem_euclid(size)),
-        unit => cut_days(micros.div_euclid(MICROS_PER_DAY), unit)?.checked_mul(MICROS_PER_DAY),
+    call.try_two::<Text, Moment, Moment>(|name, micros| {
+        let Some(unit) = unit(name) else { return Ok(None) };
+        let start = match unit {
+            Unit::Micros(size) => micros.checked_sub(micros.rem_euclid(size)),
+            unit => cut_days(micros.div_euclid(MICROS_PER_DAY), unit)
+                .and_then(|days| days.checked_mul(MICROS_PER_DAY)),
+        };
+        start.map(Some).ok_or_else(too_far)
     })
 }
 
@@ -207,18 +232,15 @@ pub(super) fn months_between(mut call: Call) -> Bind {
     call.cast(0, &crate::types::timestamp())?;
     call.cast(1, &crate::types::timestamp())?;
     if call.args.len() == 2 {
-        let kernel = rows2::<Moment, Moment, Double>(|a, b| Some(months(a, b, true)));
-        return call.apply(DataType::Float64, kernel);
+        return call.try_two::<Moment, Moment, Double>(|a, b| months(a, b, true));
     }
     if !matches!(call.args[2].kind, DataType::Boolean | DataType::Null) {
         return Err(call.refuse());
     }
-    call.cast(2, &DataType::Boolean)?;
-    let kernel = rows3::<Moment, Moment, Flag, Double>(|a, b, rounded| Some(months(a, b, rounded)));
-    call.apply(DataType::Float64, kernel)
+    call.try_three::<Moment, Moment, Flag, Double>(months)
 }
 
-fn months(a: i64, b: i64, rounded: bool) -> f64 {
+fn months(a: i64, b: i64, rounded: bool) -> Tried<Double> {
     let parts = |micros: i64| {
         let (year, month, day) = civil_from_days(micros.div_euclid(MICROS_PER_DAY));
         let seconds = micros.rem_euclid(MICROS_PER_DAY) / 1_000_000;
@@ -227,11 +249,15 @@ fn months(a: i64, b: i64, rounded: bool) -> f64 {
     let ((months_a, day_a, last_a, seconds_a), (months_b, day_b, last_b, seconds_b)) = (parts(a), parts(b));
     let whole = (months_a - months_b) as f64;
     if day_a == day_b || (last_a && last_b) {
-        return whole;
+        return Ok(Some(whole));
+    }
+    // The midnight before it.
+    if [a, b].iter().any(|micros| micros.checked_sub(micros.rem_euclid(MICROS_PER_DAY)).is_none()) {
+        return Err(too_far());
     }
     let seconds = (day_a - day_b) * 86_400 + seconds_a - seconds_b;
     let months = whole + seconds as f64 / (31 * 86_400) as f64;
-    if rounded { (months * 1e8 + 0.5).floor() / 1e8 } else { months }
+    Ok(Some(if rounded { (months * 1e8 + 0.5).floor() / 1e8 } else { months }))
 }
 
 /// `extract(field FROM source)` and `date_part('field', source)`.
@@ -282,6 +308,21 @@ mod tests {
         names.sort();
         names.dedup();
         assert_eq!(names.len(), fields.len(), "{names:?}");
+    }
+
+    #[test]
+    fn days_are_whole_numbers() {
+        for days in ["'1.5'", "'1.'", "'.5'", "'x'", "CAST(NULL AS STRING)", "1L", "1.0"] {
+            for function in ["date_add", "date_sub"] {
+                let sql = format!("SELECT {function}(DATE'2024-02-29', {days})");
+                assert!(crate::answer(&sql).is_err(), "{sql}");
+            }
+        }
+        for days in ["' 1 '", "'+1'", "1S"] {
+            let sql = format!("SELECT date_add(DATE'2024-02-29', {days})");
+            let answer = crate::answer(&sql).expect(&sql).expect("a row");
+            assert_eq!(answer.text, [Some("2024-03-01".to_owned())], "{sql}");
+        }
     }
 
     #[test]

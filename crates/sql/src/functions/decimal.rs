@@ -84,6 +84,12 @@ pub(crate) fn modulo(left: Exact, right: Exact, _: i32) -> Option<Exact> {
     Some(Exact { unscaled: at_scale(left, scale)?.checked_rem(at_scale(right, scale)?)?, scale })
 }
 
+/// The remainder that has the divisor's sign, or none.
+pub(crate) fn positive_modulo(left: Exact, right: Exact, scale: i32) -> Option<Exact> {
+    let rest = modulo(left, right, scale)?;
+    if rest.unscaled < i256::ZERO { modulo(add(rest, right, scale)?, right, scale) } else { Some(rest) }
+}
+
 /// The negative of a number's digits. Spark computes it with Scala's decimals, which round to 34 digits
 /// (half even), and beyond 38 digits its query stops.
 pub(crate) fn negate(unscaled: i128) -> Result<i128, ArrowError> {

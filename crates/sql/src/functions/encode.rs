@@ -7,8 +7,9 @@ use super::Call;
 use super::bits::unhexed;
 use super::rows::{Bytes, Flag, Text};
 use crate::bind::{self, Bind, coerce};
+use crate::cast::digit;
 use crate::error::SqlError;
-use crate::json::{base64 as from_base64, java_text};
+use crate::json::{base64 as from_base64, java_text, to_base64};
 use crate::operation::Bound;
 
 pub(super) fn base64(call: Call) -> Bind {
@@ -18,7 +19,13 @@ pub(super) fn base64(call: Call) -> Bind {
     ) {
         return Err(call.refuse());
     }
-    call.one::<Bytes, Text>(|bytes| Some(crate::json::to_base64(bytes)))
+    call.one::<Bytes, Text>(|bytes| Some(base64_lines(bytes)))
+}
+
+/// In lines of 76 letters.
+fn base64_lines(bytes: &[u8]) -> String {
+    const LINE_BYTES: usize = 57;
+    bytes.chunks(LINE_BYTES).map(to_base64).collect::<Vec<_>>().join("\r\n")
 }
 
 /// White space and other letters between the digits do not count.
@@ -50,11 +57,21 @@ fn valid_base64(text: &str) -> bool {
         match c {
             '0'..='9' | 'A'..='Z' | 'a'..='z' | '+' | '/' if padding == 0 => digits += 1,
             '=' if padding < 2 => padding += 1,
-            c if c.is_whitespace() && padding == 0 => {}
+            c if is_java_space(c) && padding == 0 => {}
             _ => return false,
         }
     }
     if padding > 0 { (digits + padding) % 4 == 0 } else { digits % 4 != 1 }
+}
+
+/// Java's `Character.isWhitespace`.
+fn is_java_space(c: char) -> bool {
+    match c {
+        '\t'..='\r' | '\u{1c}'..='\u{1f}' => true,
+        // Those that keep words together are none.
+        '\u{85}' | '\u{a0}' | '\u{2007}' | '\u{202f}' => false,
+        c => c.is_whitespace(),
+    }
 }
 
 /// Reads a text as bytes; none where it is none in that format.
@@ -70,7 +87,7 @@ fn binary_format(call: &Call) -> Bind<Option<Reader>> {
         "hex" => Some(unhexed),
         "utf-8" | "utf8" => Some(|text| Some(text.as_bytes().to_vec())),
         "base64" => Some(|text| {
-            let digits: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+            let digits: String = text.chars().filter(|c| !is_java_space(*c)).collect();
             valid_base64(text).then(|| from_base64(&padded(&digits))).flatten()
         }),
         _ => None,
@@ -251,20 +268,34 @@ pub(super) fn url_encode(call: Call) -> Bind {
 
 fn url_decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        rest = after;
-        match first {
-            b'+' => bytes.push(b' '),
-            b'%' => {
-                let digits = rest.get(..2).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))?;
-                bytes.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
-                rest = &rest[2..];
-            }
-            byte => bytes.push(*byte),
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        match c {
+            '+' => bytes.push(b' '),
+            '%' => bytes.push(escaped_byte(rest.next()?, rest.next()?)?),
+            c => bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
         }
     }
     Some(java_text(&bytes))
+}
+
+/// The two characters behind a `%`, as Java's `Integer.parseInt` reads them: the first may be a sign.
+fn escaped_byte(first: char, second: char) -> Option<u8> {
+    let low = java_hex_digit(second)?;
+    match first {
+        '+' => Some(low),
+        '-' => (low == 0).then_some(0),
+        first => Some((java_hex_digit(first)? << 4) | low),
+    }
+}
+
+/// Java's `Character.digit` in base 16: of any script, the letters also in full width.
+fn java_hex_digit(c: char) -> Option<u8> {
+    let c = match c {
+        '\u{ff21}'..='\u{ff26}' | '\u{ff41}'..='\u{ff46}' => char::from_u32(u32::from(c) - 0xfee0)?,
+        c => digit(c).unwrap_or(c),
+    };
+    c.to_digit(16).map(|digit| digit as u8)
 }
 
 pub(super) fn url_decode(call: Call) -> Bind {
@@ -303,8 +334,35 @@ mod tests {
             ("%ED%A0%80", Some("\u{fffd}")),
             ("%FF%FE", Some("\u{fffd}\u{fffd}")),
             ("%C", None),
+            ("a%+1b", Some("a\u{1}b")),
+            ("%-0", Some("\0")),
+            ("%-1", None),
+            ("%1+", None),
+            ("%\u{ff14}\u{ff41}", Some("J")),
+            ("%\u{664}1", Some("A")),
+            ("%4😀", None),
         ] {
             assert_eq!(url_decoded(text).as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn base64_is_written_in_lines_and_read_with_javas_white_space() {
+        for (bytes, lengths) in [(0, vec![0]), (57, vec![76]), (58, vec![76, 4]), (114, vec![76, 76])] {
+            let text = base64_lines(&vec![7_u8; bytes]);
+            assert_eq!(text.split("\r\n").map(str::len).collect::<Vec<_>>(), lengths, "{bytes}");
+        }
+        for (text, expected) in [
+            ("YW Jj\r\n", true),
+            ("YW\u{1c}Jj", true),
+            ("YW\u{3000}Jj", true),
+            ("YWJj\u{a0}", false),
+            ("YW\u{2007}Jj", false),
+            ("YWJj\u{85}", false),
+            ("AA== ", false),
+            ("AAAA=", false),
+        ] {
+            assert_eq!(valid_base64(text), expected, "{text:?}");
         }
     }
 }

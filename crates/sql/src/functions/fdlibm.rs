@@ -6,6 +6,16 @@
 
 const LN2_HIGH: f64 = 6.931_471_803_691_238_2e-1;
 const LN2_LOW: f64 = 1.908_214_929_270_587_7e-10;
+/// Of `log` and `log1p`.
+const LG: [f64; 7] = [
+    6.666_666_666_666_735_1e-1,
+    3.999_999_999_940_941_9e-1,
+    2.857_142_874_366_239_1e-1,
+    2.222_219_843_214_978_4e-1,
+    1.818_357_216_161_805_0e-1,
+    1.531_383_769_920_937_3e-1,
+    1.479_819_860_511_658_6e-1,
+];
 
 fn high(x: f64) -> i32 {
     (x.to_bits() >> 32) as i32
@@ -23,10 +33,6 @@ pub(super) fn expm1(x: f64) -> f64 {
     libm::expm1(x)
 }
 
-pub(super) fn log1p(x: f64) -> f64 {
-    libm::log1p(x)
-}
-
 pub(super) fn pow(x: f64, y: f64) -> f64 {
     // Java has no number for 1 to the power of NaN or infinity.
     if y.is_nan() || (x.abs() == 1.0 && y.is_infinite()) { f64::NAN } else { libm::pow(x, y) }
@@ -34,15 +40,6 @@ pub(super) fn pow(x: f64, y: f64) -> f64 {
 
 /// `e_log.c`.
 pub(super) fn log(x: f64) -> f64 {
-    const LG: [f64; 7] = [
-        6.666_666_666_666_735_1e-1,
-        3.999_999_999_940_941_9e-1,
-        2.857_142_874_366_239_1e-1,
-        2.222_219_843_214_978_4e-1,
-        1.818_357_216_161_805_0e-1,
-        1.531_383_769_920_937_3e-1,
-        1.479_819_860_511_658_6e-1,
-    ];
     if x.is_nan() || x < 0.0 {
         return f64::NAN;
     }
@@ -89,6 +86,67 @@ pub(super) fn log(x: f64) -> f64 {
         };
     }
     if k == 0 { f - s * (f - r) } else { dk * LN2_HIGH - ((s * (f - r) - dk * LN2_LOW) - f) }
+}
+
+/// `s_log1p.c`.
+pub(super) fn log1p(x: f64) -> f64 {
+    if x.is_nan() || x < -1.0 {
+        return f64::NAN;
+    }
+    if x == -1.0 {
+        return f64::NEG_INFINITY;
+    }
+    if x.is_infinite() {
+        return x;
+    }
+    let size = high(x) & 0x7fff_ffff;
+    if size < 0x3e20_0000 {
+        return if size < 0x3c90_0000 { x } else { x - x * x * 0.5 };
+    }
+    let is_near_0 = if x > 0.0 { size < 0x3fda_827a } else { size <= 0x3fd2_bec3 };
+    let Parted { f, k, c, is_power } =
+        if is_near_0 { Parted { f: x, k: 0.0, c: 0.0, is_power: false } } else { one_more(x) };
+    let hfsq = 0.5 * f * f;
+    if is_power {
+        if f == 0.0 {
+            return if k == 0.0 { 0.0 } else { k * LN2_HIGH + (c + k * LN2_LOW) };
+        }
+        let r = hfsq * (1.0 - 0.666_666_666_666_666_66 * f);
+        return if k == 0.0 { f - r } else { k * LN2_HIGH - ((r - (k * LN2_LOW + c)) - f) };
+    }
+    let s = f / (2.0 + f);
+    let z = s * s;
+    let r = LG.iter().rev().fold(0.0, |r, lg| z * (lg + r));
+    if k == 0.0 {
+        f - (hfsq - s * (hfsq + r))
+    } else {
+        k * LN2_HIGH - ((hfsq - (s * (hfsq + r) + (k * LN2_LOW + c))) - f)
+    }
+}
+
+/// `2^k × (1 + f)`, which `c` corrects; `is_power` where `f` is almost nothing.
+struct Parted {
+    f: f64,
+    k: f64,
+    c: f64,
+    is_power: bool,
+}
+
+/// `1 + x`, of an `x` that is not near 0.
+fn one_more(x: f64) -> Parted {
+    let is_exact = high(x) >= 0x4340_0000;
+    let u = if is_exact { x } else { 1.0 + x };
+    let mut k = (high(u) >> 20) - 1023;
+    let lost = if k > 0 { 1.0 - (u - x) } else { x - (u - 1.0) };
+    let c = if is_exact { 0.0 } else { lost / u };
+    let hu = high(u) & 0x000f_ffff;
+    let (u, hu) = if hu < 0x6a09e {
+        (with_high(u, hu | 0x3ff0_0000), hu)
+    } else {
+        k += 1;
+        (with_high(u, hu | 0x3fe0_0000), (0x0010_0000 - hu) >> 2)
+    };
+    Parted { f: u - 1.0, k: f64::from(k), c, is_power: hu == 0 }
 }
 
 /// `e_log10.c`.
@@ -151,8 +209,10 @@ pub(super) fn cbrt(x: f64) -> f64 {
     if negative { -t } else { t }
 }
 
-/// Beyond this, `exp` overflows where half of it does not.
-const EXP_MAX: f64 = 7.097_827_128_933_84e2;
+/// The high word from which on `exp` overflows where half of it does not.
+const EXP_MAX_HIGH: i32 = 0x4086_2e42;
+/// The largest number whose `sinh` and `cosh` are finite.
+const SINH_MAX: f64 = f64::from_bits(0x4086_33ce_8fb9_f87d);
 
 /// `e_sinh.c`.
 pub(super) fn sinh(x: f64) -> f64 {
@@ -168,8 +228,11 @@ pub(super) fn sinh(x: f64) -> f64 {
         let t = expm1(a);
         return if a < 1.0 { half * (2.0 * t - t * t / (t + 1.0)) } else { half * (t + t / (t + 1.0)) };
     }
-    if a < EXP_MAX {
+    if high(a) < EXP_MAX_HIGH {
         return half * exp(a);
+    }
+    if a > SINH_MAX {
+        return f64::INFINITY.copysign(x);
     }
     let w = exp(0.5 * a);
     (half * w) * w
@@ -181,7 +244,7 @@ pub(super) fn cosh(x: f64) -> f64 {
     if !x.is_finite() {
         return a;
     }
-    if a < 0.346_573_590_279_972_6 {
+    if high(a) < 0x3fd6_2e43 {
         let t = expm1(a);
         let w = 1.0 + t;
         return if a < 2.0_f64.powi(-55) { w } else { 1.0 + (t * t) / (w + w) };
@@ -190,8 +253,11 @@ pub(super) fn cosh(x: f64) -> f64 {
         let t = exp(a);
         return 0.5 * t + 0.5 / t;
     }
-    if a < EXP_MAX {
+    if high(a) < EXP_MAX_HIGH {
         return 0.5 * exp(a);
+    }
+    if a > SINH_MAX {
+        return f64::INFINITY;
     }
     let w = exp(0.5 * a);
     (0.5 * w) * w
@@ -232,27 +298,28 @@ pub(super) fn hypot(x: f64, y: f64) -> f64 {
     if high(a) > 0x5f30_0000 {
         (a, b, k) = (a * 2.0_f64.powi(-600), b * 2.0_f64.powi(-600), k + 600);
     }
-    if high(b) < 0x20b0_0000 {
-        if high(b) <= 0x000f_ffff {
-            if b == 0.0 {
-                return a;
-            }
-            let up = 2.0_f64.powi(1022);
-            (a, b, k) = (a * up, b * up, k - 1022);
-        } else {
-            (a, b, k) = (a * 2.0_f64.powi(600), b * 2.0_f64.powi(600), k - 600);
+    let (mut high_a, mut high_b) = (high(a), high(b));
+    if high_b < 0x20b0_0000 {
+        if b == 0.0 {
+            return a;
+        }
+        let up = if high_b <= 0x000f_ffff { 1022 } else { 600 };
+        (a, b, k) = (a * 2.0_f64.powi(up), b * 2.0_f64.powi(up), k - up);
+        // The high words of what was subnormal stay as they were.
+        if up == 600 {
+            (high_a, high_b) = (high(a), high(b));
         }
     }
     let w = a - b;
     let sum = if w > b {
-        let t1 = with_high(0.0, high(a));
+        let t1 = with_high(0.0, high_a);
         let t2 = a - t1;
         (t1 * t1 - (b * (-b) - t2 * (a + t1))).sqrt()
     } else {
         let a = a + a;
-        let y1 = with_high(0.0, high(b));
+        let y1 = with_high(0.0, high_b);
         let y2 = b - y1;
-        let t1 = with_high(0.0, high(a));
+        let t1 = with_high(0.0, high_a + 0x0010_0000);
         let t2 = a - t1;
         (t1 * y1 - (w * (-w) - (t1 * y2 + t2 * b))).sqrt()
     };
@@ -305,6 +372,28 @@ pub(super) fn asinh(x: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn they_are_javas_to_the_last_bit() {
+        for (name, ours, java) in [
+            ("log1p", log1p(201.56), 5.311_036_138_955_812),
+            ("log1p", log1p(0.673_382_585_919_658_5), 0.514_847_078_418_890_9),
+            ("log1p", log1p(-0.129_971_718_394_480_18), -0.139_229_560_269_316_5),
+            ("log1p", log1p(10_750_902.926_301_397), 16.190_500_395_170_474),
+            ("log1p", log1p(1e-320), 1e-320),
+            ("log1p", log1p(1.0), 0.693_147_180_559_945_3),
+            ("asinh", asinh(0.673_382_585_919_658_5), 0.630_724_437_293_806),
+            ("cosh", cosh(0.346_573_590_748_357_1), 1.060_660_171_945_420_3),
+            ("cosh", cosh(709.7825), 8.986_552_293_117_808e307),
+            ("cosh", cosh(710.475_860_073_944), f64::INFINITY),
+            ("sinh", sinh(-709.782_339_515_806_6), -8.985_110_209_240_263e307),
+            ("sinh", sinh(-710.475_860_073_944), f64::NEG_INFINITY),
+            ("hypot", hypot(1e-310, 2e-310), 2.236_067_977_499_8e-310),
+            ("hypot", hypot(3.745_742_016_768_517e-309, 5.002_453_739_824e-312), 3.745_745_357_165_71e-309),
+        ] {
+            assert_eq!(ours, java, "{name}");
+        }
+    }
 
     #[test]
     fn they_are_near_the_systems_own() {

@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Decimal128Type, Float64Type};
 use super::Call;
 use crate::bind::Bind;
 use crate::bind::coerce::{is_float, is_integer};
-use crate::cast::{self, Formatter};
+use crate::cast::{self, Formatter, big_decimal, java_double};
 use crate::error::SqlError;
 use crate::operation::{Bound, on_arrays};
 
@@ -187,8 +187,32 @@ fn grouped_double(number: f64, digits: usize) -> String {
     if number.is_infinite() {
         return if number > 0.0 { "∞" } else { "-∞" }.into();
     }
+    let mut shown = String::new();
+    java_double(number, &mut shown);
+    let Some((all_digits, exponent)) = big_decimal(&shown) else { return shown };
+    // Digits beyond those that Java shows are zeros to it.
+    if exponent + digits as i64 >= 0 {
+        let behind = (-exponent).max(0) as usize;
+        let (sign, all_digits) =
+            all_digits.strip_prefix('-').map_or(("", all_digits.as_str()), |rest| ("-", rest));
+        let whole = format!("{all_digits}{}", "0".repeat(exponent.max(0) as usize));
+        let whole = format!("{:0>width$}", whole.trim_start_matches('0'), width = behind + 1);
+        let (whole, fraction) = whole.split_at(whole.len() - behind);
+        return grouped(&with_point(sign, whole, fraction, digits));
+    }
+    // Java does not round up a 5 that stands alone with an exponent.
+    let lone_five = shown.trim_start_matches('-').strip_prefix("5.0E-");
+    if lone_five.is_some_and(|place| place == (digits + 1).to_string()) {
+        return with_point(if number < 0.0 { "-" } else { "" }, "0", "", digits);
+    }
     // Rust rounds the exact value half even, as Java does.
     grouped(&format!("{number:.digits$}"))
+}
+
+/// A number with so many digits behind the point, the last of them zeros.
+fn with_point(sign: &str, whole: &str, fraction: &str, digits: usize) -> String {
+    let point = if digits > 0 { "." } else { "" };
+    format!("{sign}{whole}{point}{fraction:0<digits$}")
 }
 
 /// A DECIMAL with so many digits behind the point.
@@ -205,8 +229,7 @@ fn rounded_decimal(unscaled: i128, scale: usize, digits: usize) -> String {
     let sign = if unscaled < 0 { "-" } else { "" };
     let text = format!("{number:0>width$}", width = kept + 1);
     let (whole, fraction) = text.split_at(text.len() - kept);
-    let point = if digits > 0 { "." } else { "" };
-    format!("{sign}{whole}{point}{fraction:0<digits$}")
+    with_point(sign, whole, fraction, digits)
 }
 
 /// Commas between the thousands.
@@ -242,6 +265,16 @@ mod tests {
             (0.125, 2, "0.12"),
             (-0.001, 2, "-0.00"),
             (999.5, 0, "1,000"),
+            (0.1, 20, "0.10000000000000000000"),
+            (-2.5, 1, "-2.5"),
+            (1.2345678901234567e20, 1, "123,456,789,012,345,670,000.0"),
+            (1e-7, 9, "0.000000100"),
+            (-0.0, 2, "-0.00"),
+            (5e-4, 3, "0.000"),
+            (-5e-5, 4, "-0.0000"),
+            (5.1e-4, 3, "0.001"),
+            (0.005, 2, "0.01"),
+            (1.5e-4, 4, "0.0001"),
         ] {
             let shown = grouped_double(number, digits);
             // 999.5 is a tie, and 1000 is even.

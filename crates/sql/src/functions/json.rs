@@ -5,13 +5,13 @@ use arrow::array::AsArray;
 use arrow::datatypes::{DataType, Fields};
 
 use super::Call;
-use super::rows::{Cell, Int, Text, rows1};
+use super::rows::{Cell, Int, Text, try_rows1};
 use super::search::text_lists;
 use crate::bind::Bind;
 use crate::error::SqlError;
 use crate::java_time::TimePattern;
 use crate::json::{
-    Formats, Node, OF_PATHS, Path, first_value, from_texts, is_readable, is_writable, to_texts,
+    Formats, JavaText, Node, OF_PATHS, Path, first_value, from_texts, is_readable, is_writable, to_texts,
 };
 use crate::operation::{Bound, on_arrays};
 
@@ -26,10 +26,12 @@ pub(super) fn get_json_object(mut call: Call) -> Bind {
     if text.contains(char::is_whitespace) {
         return Err(SqlError::unsupported("a path with white space", call.spans[1].clone()));
     }
-    let Some(path) = Path::parse(&text) else { return Ok(Bound::null(&DataType::Utf8)) };
+    let path = Path::parse(&text).map_err(|what| SqlError::invalid(what, call.spans[1].clone()))?;
+    let Some(path) = path else { return Ok(Bound::null(&DataType::Utf8)) };
     call.args.truncate(1);
     call.cast(0, &DataType::Utf8)?;
-    let kernel = rows1::<Text, Text>(move |text| path.evaluate(&root(text)?));
+    let kernel =
+        try_rows1::<Text, Text>(move |text| root(text).map_or(Ok(None), |root| path.evaluate(&root)));
     call.apply_as(format!("get_json_object {text}"), DataType::Utf8, kernel)
 }
 
@@ -47,7 +49,7 @@ pub(super) fn json_object_keys(mut call: Call) -> Bind {
     call.cast(0, &DataType::Utf8)?;
     let kernel = on_arrays(|args| {
         let keys = |text: &str| match root(text)? {
-            Node::Object(members) => Some(members.into_iter().map(|(name, _)| name).collect()),
+            Node::Object(members) => Some(members.into_iter().map(|(name, _)| name.shown).collect()),
             _ => None,
         };
         Ok(text_lists(args[0].as_string::<i32>().iter().map(|text| keys(text?))))
@@ -68,7 +70,8 @@ pub(super) fn from_json(mut call: Call) -> Bind {
         return Err(SqlError::unsupported(message, span).help("give the field another name"));
     }
     if !matches!(kind, DataType::Struct(_)) || !is_readable(&kind) {
-        let message = "from_json is answered natively for structs, and for maps of texts in them";
+        let message =
+            "from_json is answered natively for structs without BINARY, and for maps of texts in them";
         return Err(SqlError::unsupported(message, span)
             .help("declare the fields, or run the flow on Spark (`runner: spark`)"));
     }
@@ -156,17 +159,69 @@ fn inferred(node: &Node) -> Option<String> {
             kinds.all(|kind| kind.as_ref() == Some(&first)).then(|| format!("ARRAY<{first}>"))?
         }
         Node::Object(members) => {
-            let mut fields: Vec<_> =
-                members.iter().map(|(name, node)| Some((name, inferred(node)?))).collect::<Option<_>>()?;
-            fields.sort();
-            let plain =
-                |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !name.is_empty();
+            let field = |(name, node): &(JavaText, Node)| Some((name.whole()?.to_owned(), inferred(node)?));
+            let mut fields = members.iter().map(field).collect::<Option<Vec<_>>>()?;
+            // As Java compares texts.
+            fields.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
             let distinct = fields.windows(2).all(|pair| pair[0].0 != pair[1].0);
-            if !distinct || !fields.iter().all(|(name, _)| plain(name)) || fields.is_empty() {
+            if !distinct || fields.is_empty() || fields.iter().any(|(name, _)| name.is_empty()) {
                 return None;
             }
-            let fields: Vec<_> = fields.iter().map(|(name, kind)| format!("{name}: {kind}")).collect();
+            let fields: Vec<_> =
+                fields.iter().map(|(name, kind)| format!("{}: {kind}", name_in_ddl(name))).collect();
             format!("STRUCT<{}>", fields.join(", "))
         }
     })
+}
+
+/// A field's name, in backticks where it is no word or begins with a digit.
+fn name_in_ddl(name: &str) -> String {
+    let is_word = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if is_word && !name.starts_with(|c: char| c.is_ascii_digit()) {
+        return name.to_owned();
+    }
+    format!("`{}`", name.replace('`', "``"))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::answer;
+
+    #[test]
+    fn names_in_schemas_have_backticks_where_they_need_them() {
+        for (text, expected) in [
+            (r#"{"1":2}"#, "STRUCT<`1`: BIGINT>"),
+            (r#"{"1a":2,"a1":3}"#, "STRUCT<`1a`: BIGINT, a1: BIGINT>"),
+            (r#"{"_":1,"é b":[],"A":"x"}"#, "STRUCT<A: STRING, _: BIGINT, `é b`: ARRAY<STRING>>"),
+            (r#"{"a`b":true}"#, "STRUCT<`a``b`: BOOLEAN>"),
+        ] {
+            let sql = format!("SELECT schema_of_json('{text}')");
+            let answer = answer(&sql).expect(&sql).expect("a row");
+            assert_eq!(answer.text, [Some(expected.to_owned())], "{sql}");
+        }
+    }
+
+    #[test]
+    fn what_spark_reads_otherwise_or_not_is_refused() {
+        for arguments in [
+            "'a INT, a STRING'",
+            "'b STRUCT<k: STRING, k: STRING>'",
+            "'a: INT'",
+            "'a: INT, b: STRING'",
+            "'STRUCT<a: INT,>'",
+            "'a INT,'",
+            "'a `INT`'",
+            "'a VOID'",
+            "'a DATE', map('dateFormat', 'EEE yyyy-MM-dd')",
+            "'a TIMESTAMP', map('timestampFormat', 'yyyy-MM-dd VV')",
+        ] {
+            let sql = format!("SELECT from_json('{{\"a\":1}}', {arguments})");
+            assert!(answer(&sql).is_err(), "{sql}");
+        }
+        for schema in ["a INT, A INT", "STRUCT<a INT, b: STRING>", "a INT COMMENT \"x\""] {
+            let sql = format!("SELECT from_json('{{\"a\":1}}', '{schema}')");
+            assert!(answer(&sql).is_ok(), "{sql}");
+        }
+        assert!(answer("SELECT get_json_object('{}', '$[99999999999999999999]')").is_err());
+    }
 }

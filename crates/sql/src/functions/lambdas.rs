@@ -52,6 +52,10 @@ impl Lambda {
             let message = format!("a function of {} parameter(s) is needed here", kinds.len());
             return Err(SqlError::invalid(message, self.span));
         }
+        let lower: Vec<_> = self.names.iter().map(|name| name.to_lowercase()).collect();
+        if (1..count).any(|at| lower[..at].contains(&lower[at])) {
+            return Err(SqlError::invalid("two parameters of a function have one name", self.span));
+        }
         let parameters: Vec<_> = self.names.iter().cloned().zip(kinds.iter().cloned()).collect();
         let scope = Scope::of_function(self.scope, &parameters);
         let body = bind::bind(&self.body, &scope)?;
@@ -420,6 +424,7 @@ pub(super) fn transform_keys(mut call: Call) -> Bind {
         let message = "transform_keys of a column: two keys that become one stop Spark's query";
         return Err(SqlError::unsupported(message, call.span).help("run the flow on Spark (`runner: spark`)"));
     }
+    call.exact_key(&body.kind)?;
     let returns = map_of(body.kind.clone(), value);
     call.apply_body(1, body, returns, |body, args, captured| {
         let items = Items::new(&args[0]);
@@ -454,7 +459,11 @@ pub(super) fn map_zip_with(mut call: Call) -> Bind {
                 [&mut keys, &mut lefts, &mut rights].into_iter().for_each(Builder::null_row);
                 continue;
             };
-            for at in x.clone() {
+            let is_new = |column: &ArrayRef, from: usize, at: usize| {
+                // What a message says twice counts once here, and the first time.
+                !(from..at).any(|before| super::arrays::is_equal(column, before, column, at))
+            };
+            for at in x.clone().filter(|at| is_new(left_keys, x.start, *at)) {
                 keys.push(0, at);
                 lefts.push(0, at);
                 match y.clone().find(|to| super::arrays::is_equal(left_keys, at, right_keys, *to)) {
@@ -462,7 +471,7 @@ pub(super) fn map_zip_with(mut call: Call) -> Bind {
                     None => rights.push(1, 0),
                 }
             }
-            for to in y {
+            for to in y.clone().filter(|to| is_new(right_keys, y.start, *to)) {
                 if !x.clone().any(|at| super::arrays::is_equal(left_keys, at, right_keys, to)) {
                     keys.push(1, to);
                     lefts.push(1, 0);

@@ -8,11 +8,12 @@ use super::Call;
 use super::rows::{Bytes, Flag, Int, Long, Text, rows1, rows3};
 use super::text::part;
 use crate::bind::Bind;
+use crate::cast::digit;
 use crate::error::SqlError;
 use crate::operation::Bound;
 
 /// More characters than a constant may ask for at once.
-const LENGTH_MAX: i32 = 1_000_000;
+pub(super) const LENGTH_MAX: i32 = 100_000;
 
 /// The code point of the first character; 0 where there is none.
 pub(super) fn ascii(call: Call) -> Bind {
@@ -93,8 +94,12 @@ fn pad(mut call: Call, join: fn(&str, &str) -> String, join_bytes: fn(&[u8], &[u
             call.args.push(Bound::literal(ScalarValue::Binary(Some(vec![0]))));
             call.spans.push(call.span.clone());
         }
+        if length.is_some_and(|length| length < 0) {
+            let message = format!("{} of bytes to a length below 0 stops Spark's query", call.name);
+            return Err(SqlError::unsupported(message, call.spans[1].clone()).help("write 0"));
+        }
         return call.three::<Bytes, Int, Bytes, Bytes>(move |bytes, length, padding| {
-            let length = length.max(0) as usize;
+            let length = length as usize;
             let missing = length.saturating_sub(bytes.len());
             if missing == 0 || padding.is_empty() {
                 return Some(bytes[..length.min(bytes.len())].to_vec());
@@ -199,7 +204,8 @@ pub(super) fn mask(mut call: Call) -> Bind {
         let text = call.constant_text(at + 1, "the replacement")?;
         *replacement = match text.as_deref().map(|text| (text.chars().count(), text.chars().next())) {
             None => None,
-            Some((1, c)) => c,
+            // Of two UTF-16 units Java takes the first, which alone is no character.
+            Some((1, c)) => c.map(|c| if c.len_utf16() == 2 { '?' } else { c }),
             Some(_) => {
                 let message = "mask replaces by a text of one character";
                 return Err(SqlError::invalid(message, call.spans[at + 1].clone()));
@@ -240,45 +246,63 @@ fn kind_of(c: char) -> Letter {
         _ if c.len_utf16() == 2 => Letter::Other,
         'A'..='Z' => Letter::Upper,
         'a'..='z' => Letter::Lower,
-        _ if crate::cast::digit(c).is_some() => Letter::Digit,
-        // Numerals and circled letters have case, but are no letters.
-        '\u{2160}'..='\u{217f}'
-        | '\u{24b6}'..='\u{24e9}'
-        | 'ª'
-        | 'º'
-        | '\u{2b0}'..='\u{2ff}'
-        | '\u{345}'
-        | '\u{37a}' => Letter::Other,
-        '\u{1d2c}'..='\u{1d6a}' | '\u{1d78}' | '\u{1d9b}'..='\u{1dbf}' | '\u{2071}'..='\u{209c}' => {
-            Letter::Other
-        }
+        _ if digit(c).is_some() => Letter::Digit,
+        // Newer Unicode knows no case of it.
+        '\u{295}' => Letter::Lower,
+        _ if is_other_in_java(c) => Letter::Other,
         _ if c.is_uppercase() => Letter::Upper,
         _ if c.is_lowercase() => Letter::Lower,
         _ => Letter::Other,
     }
 }
 
+/// Characters that have case without being letters of one in Java 17, up to the last that Unicode may give to the
+/// alphabets it has: modifiers, numerals, circled letters, and what is newer than Unicode 13.
+fn is_other_in_java(c: char) -> bool {
+    const RANGES: [(u32, u32); 23] = [
+        (0xaa, 0xaa),
+        (0xba, 0xba),
+        (0x2b0, 0x2ff),
+        (0x345, 0x345),
+        (0x37a, 0x37a),
+        (0x10fc, 0x10fc),
+        (0x1c89, 0x1c8f),
+        (0x1d2c, 0x1d6a),
+        (0x1d78, 0x1d78),
+        (0x1d9b, 0x1dbf),
+        (0x2071, 0x209c),
+        (0x2160, 0x217f),
+        (0x24b6, 0x24e9),
+        (0x2c2f, 0x2c2f),
+        (0x2c5f, 0x2c5f),
+        (0x2c7c, 0x2c7d),
+        (0xa69c, 0xa69d),
+        (0xa770, 0xa770),
+        (0xa7c0, 0xa7c1),
+        (0xa7cb, 0xa7f4),
+        (0xa7f8, 0xa7f9),
+        (0xab5c, 0xab5f),
+        (0xab69, 0xab6f),
+    ];
+    RANGES.iter().any(|(first, last)| (*first..=*last).contains(&u32::from(c)))
+}
+
 /// Whether the last digit is the check digit of those before it.
 pub(super) fn luhn_check(call: Call) -> Bind {
-    call.one::<Text, Flag>(|text| {
-        if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
-            return Some(false);
-        }
-        let sum: u64 = text
-            .bytes()
-            .rev()
-            .enumerate()
-            .map(|(at, digit)| {
-                let digit = u64::from(digit - b'0');
-                match at % 2 {
-                    0 => digit,
-                    _ if digit > 4 => digit * 2 - 9,
-                    _ => digit * 2,
-                }
-            })
-            .sum();
-        Some(sum.is_multiple_of(10))
-    })
+    call.one::<Text, Flag>(|text| Some(has_check_digit(text)))
+}
+
+/// Digits of any script count.
+fn has_check_digit(text: &str) -> bool {
+    let digits = text.chars().map(|c| digit(c)?.to_digit(10).map(u64::from));
+    let Some(digits) = digits.collect::<Option<Vec<_>>>() else { return false };
+    let value = |(at, digit): (usize, &u64)| match at % 2 {
+        0 => *digit,
+        _ if *digit > 4 => digit * 2 - 9,
+        _ => digit * 2,
+    };
+    let sum: u64 = digits.iter().rev().enumerate().map(value).sum();
+    !digits.is_empty() && sum.is_multiple_of(10)
 }
 
 /// A letter and three digits for how a word sounds; a text that begins otherwise stays as it is.
@@ -365,6 +389,37 @@ mod tests {
             ("1a", "1a"),
         ] {
             assert_eq!(sound(word), expected, "{word}");
+        }
+    }
+
+    #[test]
+    fn letters_are_those_of_java_17() {
+        let kind = |c: char| match kind_of(c) {
+            Letter::Upper => 'X',
+            Letter::Lower => 'x',
+            Letter::Digit => 'n',
+            Letter::Other => '-',
+        };
+        let kinds = |text: &str| text.chars().map(kind).collect::<String>();
+        assert_eq!(kinds("Abc9ʕჼⰯⱼꝰꟀꟸꭩ😀"), "Xxxnx--------");
+        assert_eq!(kinds("ꟅꟊⱾꟵꟶßǅªⅣⓐ٣ꟋᲉ"), "XxXXxx----n--");
+        // A newer Unicode may bring letters that Java 17 does not have.
+        let count = |of: char| ('\0'..='\u{ffff}').filter(|c| kind(*c) == of).count();
+        assert_eq!((count('X'), count('x'), count('n')), (1122, 1438, 370));
+    }
+
+    #[test]
+    fn check_digits_are_of_any_script() {
+        for (text, expected) in [
+            ("79927398713", true),
+            ("79927398714", false),
+            ("７９９２７３９８７１３", true),
+            ("٧٩٩٢٧٣٩٨٧١٣", true),
+            ("0", true),
+            ("", false),
+            ("7992 7398713", false),
+        ] {
+            assert_eq!(has_check_digit(text), expected, "{text}");
         }
     }
 

@@ -209,11 +209,19 @@ pub(super) fn modulo(call: Call) -> Bind {
 pub(super) fn pmod(mut call: Call) -> Bind {
     call.arity(2..=2)?;
     let (n, span) = (call.args.remove(1), call.span);
+    let kinds = [&call.args[0].kind, &n.kind];
+    let is_exact = |kind: &&DataType| is_integer(kind) || matches!(kind, DataType::Decimal128(..));
+    if kinds.iter().all(is_exact) && !kinds.iter().all(|kind| is_integer(kind)) {
+        return bind::decimal_pmod(call.args.remove(0), n, &span);
+    }
     let rest = bind::binary(Binary::Modulo, call.args.remove(0), n.clone(), span.clone())?;
     let kind = rest.kind.clone();
-    let n = if matches!(kind, DataType::Decimal128(..)) { n } else { coerce::to(n, &kind, &span)? };
+    let n = coerce::to(n, &kind, &span)?;
     let zero = coerce::to(Bound::literal(ScalarValue::Int32(Some(0))), &kind, &span)?;
     let negative = bind::binary(Binary::Less, rest.clone(), zero, span.clone())?;
+    // Java adds bytes and shorts as ints.
+    let is_short = matches!(kind, DataType::Int8 | DataType::Int16);
+    let n = if is_short { coerce::to(n, &DataType::Int32, &span)? } else { n };
     let raised = bind::binary(Binary::Add, rest.clone(), n.clone(), span.clone())?;
     let raised = bind::binary(Binary::Modulo, raised, n, span.clone())?;
     let raised = coerce::to(raised, &kind, &span)?;
@@ -312,13 +320,13 @@ fn bucket(value: f64, min: f64, max: f64, count: i64) -> Option<i64> {
         } else if value >= upper {
             count + 1
         } else {
-            (count as f64 * (value - lower) / (upper - lower) + 1.0) as i64
+            ((count as f64 * (value - lower) / (upper - lower)) as i64).wrapping_add(1)
         }
     } else if value > upper {
         0
     } else if value <= lower {
         count + 1
     } else {
-        (count as f64 * (upper - value) / (upper - lower) + 1.0) as i64
+        ((count as f64 * (upper - value) / (upper - lower)) as i64).wrapping_add(1)
     })
 }

@@ -4,14 +4,14 @@
 use arrow::datatypes::DataType;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array};
+use arrow::array::{ArrayRef, AsArray, Decimal128Array};
 use arrow::datatypes::{Decimal128Type, Int32Type};
 
 use super::Call;
-use super::rows::{Cell, Int, LocalMoment, Long, Moment, Text, rows1};
+use super::rows::{Cell, Int, LocalMoment, Long, Moment, Text, Tried, rows1, try_rows, try_rows1};
 use crate::bind::Bind;
 use crate::bind::coerce::is_integer;
-use crate::cast::{self, days_from_civil, offset_at, offset_of};
+use crate::cast::{self, days_from_civil, offset_at, offset_of, too_far};
 use crate::error::SqlError;
 use crate::java_time::{PatternError, TimePattern};
 use crate::operation::{Bound, on_arrays};
@@ -138,7 +138,7 @@ impl Call {
         self.args.truncate(1);
         self.cast(0, &DataType::Utf8)?;
         let name = format!("read {text}");
-        self.apply_as(name, R::kind(), rows1::<Text, R>(move |text| pattern.read(text)))
+        self.apply_as(name, R::kind(), try_rows1::<Text, R>(move |text| pattern.read(text)))
     }
 }
 
@@ -237,9 +237,7 @@ pub(super) fn to_timestamp(call: Call) -> Bind {
 }
 
 pub(super) fn to_timestamp_ntz(call: Call) -> Bind {
-    if call.args.len() == 2
-        && call.constant_text(1, "the pattern")?.is_some_and(|text| text.contains(['X', 'V']))
-    {
+    if call.args.len() == 2 && call.constant_text(1, "the pattern")?.is_some_and(|text| text.contains('X')) {
         return Err(call.refuse());
     }
     to_moment::<LocalMoment>(call)
@@ -261,7 +259,8 @@ fn shifted(mut call: Call, shift: fn(&str, i64) -> Option<i64>) -> Bind {
     call.args.truncate(1);
     call.cast(0, &timestamp())?;
     let name = format!("{} {zone}", call.name);
-    let kernel = rows1::<Moment, Moment>(move |micros| shift(&zone, micros));
+    let kernel =
+        try_rows1::<Moment, Moment>(move |micros| shift(&zone, micros).map(Some).ok_or_else(too_far));
     call.apply_as(name, timestamp(), kernel)
 }
 
@@ -289,10 +288,12 @@ pub(super) fn convert_timezone(mut call: Call) -> Bind {
     let span = call.spans[at + 1].clone();
     let value = cast::explicit(call.args.remove(at + 1), &kind, span)?;
     call.args = vec![value];
-    let kernel = rows1::<LocalMoment, LocalMoment>(move |local| {
+    let shift = move |local: i64| {
         let utc = local.checked_sub(i64::from(offset_at(&from, local)?) * 1_000_000)?;
         utc.checked_add(i64::from(offset_of(&to, utc)?) * 1_000_000)
-    });
+    };
+    let kernel =
+        try_rows1::<LocalMoment, LocalMoment>(move |local| shift(local).map(Some).ok_or_else(too_far));
     call.apply_as(name, kind, kernel)
 }
 
@@ -307,7 +308,7 @@ pub(super) fn make_timestamp_ntz(call: Call) -> Bind {
     make_moment::<LocalMoment>(call)
 }
 
-/// Out of year, month, day, hour, minute and second; null where there is no such moment.
+/// Out of year, month, day, hour, minute and second; null where no clock shows that.
 fn make_moment<R: Cell<Owned = i64>>(mut call: Call) -> Bind {
     call.arity(6..=7)?;
     let zone = match call.args.len() {
@@ -324,24 +325,72 @@ fn make_moment<R: Cell<Owned = i64>>(mut call: Call) -> Bind {
     call.cast(5, &DataType::Decimal128(16, 6))?;
     let name = format!("{} {zone}", call.name);
     let kernel = on_arrays(move |args| {
-        let cells = (0..args[0].len()).map(|row| {
-            if args.iter().any(|arg| arg.is_null(row)) {
-                return None;
-            }
+        try_rows::<R>(args, |row| {
             let part = |at: usize| i64::from(args[at].as_primitive::<Int32Type>().value(row));
             let micros = args[5].as_primitive::<Decimal128Type>().value(row);
-            let local = local_moment([part(0), part(1), part(2), part(3), part(4)], micros)?;
-            local.checked_sub(i64::from(offset_at(&zone, local)?) * 1_000_000)
-        });
-        Ok(R::collect(cells))
+            let local = local_moment([part(0), part(1), part(2), part(3), part(4)], micros);
+            local.map_or(Ok(None), |local| moment_at(&zone, local))
+        })
     });
     call.apply_as(name, R::kind(), kernel)
 }
 
-fn local_moment([year, month, day, hour, minute]: [i64; 5], micros: i128) -> Option<i64> {
-    let days = days_from_civil(year, month, day)?;
+/// Microseconds since 1970 as that clock shows them.
+fn local_moment([year, month, day, hour, minute]: [i64; 5], micros: i128) -> Option<i128> {
+    /// Java's last year.
+    const YEAR_MAX: i64 = 999_999_999;
+    let days = days_from_civil(year, month, day).filter(|_| year.abs() <= YEAR_MAX)?;
+    // Of the seconds Spark takes the low 32 bits.
+    let micros = micros as i32;
     // Second 60 is the next minute's first, as in PostgreSQL, but only as it is.
     let fits = (0..=23).contains(&hour) && (0..=59).contains(&minute) && (0..=60_000_000).contains(&micros);
-    let micros = i64::try_from(micros).ok().filter(|_| fits)?;
-    days.checked_mul(86_400_000_000)?.checked_add((hour * 60 + minute) * 60_000_000 + micros)
+    let of_day = (hour * 60 + minute) * 60_000_000 + i64::from(micros);
+    fits.then(|| i128::from(days) * 86_400_000_000 + i128::from(of_day))
+}
+
+/// The moment at which a clock in that zone shows it.
+fn moment_at(zone: &str, local: i128) -> Tried<Moment> {
+    let nearest = local.clamp(i64::MIN.into(), i64::MAX.into()) as i64;
+    let Some(offset) = offset_at(zone, nearest) else { return Ok(None) };
+    (local - i128::from(offset) * 1_000_000).try_into().map(Some).map_err(|_| too_far())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::answer;
+
+    #[test]
+    fn what_no_timestamp_holds_stops_the_query() {
+        for value in [
+            "make_timestamp(300000, 1, 1, 0, 0, 0)",
+            "make_timestamp_ntz(-300000, 1, 1, 0, 0, 0)",
+            "make_timestamp(294247, 1, 10, 4, 0, 54.775808)",
+            "try_make_timestamp(300000, 1, 1, 0, 0, 0)",
+            "to_timestamp('+300000-01-01', 'yyyy-MM-dd')",
+            "to_date('1000000-01-01', 'y-MM-dd')",
+            "unix_timestamp('-300000-01-01', 'yyyy-MM-dd')",
+            "to_utc_timestamp(timestamp_micros(9223372036854775807), '-01:00')",
+        ] {
+            let error = answer(&format!("SELECT {value}")).expect_err(value);
+            assert!(error.message.contains("beyond"), "{value}: {error}");
+        }
+    }
+
+    #[test]
+    fn moments_are_made_of_what_fits_32_bits() {
+        for (arguments, expected) in [
+            ("294247, 1, 10, 4, 0, 54.775807", Some("+294247-01-10 04:00:54.775807")),
+            ("294247, 1, 10, 5, 0, 54.775807, '+01:00'", Some("+294247-01-10 04:00:54.775807")),
+            ("1000000000, 1, 1, 0, 0, 0", None),
+            ("2024, 2, 28, 6, 30, 4295.5", Some("2024-02-28 06:30:00.532704")),
+            ("2024, 2, 28, 6, 30, 4354.967296", Some("2024-02-28 06:31:00")),
+            ("2024, 2, 28, 6, 30, -4294.467296", Some("2024-02-28 06:30:00.5")),
+            ("2024, 2, 28, 6, 30, -0.5", None),
+            ("2024, 2, 28, 6, 30, 60.5", None),
+        ] {
+            let sql = format!("SELECT make_timestamp({arguments})");
+            let answer = answer(&sql).expect(&sql).expect("a row");
+            assert_eq!(answer.text, [expected.map(str::to_owned)], "{sql}");
+        }
+    }
 }

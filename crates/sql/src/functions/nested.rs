@@ -43,7 +43,8 @@ pub(crate) fn index(value: Bound, index: Bound, span: Range<usize>) -> Bind {
                     return None;
                 }
                 let (start, end) = (i64::from(offsets[row]), i64::from(offsets[row + 1]));
-                let at = wanted.value(row);
+                // Spark takes the low 32 bits of a BIGINT.
+                let at = i64::from(wanted.value(row) as i32);
                 (at >= 0 && at < end - start).then(|| start + at)
             })
             .collect();

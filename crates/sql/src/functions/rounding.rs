@@ -38,7 +38,7 @@ fn half(mut call: Call, mode: Mode) -> Bind {
         call.cast(0, &DataType::Float64)?;
     }
     let kind = call.args[0].kind.clone();
-    let Some(digits) = digits else { return Ok(Bound::null(&kind)) };
+    let Some(digits) = digits else { return Ok(Bound::null(&to_no_digits(kind))) };
     call.args.truncate(1);
     match kind {
         DataType::Float64 => {
@@ -72,6 +72,13 @@ fn half(mut call: Call, mode: Mode) -> Bind {
     }
 }
 
+/// The type of a number rounded to a null of digits.
+fn to_no_digits(kind: DataType) -> DataType {
+    let DataType::Decimal128(precision, scale) = kind else { return kind };
+    let (precision, scale) = rounded_to(0, precision, scale);
+    bounded_decimal(precision.min(38), scale)
+}
+
 pub(super) fn ceil(call: Call) -> Bind {
     directed(call, Mode::Ceiling, f64::ceil)
 }
@@ -83,6 +90,10 @@ pub(super) fn floor(call: Call) -> Bind {
 fn directed(mut call: Call, mode: Mode, of_double: fn(f64) -> f64) -> Bind {
     call.arity(1..=2)?;
     if call.args.len() == 2 {
+        if call.args[1].kind != DataType::Int32 {
+            let message = format!("the number of digits of {} is an INT", call.name);
+            return Err(SqlError::invalid(message, call.spans[1].clone()));
+        }
         let digits = call.constant_int(1, "the number of digits")?;
         let kind = call.args[0].kind.clone();
         let to = match decimal_of(&kind) {
@@ -98,6 +109,9 @@ fn directed(mut call: Call, mode: Mode, of_double: fn(f64) -> f64) -> Bind {
         return decimal(call, digits, mode, precision, scale);
     }
     if let DataType::Decimal128(precision, scale) = call.args[0].kind {
+        if scale == 0 {
+            return Ok(call.args.remove(0));
+        }
         return decimal(call, 0, mode, precision, scale);
     }
     if is_integer(&call.args[0].kind) {
@@ -107,13 +121,18 @@ fn directed(mut call: Call, mode: Mode, of_double: fn(f64) -> f64) -> Bind {
     call.one::<Double, Long>(move |number| Some(of_double(number) as i64))
 }
 
-/// A DECIMAL of that precision and scale, rounded.
-fn decimal(call: Call, digits: i32, mode: Mode, precision: u8, scale: i8) -> Bind {
+/// Precision and scale of a DECIMAL rounded to so many digits, be it of more than 38.
+fn rounded_to(digits: i32, precision: u8, scale: i8) -> (i32, i32) {
     let whole = i32::from(precision) - i32::from(scale) + 1;
-    let (precision, scale) = match digits {
+    match digits {
         ..0 => (whole.max(digits.saturating_neg().saturating_add(1)), 0),
         _ => (whole + digits.min(scale.into()), digits.min(scale.into())),
-    };
+    }
+}
+
+/// A DECIMAL of that precision and scale, rounded.
+fn decimal(call: Call, digits: i32, mode: Mode, precision: u8, scale: i8) -> Bind {
+    let (precision, scale) = rounded_to(digits, precision, scale);
     // Beyond 38 digits Spark's query stops, but only where it rounds in front of the point.
     let may_stop = digits < 0 && precision > 38;
     let returns = bounded_decimal(precision.min(38), scale.min(38));
@@ -227,6 +246,10 @@ mod tests {
             ("5", 0, -2, Mode::HalfUp, 0),
         ] {
             assert_eq!(rounded(digits, from, places, mode), Some(expected), "{digits} {places} {mode:?}");
+        }
+        for (precision, scale, expected) in [(10, 2, 9), (5, 0, 6), (38, 18, 21), (38, 0, 38)] {
+            let rounded = to_no_digits(DataType::Decimal128(precision, scale));
+            assert_eq!(rounded, DataType::Decimal128(expected, 0));
         }
         for (number, places, expected) in
             [(2.5, 0, 3.0), (-2.5, 0, -3.0), (1.005, 2, 1.01), (1234.5, -2, 1200.0), (0.04, 1, 0.0)]

@@ -10,6 +10,7 @@ use arrow::array::{
 use arrow::datatypes::{
     DataType, Date32Type, Float64Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType,
 };
+use arrow::error::ArrowError;
 use datafusion::common::ScalarValue;
 
 use super::Call;
@@ -132,6 +133,26 @@ pub(super) fn rows3<A: Cell, B: Cell, C: Cell, R: Cell>(
     })
 }
 
+/// A cell, or why the query stops.
+pub(super) type Tried<R> = Result<Option<<R as Cell>::Owned>, ArrowError>;
+
+/// Computes each row where no argument is null.
+pub(super) fn try_rows<R: Cell>(
+    args: &[ArrayRef],
+    compute: impl Fn(usize) -> Tried<R>,
+) -> datafusion::common::Result<ArrayRef> {
+    let cell = |row| if args.iter().any(|arg| arg.is_null(row)) { Ok(None) } else { compute(row) };
+    let cells = (0..args[0].len()).map(cell).collect::<Result<Vec<_>, _>>()?;
+    Ok(R::collect(cells.into_iter()))
+}
+
+/// As [`rows1`], of what may stop the query.
+pub(super) fn try_rows1<A: Cell, R: Cell>(
+    compute: impl for<'a> Fn(A::Ref<'a>) -> Tried<R> + Send + Sync + 'static,
+) -> Kernel {
+    on_arrays(move |args| try_rows::<R>(args, |row| compute(A::get(&args[0], row))))
+}
+
 impl Call {
     /// A function of one argument.
     pub(super) fn one<A: Cell, R: Cell>(
@@ -164,6 +185,37 @@ impl Call {
         self.cast(1, &B::kind())?;
         self.cast(2, &C::kind())?;
         self.apply(R::kind(), rows3::<A, B, C, R>(compute))
+    }
+
+    /// As [`Call::two`], of what may stop the query.
+    pub(super) fn try_two<A: Cell, B: Cell, R: Cell>(
+        mut self,
+        compute: impl for<'a> Fn(A::Ref<'a>, B::Ref<'a>) -> Tried<R> + Send + Sync + 'static,
+    ) -> Bind {
+        self.arity(2..=2)?;
+        self.cast(0, &A::kind())?;
+        self.cast(1, &B::kind())?;
+        let kernel = on_arrays(move |args| {
+            let (a, b) = (&args[0], &args[1]);
+            try_rows::<R>(args, |row| compute(A::get(a, row), B::get(b, row)))
+        });
+        self.apply(R::kind(), kernel)
+    }
+
+    /// As [`Call::three`], of what may stop the query.
+    pub(super) fn try_three<A: Cell, B: Cell, C: Cell, R: Cell>(
+        mut self,
+        compute: impl for<'a> Fn(A::Ref<'a>, B::Ref<'a>, C::Ref<'a>) -> Tried<R> + Send + Sync + 'static,
+    ) -> Bind {
+        self.arity(3..=3)?;
+        self.cast(0, &A::kind())?;
+        self.cast(1, &B::kind())?;
+        self.cast(2, &C::kind())?;
+        let kernel = on_arrays(move |args| {
+            let (a, b, c) = (&args[0], &args[1], &args[2]);
+            try_rows::<R>(args, |row| compute(A::get(a, row), B::get(b, row), C::get(c, row)))
+        });
+        self.apply(R::kind(), kernel)
     }
 
     /// As [`Call::apply`], for a kernel made from more than the arguments: `name` says of what.

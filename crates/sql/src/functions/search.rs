@@ -4,6 +4,7 @@ use arrow::datatypes::DataType;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, ListBuilder, StringBuilder};
+use arrow::error::ArrowError;
 
 use super::rows::{Cell, Int, Text};
 use super::{Call, arrays};
@@ -13,8 +14,13 @@ use crate::operation::{Bound, on_arrays};
 
 /// What stands before the so-many-th place of a text, or behind it counted from the end.
 pub(super) fn substring_index(call: Call) -> Bind {
-    call.three::<Text, Text, Int, Text>(|text, delimiter, count| {
-        Some(index_part(text, delimiter, count).to_owned())
+    call.try_three::<Text, Text, Int, Text>(|text, delimiter, count| {
+        if count == i32::MIN && !delimiter.is_empty() {
+            return Err(ArrowError::ComputeError(format!(
+                "substring_index(…, {count}) stops Spark's query, too"
+            )));
+        }
+        Ok(Some(index_part(text, delimiter, count).to_owned()))
     })
 }
 
@@ -126,6 +132,9 @@ pub(super) fn concat_ws_arrays(mut call: Call) -> Bind {
     for at in 0..call.args.len() {
         match call.args[at].kind {
             DataType::List(_) if at > 0 => {
+                if !bind::coerce::is_atomic(&call.item(at)?) {
+                    return Err(call.refuse());
+                }
                 let arg = call.args[at].clone();
                 call.args[at] = crate::cast::explicit(arg, &texts, call.spans[at].clone())?;
             }

@@ -56,7 +56,7 @@ pub(super) fn array_distinct(call: Call) -> Bind {
 /// Brings both arrays to one type.
 fn two_alike(call: &mut Call) -> Bind<DataType> {
     call.arity(2..=2)?;
-    let kind = coerce::wider(&call.item(0)?, &call.item(1)?, false);
+    let kind = coerce::alike(&call.item(0)?, &call.item(1)?);
     let Some(kind) = kind.filter(order::is_orderable) else { return Err(call.refuse()) };
     call.convert(0, &list_of(kind.clone()))?;
     call.convert(1, &list_of(kind.clone()))?;

@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, StringArray, StringBuilder};
 use arrow::datatypes::{DataType, Int32Type};
+use arrow::error::ArrowError;
 use datafusion::common::ScalarValue;
-use datafusion::logical_expr::ColumnarValue;
+use datafusion::logical_expr::{ColumnarValue, Expr};
 
 use super::Call;
 use super::rows::{Bytes, Cell, Flag, Int};
 use crate::bind::Bind;
 use crate::error::SqlError;
-use crate::operation::{Kernel, Texts, on_arrays};
+use crate::operation::{Bound, Kernel, Texts, on_arrays};
 
 /// From one text to another, null to null.
 fn map_text(map: impl Fn(&str, &mut String) + Send + Sync + 'static) -> Kernel {
@@ -154,11 +155,21 @@ fn join(
     })
 }
 
-pub(crate) fn lower(call: Call) -> Bind {
+/// Spark's optimizer: of `upper(lower(text))` it computes `upper(text)`, which is not always the same.
+fn take_case_off(call: &mut Call) {
+    let Some(Bound { expr: Expr::ScalarFunction(inner), .. }) = call.args.first() else { return };
+    if matches!(inner.func.name(), "lower -> string" | "upper -> string") {
+        call.args[0] = Bound::new(inner.args[0].clone(), DataType::Utf8);
+    }
+}
+
+pub(crate) fn lower(mut call: Call) -> Bind {
+    take_case_off(&mut call);
     one_text(call, map_text(|text, out| out.push_str(&text.to_lowercase())))
 }
 
-pub(super) fn upper(call: Call) -> Bind {
+pub(super) fn upper(mut call: Call) -> Bind {
+    take_case_off(&mut call);
     one_text(call, map_text(|text, out| out.push_str(&text.to_uppercase())))
 }
 
@@ -347,13 +358,19 @@ pub(super) fn repeat(mut call: Call) -> Bind {
     let Some(ScalarValue::Int32(times)) = call.args[1].constant().cloned() else {
         return Err(SqlError::unsupported("repeat with a number of times that is no constant", call.span));
     };
-    if times.is_some_and(|times| times > 1_000_000) {
+    if times.is_some_and(|times| times > super::letters::LENGTH_MAX) {
         return Err(super::letters::too_long(&call, 1));
     }
     call.args.truncate(1);
     let kernel = on_arrays(move |args| {
-        let texts = args[0].as_string::<i32>().iter();
-        let repeated: StringArray = texts.map(|text| Some(text?.repeat(times?.max(0) as usize))).collect();
+        let texts = args[0].as_string::<i32>();
+        let times = times.map(|times| times.max(0) as usize);
+        let offsets = texts.value_offsets();
+        let bytes = (offsets[texts.len()] - offsets[0]) as usize;
+        if bytes.saturating_mul(times.unwrap_or(0)) > i32::MAX as usize {
+            return Err(ArrowError::ComputeError("repeat makes more than 2 GiB of a batch".into()).into());
+        }
+        let repeated: StringArray = texts.iter().map(|text| Some(text?.repeat(times?))).collect();
         Ok(Arc::new(repeated) as ArrayRef)
     });
     call.apply_as(format!("repeat {times:?}"), DataType::Utf8, kernel)
@@ -414,13 +431,14 @@ pub(super) fn part(text: &str, start: i32, length: i32) -> &str {
 
 /// As [`part`], of bytes.
 pub(super) fn byte_part(bytes: &[u8], start: i32, length: i32) -> &[u8] {
-    let size = bytes.len() as i64;
+    // As Java's ints, which may wrap.
+    let size = i32::try_from(bytes.len()).unwrap_or(i32::MAX);
     let start = match start {
-        1.. => i64::from(start) - 1,
+        1.. => start - 1,
         0 => 0,
-        _ => size + i64::from(start),
+        _ => size + start,
     };
-    let end = if size - start < i64::from(length) { size } else { start + i64::from(length) };
+    let end = if size.wrapping_sub(start) < length { size } else { start.wrapping_add(length) };
     let start = start.max(0);
     if start >= end { &[] } else { &bytes[start as usize..end as usize] }
 }

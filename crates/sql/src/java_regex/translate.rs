@@ -5,14 +5,23 @@ use super::PatternError;
 type Translated<T> = Result<T, PatternError>;
 
 /// What Java's `.` does not match.
-const LINE_BREAKS: &str = r"\n\r\x{85}\x{2028}\x{2029}";
+pub(super) const LINE_BREAKS: &str = r"\n\r\x{85}\x{2028}\x{2029}";
+/// Stands for the line break that `$` may stand before; no translation has a NUL.
+const LAST_LINE_BREAK: &str = "\0";
 const DEPTH_MAX: usize = 100;
 
 pub(super) struct Translation {
-    pub(super) text: String,
+    text: String,
     pub(super) groups: Vec<usize>,
     pub(super) ends: Vec<usize>,
     pub(super) may_be_empty: bool,
+}
+
+impl Translation {
+    /// The pattern for texts whose last line ends in `last_line_break`, if in any.
+    pub(super) fn text_with(&self, last_line_break: &str) -> String {
+        self.text.replace(LAST_LINE_BREAK, last_line_break)
+    }
 }
 
 pub(super) struct Translator {
@@ -20,6 +29,7 @@ pub(super) struct Translator {
     at: usize,
     flags: Flags,
     groups: Vec<usize>,
+    names: Vec<String>,
     ends: Vec<usize>,
     depth: usize,
 }
@@ -53,6 +63,7 @@ impl Translator {
             at: 0,
             flags: Flags::default(),
             groups: Vec::new(),
+            names: Vec::new(),
             ends: Vec::new(),
             depth: 0,
         }
@@ -211,7 +222,7 @@ impl Translator {
             '$' => {
                 let number = self.new_group();
                 self.ends.push(number);
-                let text = format!(r"((?:\r\n|[{LINE_BREAKS}])?)\z");
+                let text = format!(r"({LAST_LINE_BREAK}?)\z");
                 Ok(Piece { text, may_be_empty: true, has_end: true })
             }
             '*' | '+' | '?' => invalid(format!("`{c}` behind nothing")),
@@ -312,8 +323,15 @@ impl Translator {
         while self.peek().is_some_and(|c| c.is_ascii_alphanumeric()) {
             self.at += 1;
         }
-        let named = self.at > start && self.letters[start].is_ascii_alphabetic();
-        if named && self.take('>') { Ok(()) } else { invalid("a group's name is of letters and digits") }
+        let name: String = self.letters[start..self.at].iter().collect();
+        if !name.starts_with(|c: char| c.is_ascii_alphabetic()) || !self.take('>') {
+            return invalid("a group's name is of letters and digits");
+        }
+        if self.names.contains(&name) {
+            return invalid(format!("two groups are named {name}"));
+        }
+        self.names.push(name);
+        Ok(())
     }
 
     fn flags(&mut self) -> Translated<()> {

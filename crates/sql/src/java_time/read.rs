@@ -1,8 +1,17 @@
-//! Reading a text by a pattern, exactly: no letter more, no day that is not in the calendar, a
-//! weekday only where it is the date's.
+//! Reading a text by a pattern, exactly: no letter more, no day that is not in the calendar.
 
-use super::{DAYS, MICROS_PER_DAY, MONTHS, Part, PatternError};
-use crate::cast::{days_from_civil, offset_at};
+use std::ops::RangeInclusive;
+
+use arrow::error::ArrowError;
+
+use super::{MONTHS, Part, PatternError};
+use crate::cast::{days_from_civil, too_far};
+
+const SECONDS_PER_DAY: i64 = 86_400;
+/// No clock is farther from UTC.
+const OFFSET_SECONDS_MAX: i64 = 18 * 3600;
+/// Java's last year.
+const YEAR_MAX: i64 = 999_999_999;
 
 /// What has been read so far.
 #[derive(Debug, Clone, Default)]
@@ -11,54 +20,70 @@ struct Fields {
     month: Option<i64>,
     day: Option<i64>,
     day_of_year: Option<i64>,
-    weekday: Option<i64>,
+    /// Of the day, or of its half beside `afternoon`.
     hour: Option<i64>,
-    /// 0 to 11, beside `afternoon`.
-    half_hour: Option<i64>,
     afternoon: Option<bool>,
     minute: Option<i64>,
     second: Option<i64>,
-    micros: Option<i64>,
-    zone: Option<String>,
+    nanos: Option<i64>,
+    /// Seconds ahead of UTC.
+    offset: Option<i64>,
     /// A number is out of its field's range.
     is_beyond: bool,
 }
 
-/// Letters that are written but not read natively.
-pub(super) fn check(parts: &[Part]) -> Result<(), PatternError> {
-    let has = |letter| super::has_field(parts, letter);
-    for letter in ['G', 'Q', 'q', 'O', 'z', 'Z', 'x'] {
-        if has(letter) {
-            return Err(PatternError::Unsupported(format!("reading with the letter `{letter}`")));
-        }
+/// Refuses patterns by which Spark reads nothing, and those that are not read natively.
+pub(super) fn check(parts: &[Part], pattern: &str) -> Result<(), PatternError> {
+    let has = |letter: &char| super::has_field(parts, *letter);
+    if let Some(letter) = ['E', 'F', 'Q', 'q'].into_iter().find(has) {
+        return Err(PatternError::Invalid(format!("Spark reads no text with the letter `{letter}`")));
     }
-    if (has('h') || has('K')) != has('a') {
-        return Err(PatternError::Unsupported("reading a half day's hour without `a`".into()));
+    let unsupported = |what: String| Err(PatternError::Unsupported(what));
+    if let Some(letter) = ['G', 'O', 'z', 'Z', 'x', 'V'].into_iter().find(has) {
+        return unsupported(format!("reading with the letter `{letter}`"));
     }
-    if has('D') && (has('M') || has('L') || has('d')) {
-        return Err(PatternError::Unsupported("reading a day of the year beside a month".into()));
+    if (has(&'h') || has(&'K')) != has(&'a') {
+        return unsupported("reading a half day's hour without `a`".into());
     }
-    if !has('y') {
-        return Err(PatternError::Unsupported("reading without a year".into()));
+    if ['H', 'k', 'h', 'K'].into_iter().filter(has).count() > 1 {
+        return unsupported("reading two kinds of hours".into());
+    }
+    if has(&'D') && (has(&'M') || has(&'L') || has(&'d')) {
+        return unsupported("reading a day of the year beside a month".into());
+    }
+    if !has(&'y') {
+        return unsupported("reading without a year".into());
+    }
+    if pattern.contains('S') && is_split_otherwise(pattern) {
+        return unsupported(
+            "reading three quotes in a row, two at the end or a line's end beside `S`".into(),
+        );
     }
     Ok(())
 }
 
-/// Microseconds since 1970, by the zone in the text.
-pub(super) fn moment(parts: &[Part], text: &str) -> Option<i64> {
-    let fields = fields(parts, text)?;
-    let local = fields.days()?.checked_mul(MICROS_PER_DAY)?.checked_add(fields.micros_of_day()?)?;
-    let offset = match &fields.zone {
-        None => 0,
-        Some(zone) => offset_at(zone, local)?,
-    };
-    local.checked_sub(i64::from(offset) * 1_000_000)
+/// Whether quotes mean something else where Spark takes the pattern apart at each of them, as it does for an `S`.
+fn is_split_otherwise(pattern: &str) -> bool {
+    const LINE_ENDS: [char; 5] = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'];
+    pattern.contains("'''") || pattern.ends_with("''") || pattern.contains(LINE_ENDS)
 }
 
-/// Days since 1970 of the date as it is written: where a zone stands behind it, it is the day there.
+/// Microseconds since 1970, by the offset in the text; an error where no timestamp holds them.
+pub(super) fn moment(parts: &[Part], text: &str) -> Result<Option<i64>, ArrowError> {
+    let Some((seconds, micros)) = fields(parts, text).and_then(|fields| fields.moment()) else {
+        return Ok(None);
+    };
+    let micros = seconds.checked_mul(1_000_000).and_then(|whole| whole.checked_add(micros));
+    micros.map(Some).ok_or_else(too_far)
+}
+
+/// Days since 1970 of the date as it is written: where an offset stands behind it, it is the day there.
 pub(super) fn day(parts: &[Part], text: &str) -> Option<i64> {
     let fields = fields(parts, text)?;
-    fields.micros_of_day()?;
+    // Java looks at an offset only beside a time.
+    if fields.hour.is_some() {
+        fields.offset()?;
+    }
     fields.days()
 }
 
@@ -70,36 +95,32 @@ fn fields(parts: &[Part], text: &str) -> Option<Fields> {
 }
 
 impl Fields {
+    /// Seconds since 1970, and microseconds since then.
+    fn moment(&self) -> Option<(i64, i64)> {
+        let seconds = self.days()? * SECONDS_PER_DAY + self.seconds_of_day() - self.offset()?;
+        Some((seconds, self.nanos.unwrap_or(0) / 1000))
+    }
+
     /// Days since 1970.
     fn days(&self) -> Option<i64> {
         let year = self.year.unwrap_or(1970);
-        let days = match self.day_of_year {
-            Some(day) => {
-                let days = days_from_civil(year, 1, 1)? + day - 1;
-                // Day 366 is there only in leap years.
-                (days < days_from_civil(year + 1, 1, 1)?).then_some(days)?
-            }
-            None => days_from_civil(year, self.month.unwrap_or(1), self.day.unwrap_or(1))?,
+        let Some(day) = self.day_of_year else {
+            return days_from_civil(year, self.month.unwrap_or(1), self.day.unwrap_or(1));
         };
-        if self.weekday.is_some_and(|weekday| weekday != (days + 3).rem_euclid(7)) {
-            return None;
-        }
-        Some(days)
+        let days = days_from_civil(year, 1, 1)? + day - 1;
+        // Day 366 is there only in leap years.
+        (days < days_from_civil(year + 1, 1, 1)?).then_some(days)
     }
 
-    /// Microseconds since midnight.
-    fn micros_of_day(&self) -> Option<i64> {
-        let hour = match (self.hour, self.half_hour, self.afternoon) {
-            // What is in no section that was there is 0, and before noon.
-            (None, half, afternoon) => half.unwrap_or(0) + if afternoon == Some(true) { 12 } else { 0 },
-            (Some(hour), half, afternoon) => {
-                let agree = half.is_none_or(|half| half == hour % 12)
-                    && afternoon.is_none_or(|afternoon| afternoon == (hour >= 12));
-                agree.then_some(hour)?
-            }
-        };
-        let seconds = (hour * 60 + self.minute.unwrap_or(0)) * 60 + self.second.unwrap_or(0);
-        Some(seconds * 1_000_000 + self.micros.unwrap_or(0))
+    /// Seconds since midnight. What is in no section that was there is 0, and before noon.
+    fn seconds_of_day(&self) -> i64 {
+        let hour = self.hour.unwrap_or(0) + if self.afternoon == Some(true) { 12 } else { 0 };
+        (hour * 60 + self.minute.unwrap_or(0)) * 60 + self.second.unwrap_or(0)
+    }
+
+    /// Seconds ahead of UTC.
+    fn offset(&self) -> Option<i64> {
+        Some(self.offset.unwrap_or(0)).filter(|offset| offset.abs() <= OFFSET_SECONDS_MAX)
     }
 }
 
@@ -127,23 +148,46 @@ fn read<'t>(parts: &[Part], text: &'t str, fields: &mut Fields) -> Option<&'t st
     Some(rest)
 }
 
-/// How many digits the numbers of fixed width directly behind a number need.
+/// How many digits a number leaves to the numbers of fixed width directly behind it: none, where one of any width
+/// follows them.
 fn reserved(following: &[Part]) -> usize {
-    following
-        .iter()
-        .map_while(|part| match part {
-            Part::Field('M' | 'L', 2) => Some(2),
-            Part::Field('d' | 'H' | 'h' | 'K' | 'k' | 'm' | 's', 2) => Some(2),
-            Part::Field('D', 3) => Some(3),
-            _ => None,
-        })
-        .sum()
+    let mut digits = 0;
+    for part in following {
+        digits += match part {
+            Part::Field('M' | 'L' | 'd' | 'H' | 'h' | 'K' | 'k' | 'm' | 's' | 'y', 2) => 2,
+            Part::Field('D', 3) => 3,
+            // Of several Java reads as many as there are.
+            Part::Field('S', 1) => 1,
+            Part::Field('M' | 'L' | 'd' | 'H' | 'h' | 'K' | 'k' | 'm' | 's', 1) => return 0,
+            Part::Field('D' | 'y', _) => return 0,
+            _ => break,
+        };
+    }
+    digits
 }
 
 /// `text` behind `prefix`, in any letter case.
 fn without_prefix<'t>(text: &'t str, prefix: &str) -> Option<&'t str> {
-    let start = text.get(..prefix.len())?;
-    start.eq_ignore_ascii_case(prefix).then(|| &text[prefix.len()..])
+    let mut rest = text.chars();
+    prefix.chars().all(|wanted| rest.next().is_some_and(|c| is_same_letter(c, wanted))).then(|| rest.as_str())
+}
+
+/// Whether Java takes two characters for the same letter: it knows the case of those up to U+FFFF, each by itself.
+fn is_same_letter(a: char, b: char) -> bool {
+    a == b || (a.max(b) <= '\u{ffff}' && (upper(a) == upper(b) || lower(a) == lower(b)))
+}
+
+fn upper(c: char) -> char {
+    let mut letters = c.to_uppercase();
+    letters.next().filter(|_| letters.len() == 0).unwrap_or(c)
+}
+
+fn lower(c: char) -> char {
+    let mut letters = c.to_lowercase();
+    match c {
+        'İ' => 'i',
+        c => letters.next().filter(|_| letters.len() == 0).unwrap_or(c),
+    }
 }
 
 fn read_field<'t>(
@@ -156,17 +200,13 @@ fn read_field<'t>(
     match letter {
         'y' => {
             let (year, rest) = year(count, reserved, text)?;
+            fields.is_beyond |= year.abs() > YEAR_MAX;
             set(&mut fields.year, year)?;
             Some(rest)
         }
         'M' | 'L' if count > 2 => {
-            let (month, rest) = name(&MONTHS, count, text)?;
-            set(&mut fields.month, month + 1)?;
-            Some(rest)
-        }
-        'E' => {
-            let (day, rest) = name(&DAYS, count, text)?;
-            set(&mut fields.weekday, day)?;
+            let (month, rest) = month_name(count, text)?;
+            set(&mut fields.month, month)?;
             Some(rest)
         }
         'a' => {
@@ -175,27 +215,39 @@ fn read_field<'t>(
                 (_, Some(rest)) => (true, rest),
                 _ => return None,
             };
-            fields.afternoon = Some(is_afternoon);
+            set(&mut fields.afternoon, is_afternoon)?;
             Some(rest)
         }
         'S' => {
-            let digits = text.bytes().take_while(u8::is_ascii_digit).count().min(count);
+            let digits = digits_in_front(text).min(count);
             if digits == 0 {
                 return None;
             }
-            let nanos: i64 = format!("{:0<9}", &text[..digits]).parse().ok()?;
-            set(&mut fields.micros, nanos / 1000)?;
+            set(&mut fields.nanos, format!("{:0<9}", &text[..digits]).parse().ok()?)?;
             Some(&text[digits..])
         }
         'X' => offset(count, text, fields),
-        'V' => zone(text, fields),
         _ => {
-            let width = if count > 1 { count..=count } else { 1..=19 };
-            let width = if letter == 'D' && count == 2 { 2..=3 } else { width };
-            let (number, rest) = number(width, reserved, text)?;
+            let (number, rest) = part_of_date(letter, count, reserved, text)?;
             store(letter, number, fields)?;
             Some(rest)
         }
+    }
+}
+
+/// A number that is no year. Only one of any width may have a minus, by which it is beyond its range.
+fn part_of_date(letter: char, count: usize, reserved: usize, text: &str) -> Option<(i64, &str)> {
+    let width = match (letter, count) {
+        ('D', 2) => 2..=3,
+        (_, 1) => 1..=19,
+        _ => count..=count,
+    };
+    match text.strip_prefix('-').filter(|_| count == 1) {
+        Some(digits) => {
+            let (number, rest) = number(width, reserved, digits)?;
+            (number != 0).then_some((-number, rest))
+        }
+        None => number(width, reserved, text),
     }
 }
 
@@ -208,8 +260,8 @@ fn store(letter: char, number: i64, fields: &mut Fields) -> Option<()> {
         'D' => (&mut fields.day_of_year, number, 1..=366),
         'H' => (&mut fields.hour, number, 0..=23),
         'k' => (&mut fields.hour, number % 24, 1..=24),
-        'h' => (&mut fields.half_hour, number % 12, 1..=12),
-        'K' => (&mut fields.half_hour, number, 0..=11),
+        'h' => (&mut fields.hour, number % 12, 1..=12),
+        'K' => (&mut fields.hour, number, 0..=11),
         'm' => (&mut fields.minute, number, 0..=59),
         's' => (&mut fields.second, number, 0..=59),
         _ => return None,
@@ -220,7 +272,7 @@ fn store(letter: char, number: i64, fields: &mut Fields) -> Option<()> {
 }
 
 /// A field that comes twice must be the same both times.
-fn set(field: &mut Option<i64>, value: i64) -> Option<()> {
+fn set<T: PartialEq>(field: &mut Option<T>, value: T) -> Option<()> {
     match field {
         Some(before) if *before != value => None,
         _ => {
@@ -230,19 +282,19 @@ fn set(field: &mut Option<i64>, value: i64) -> Option<()> {
     }
 }
 
-fn number(width: std::ops::RangeInclusive<usize>, reserved: usize, text: &str) -> Option<(i64, &str)> {
-    let there = text.bytes().take_while(u8::is_ascii_digit).count();
-    let fixed = width.start() == width.end();
-    // Digits that what follows needs are left to it.
-    let taken = if fixed {
-        there.min(*width.end())
-    } else {
-        there.min(*width.end()).saturating_sub(if there > reserved { reserved } else { 0 })
-    };
-    if taken < *width.start() {
+fn digits_in_front(text: &str) -> usize {
+    text.bytes().take_while(u8::is_ascii_digit).count()
+}
+
+/// A number without a sign. Digits that what follows needs are left to it, but for the fewest that it may have itself.
+fn number(width: RangeInclusive<usize>, reserved: usize, text: &str) -> Option<(i64, &str)> {
+    let there = digits_in_front(text);
+    if there < *width.start() {
         return None;
     }
-    Some((text[..taken].parse().ok()?, &text[taken..]))
+    let taken = there.min(width.end() + reserved).saturating_sub(reserved).max(*width.start());
+    // One that is too large is beyond every range.
+    Some((text[..taken].parse().unwrap_or(i64::MAX), &text[taken..]))
 }
 
 fn year(count: usize, reserved: usize, text: &str) -> Option<(i64, &str)> {
@@ -265,15 +317,14 @@ fn year(count: usize, reserved: usize, text: &str) -> Option<(i64, &str)> {
     if sign < 0 && year == 0 {
         return None;
     }
-    // Far beyond what a timestamp holds.
-    (year <= 999_999).then_some((sign * year, rest))
+    Some((sign * year, rest))
 }
 
-/// One of the names, whole or by its first three letters, in any letter case.
-fn name<'t>(names: &[&str], count: usize, text: &'t str) -> Option<(i64, &'t str)> {
-    names.iter().enumerate().find_map(|(at, name)| {
+/// One of the months, whole or by its first three letters, in any letter case.
+fn month_name(count: usize, text: &str) -> Option<(i64, &str)> {
+    MONTHS.iter().zip(1..).find_map(|(name, month)| {
         let name = if count < 4 { &name[..3] } else { name };
-        Some((at as i64, without_prefix(text, name)?))
+        Some((month, without_prefix(text, name)?))
     })
 }
 
@@ -281,36 +332,31 @@ fn name<'t>(names: &[&str], count: usize, text: &'t str) -> Option<(i64, &'t str
 /// of them the same with seconds or without.
 fn offset<'t>(count: usize, text: &'t str, fields: &mut Fields) -> Option<&'t str> {
     if let Some(rest) = without_prefix(text, "Z") {
-        fields.zone = Some("Z".into());
+        set(&mut fields.offset, 0)?;
         return Some(rest);
     }
-    let sign = text.chars().next().filter(|c| matches!(c, '+' | '-'))?;
-    let (hours, mut rest) = number(2..=2, 0, &text[1..])?;
+    let sign = match text.as_bytes().first()? {
+        b'+' => 1,
+        b'-' => -1,
+        _ => return None,
+    };
     // Two digits that are no minutes or seconds are left to what follows.
+    let sixty = |text: &'t str| number(2..=2, 0, text).filter(|(found, _)| *found < 60);
+    let (hours, mut rest) = sixty(&text[1..])?;
+    fields.is_beyond |= hours > 23;
     let colon = if matches!(count, 3 | 5) { ":" } else { "" };
-    let sixty = |text: &'t str| number(2..=2, 0, text.strip_prefix(colon)?).filter(|(found, _)| *found < 60);
+    let further = |text: &'t str| sixty(text.strip_prefix(colon)?);
     let (mut minutes, mut seconds) = (0, 0);
-    match sixty(rest) {
+    match further(rest) {
         Some((found, after)) => (minutes, rest) = (found, after),
         None if count > 1 => return None,
         None => {}
     }
     if count > 3
-        && let Some((found, after)) = sixty(rest)
+        && let Some((found, after)) = further(rest)
     {
         (seconds, rest) = (found, after);
     }
-    let zone = format!("{sign}{hours:02}:{minutes:02}:{seconds:02}");
-    // No clock is more than 18 hours away.
-    offset_at(&zone, 0)?;
-    fields.zone = Some(zone);
+    set(&mut fields.offset, sign * ((hours * 60 + minutes) * 60 + seconds))?;
     Some(rest)
-}
-
-/// A region or an offset.
-fn zone<'t>(text: &'t str, fields: &mut Fields) -> Option<&'t str> {
-    let end = text.find(|c: char| !c.is_ascii_alphanumeric() && !"/_+-:".contains(c)).unwrap_or(text.len());
-    offset_at(&text[..end], 0)?;
-    fields.zone = Some(text[..end].to_owned());
-    Some(&text[end..])
 }

@@ -215,7 +215,12 @@ fn timestamp(micros: i64, zoned: bool, out: &mut Vec<u8>) {
     let days = millis.div_euclid(86_400_000);
     let of_day = millis.rem_euclid(86_400_000);
     let (year, month, day) = crate::cast::civil_from_days(days);
-    let sign = if year > 9999 { "+" } else { "" };
+    let sign = match year {
+        ..0 => "-",
+        10_000.. => "+",
+        _ => "",
+    };
+    let year = year.abs();
     let (hours, minutes) = (of_day / 3_600_000, of_day / 60_000 % 60);
     let (seconds, millis) = (of_day / 1000 % 60, of_day % 1000);
     let zone = if zoned { "Z" } else { "" };

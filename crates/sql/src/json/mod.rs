@@ -29,5 +29,5 @@ pub use encode::{encode_rows, is_writable};
 pub(crate) use encode::{to_base64, to_texts};
 pub(crate) use path::Path;
 pub(crate) use read::base64;
-pub(crate) use tree::{Node, OF_FROM_JSON, OF_PATHS, first_value};
+pub(crate) use tree::{JavaText, Node, OF_FROM_JSON, OF_PATHS, first_value};
 pub(crate) use values::{Formats, from_texts, is_readable};

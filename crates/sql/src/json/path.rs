@@ -2,6 +2,8 @@
 //! array with a wildcard that gives one result gives it without brackets.
 //! Source: Spark's `JsonPathParser` and `GetJsonObjectEvaluator`.
 
+use arrow::error::ArrowError;
+
 use super::tree::Node;
 
 /// One step of a path.
@@ -34,28 +36,59 @@ enum Style {
 }
 
 impl Path {
-    /// `None` where this is no path.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        let mut rest = text.strip_prefix('$')?;
+    /// `None` where this is no path, an error where Spark's query would stop.
+    pub(crate) fn parse(text: &str) -> Result<Option<Self>, String> {
+        let Some(mut rest) = text.strip_prefix('$') else { return Ok(None) };
         let mut steps = Vec::new();
         while !rest.is_empty() {
-            let (step, after) = step(rest)?;
+            if is_beyond(rest) {
+                return Err("an index in this path is larger than a BIGINT".into());
+            }
+            let Some((step, after)) = step(rest) else { return Ok(None) };
             steps.push(step);
             rest = after;
         }
-        Some(Self { steps })
+        Ok(Some(Self { steps }))
     }
 
-    /// What the path leads to, as text; `None` where it leads nowhere.
-    pub(crate) fn evaluate(&self, root: &Node) -> Option<String> {
+    /// What the path leads to, as text; `None` where it leads nowhere, an error where that is no text.
+    pub(crate) fn evaluate(&self, root: &Node) -> Result<Option<String>, ArrowError> {
         // Spark reads `.*` and finds nothing by it.
         if self.steps.contains(&Step::AnyName) {
-            return None;
+            return Ok(None);
         }
         let mut out = Vec::new();
         let mut writer = Writer { out: &mut out, escapes: true, started: false, depth: 0 };
-        follow(root, &self.steps, Style::Raw, &mut writer).then(|| String::from_utf8_lossy(&out).into_owned())
+        let found = follow(root, &self.steps, Style::Raw, &mut writer);
+        if found { as_text(out) } else { Ok(None) }
     }
+}
+
+/// What Jackson writes, which fails at half of a surrogate pair; but two second halves it takes for a pair.
+fn as_text(bytes: Vec<u8>) -> Result<Option<String>, ArrowError> {
+    let bytes = match String::from_utf8(bytes) {
+        Ok(text) => return Ok(Some(text)),
+        Err(error) => error.into_bytes(),
+    };
+    let is_half = |at: usize, first: u8| {
+        bytes[at..].starts_with(&[0xed]) && bytes.get(at + 1).is_some_and(|b| *b >= first)
+    };
+    let mut from = 0;
+    while let Some(at) = (from..bytes.len()).find(|at| is_half(*at, 0xa0)) {
+        from = at + 6;
+        if from > bytes.len() || !is_half(at + 3, 0xb0) {
+            return Ok(None);
+        }
+    }
+    let what = "two second halves of characters in a row, of which Spark makes bytes that are no text";
+    Err(ArrowError::ComputeError(what.into()))
+}
+
+/// Whether an index comes next that is larger than a BIGINT.
+fn is_beyond(text: &str) -> bool {
+    let Some(rest) = text.strip_prefix('[') else { return false };
+    let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+    digits > 0 && rest[..digits].parse::<i64>().is_err()
 }
 
 fn step(text: &str) -> Option<(Step, &str)> {
@@ -119,7 +152,7 @@ impl Writer<'_> {
 fn follow(node: &Node, path: &[Step], style: Style, writer: &mut Writer<'_>) -> bool {
     match (node, path) {
         (Node::Text(text), []) if style == Style::Raw => {
-            writer.out.extend_from_slice(text.as_bytes());
+            text.write_raw(writer.out);
             true
         }
         (Node::Array(items), []) if style == Style::Flat => each(items, &[], Style::Flat, writer),
@@ -130,7 +163,7 @@ fn follow(node: &Node, path: &[Step], style: Style, writer: &mut Writer<'_>) -> 
         (Node::Object(members), [Step::Name(name), rest @ ..]) => members
             .iter()
             // The first of that name that leads on; null leads nowhere.
-            .filter(|(known, value)| known == name && *value != Node::Null)
+            .filter(|(known, value)| known.is(name) && *value != Node::Null)
             .any(|(_, value)| follow(value, rest, style, writer)),
         (Node::Array(items), [Step::AnyIndex, Step::AnyIndex, rest @ ..]) => {
             writer.array(|writer| each(items, rest, Style::Flat, writer))
@@ -190,11 +223,39 @@ mod tests {
             ("$['dotted.name']", Some("1.5")),
             ("$.missing", None),
         ] {
-            let found = Path::parse(path).expect(path).evaluate(&root);
-            assert_eq!(found.as_deref(), expected, "{path}");
+            assert_eq!(followed(path, &root).expect(path).as_deref(), expected, "{path}");
         }
-        for path in ["a", "$.", "$[x]", "$['a", "$a"] {
-            assert_eq!(Path::parse(path), None, "{path}");
+        for path in ["a", "$.", "$[x]", "$['a", "$a", "$x[9223372036854775808]"] {
+            assert_eq!(Path::parse(path), Ok(None), "{path}");
         }
+        for path in ["$[9223372036854775808]", "$.a[99999999999999999999"] {
+            assert!(Path::parse(path).is_err(), "{path}");
+        }
+    }
+
+    #[test]
+    fn halves_of_characters_are_no_text() {
+        let text =
+            r#"{"a":"\ud83d","b":{"k":"\ud83d"},"c":["x\ude00y","\ud83d\ude00"],"?":1,"d":"\ude00\ude00"}"#;
+        let root = first_value(text, OF_PATHS).expect("JSON").expect("a value");
+        for (path, expected) in [
+            ("$.a", None),
+            ("$.b", Some(r#"{"k":"\uD83D"}"#)),
+            ("$.b.k", None),
+            ("$.c", Some(r#"["x\uDE00y","\uD83D\uDE00"]"#)),
+            ("$.c[*]", None),
+            ("$.c[0]", None),
+            ("$.c[1]", Some("😀")),
+            ("$.?", Some("1")),
+        ] {
+            assert_eq!(followed(path, &root).expect(path).as_deref(), expected, "{path}");
+        }
+        assert!(followed("$.d", &root).is_err());
+        let root = first_value(r#"{"\ud83d":1}"#, OF_PATHS).expect("JSON").expect("a value");
+        assert_eq!(followed("$.?", &root).expect("a text"), None);
+    }
+
+    fn followed(path: &str, root: &Node) -> Result<Option<String>, ArrowError> {
+        Path::parse(path).expect(path).expect(path).evaluate(root)
     }
 }

@@ -6,7 +6,7 @@ use arrow::datatypes::{DataType, FieldRef};
 use super::column::{Column, Values};
 use super::encode::write_char;
 use super::scan::{Bad, Scanner, Text};
-use crate::cast::{big_decimal, java_double, parse_date, parse_timestamp};
+use crate::cast::{big_decimal, digit, java_double, parse_date, parse_timestamp};
 use crate::functions::decimal::rescale_parts;
 use crate::types::simple_string;
 
@@ -43,7 +43,7 @@ fn text(scanner: &mut Scanner<'_>, column: &mut Column) -> Result<(), Bad> {
         column.push_valid();
         return Ok(());
     }
-    let text = scanner.string()?;
+    let text = if column.kind == DataType::Binary { scanner.base64()? } else { scanner.string()? };
     string(&text, column).map_err(|()| mismatch(scanner, column, &excerpt(text.as_str())))
 }
 
@@ -103,8 +103,26 @@ fn end_bytes(bytes: &[u8], ends: &mut Vec<i32>) -> Result<(), ()> {
 pub(super) fn date(text: &str) -> Option<i32> {
     let days = parse_date(text)
         .or_else(|| parse_date(&without_gmt(text)?))
-        .or_else(|| text.parse::<i32>().ok().map(i64::from))?;
+        .or_else(|| Some(gregorian(java_int(text)?)))?;
     days.try_into().ok()
+}
+
+/// A number as Java's `Integer.parseInt` reads it.
+fn java_int(text: &str) -> Option<i64> {
+    let (sign, digits) = text.split_at(usize::from(text.starts_with(['-', '+'])));
+    let digits = digits.chars().map(digit).collect::<Option<String>>()?;
+    format!("{sign}{digits}").parse::<i32>().ok().map(i64::from)
+}
+
+/// The day of the same date as in Java's old calendar, which is the Julian one before October 15th, 1582.
+fn gregorian(days: i64) -> i64 {
+    if days >= -141_427 {
+        return days;
+    }
+    // Since the first of March in year 0: a year that begins there ends with its leap day.
+    let since_march = days + 719_470;
+    let year = since_march.div_euclid(1461) * 4 + (since_march.rem_euclid(1461) / 365).min(3);
+    days + 2 - year.div_euclid(100) + year.div_euclid(400)
 }
 
 pub(super) fn timestamp(text: &str) -> Option<i64> {
@@ -123,7 +141,7 @@ pub(super) fn local_timestamp(text: &str) -> Option<i64> {
 
 /// An old way to write a zone: `2000-01-01T00:00:00GMT+01:00`.
 fn without_gmt(text: &str) -> Option<String> {
-    text.contains("GMT").then(|| text.replacen("GMT", "", 1))
+    text.contains("GMT").then(|| text.replace("GMT", ""))
 }
 
 /// A number as Java's `BigDecimal` reads it, once the commas are taken out.
@@ -176,7 +194,7 @@ fn number(scanner: &mut Scanner<'_>, column: &mut Column) -> Result<(), Bad> {
         (Values::Int32(values), DataType::Int32) if number.whole => push(values, digits.parse().ok()),
         (Values::Int64(values), DataType::Int64) if number.whole => push(values, digits.parse().ok()),
         (Values::Float64(values), _) => push(values, digits.parse().ok()),
-        (Values::Float32(values), _) => push(values, digits.parse().ok()),
+        (Values::Float32(values), _) => push(values, float(digits, number.whole)),
         (Values::Int16(values), _) if number.whole => push(values, digits.parse().ok()),
         // Jackson takes unsigned bytes, too, and Java makes them negative.
         (Values::Int8(values), _) if number.whole => {
@@ -199,6 +217,14 @@ fn number(scanner: &mut Scanner<'_>, column: &mut Column) -> Result<(), Bad> {
     }
     column.push_valid();
     Ok(())
+}
+
+/// A FLOAT. Jackson makes a DOUBLE first of a whole number that is no BIGINT.
+pub(super) fn float(digits: &str, whole: bool) -> Option<f32> {
+    if whole && digits.parse::<i64>().is_err() {
+        return digits.parse::<f64>().ok().map(|number| number as f32);
+    }
+    digits.parse().ok()
 }
 
 #[inline]

@@ -135,7 +135,7 @@ impl<'a> Scanner<'a> {
 
     /// The name at this quote, with the colon behind it.
     pub(super) fn name(&mut self) -> Result<Text<'a>, Bad> {
-        let name = self.text(NAME_CHARS_MAX)?;
+        let name = self.text(NAME_CHARS_MAX, Controls::Escaped)?;
         self.colon()?;
         Ok(name)
     }
@@ -172,7 +172,12 @@ impl<'a> Scanner<'a> {
     }
 
     pub(super) fn string(&mut self) -> Result<Text<'a>, Bad> {
-        self.text(TEXT_CHARS_MAX)
+        self.text(TEXT_CHARS_MAX, Controls::Escaped)
+    }
+
+    /// The text at this quote, of which Jackson makes bytes: there it does not look at control characters.
+    pub(super) fn base64(&mut self) -> Result<Text<'a>, Bad> {
+        self.text(TEXT_CHARS_MAX, Controls::Any)
     }
 
     /// Appends the text at this quote to `out`, if nothing in it is escaped and a block follows its end. Otherwise
@@ -202,7 +207,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The text at this quote.
-    fn text(&mut self, chars_max: usize) -> Result<Text<'a>, Bad> {
+    fn text(&mut self, chars_max: usize, controls: Controls) -> Result<Text<'a>, Bad> {
         let start = self.at + 1;
         let end = start + plain_length(&self.bytes[start..]);
         let text = match self.bytes.get(end) {
@@ -210,7 +215,8 @@ impl<'a> Scanner<'a> {
                 self.at = end + 1;
                 Text::Plain(&self.text[start..end])
             }
-            Some(b'\\') => Text::Resolved(self.escaped(start, end)?),
+            Some(b'\\') => Text::Resolved(self.resolved(start, end, controls)?),
+            Some(_) if controls == Controls::Any => Text::Resolved(self.resolved(start, end, controls)?),
             Some(_) => {
                 self.at = end;
                 return Err(self.bad("a control character in a text, which must be escaped"));
@@ -228,7 +234,7 @@ impl<'a> Scanner<'a> {
     }
 
     #[cold]
-    fn escaped(&mut self, start: usize, first: usize) -> Result<String, Bad> {
+    fn resolved(&mut self, start: usize, first: usize, controls: Controls) -> Result<String, Bad> {
         let mut text = self.text[start..first].to_owned();
         self.at = first;
         loop {
@@ -243,6 +249,10 @@ impl<'a> Scanner<'a> {
                 Some(b'\\') => {
                     let escape = self.escape()?;
                     text.push(escape);
+                }
+                Some(control) if controls == Controls::Any => {
+                    text.push(char::from(*control));
+                    self.at += 1;
                 }
                 Some(_) => return Err(self.bad("a control character in a text, which must be escaped")),
                 None => return Err(self.bad("a text is never closed")),
@@ -363,7 +373,7 @@ impl<'a> Scanner<'a> {
         let start = self.at;
         match first {
             // Only a text that is kept has a limit.
-            Some(b'"') => self.text(usize::MAX).map(|_| ())?,
+            Some(b'"') => self.text(usize::MAX, Controls::Escaped).map(|_| ())?,
             Some(b'{') => self.object(|scanner, _| scanner.skip().map(|_| ()))?,
             Some(b'[') => self.array(|scanner| scanner.skip().map(|_| ()))?,
             Some(b't') => self.word("true")?,
@@ -374,6 +384,14 @@ impl<'a> Scanner<'a> {
         }
         Ok(start..self.at)
     }
+}
+
+/// Which control characters a text may have.
+#[derive(Clone, Copy, PartialEq)]
+enum Controls {
+    Escaped,
+    /// Also as they are.
+    Any,
 }
 
 /// A text with its escapes resolved.

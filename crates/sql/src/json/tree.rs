@@ -29,9 +29,18 @@ pub(crate) enum Node {
     /// As written, and whether without fraction and exponent.
     Number(String, bool),
     NonNumber(f64),
-    Text(String),
+    Text(JavaText),
     Array(Vec<Self>),
-    Object(Vec<(String, Self)>),
+    Object(Vec<(JavaText, Self)>),
+}
+
+/// A text as Java keeps it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct JavaText {
+    /// With a question mark for each half of a surrogate pair, as Java writes it.
+    pub(crate) shown: String,
+    /// Where these question marks stand, and the halves.
+    halves: Vec<(usize, u16)>,
 }
 
 /// The text is no JSON up to the end of its first value.
@@ -70,7 +79,7 @@ impl Reader<'_> {
 
     fn value(&mut self) -> Parsed<Node> {
         match self.peek().ok_or(Malformed)? {
-            b'"' | b'\'' => Ok(Node::Text(self.string()?)),
+            b'"' | b'\'' => Ok(Node::Text(self.text()?)),
             b'{' => self.deeper(Self::object),
             b'[' => self.deeper(Self::array),
             b't' => self.word("true", Node::Boolean(true)),
@@ -102,7 +111,7 @@ impl Reader<'_> {
             if !matches!(self.peek(), Some(b'"' | b'\'')) {
                 return Err(Malformed);
             }
-            let name = self.string()?;
+            let name = self.text()?;
             if !self.take(b':') {
                 return Err(Malformed);
             }
@@ -132,24 +141,24 @@ impl Reader<'_> {
         }
     }
 
-    fn string(&mut self) -> Parsed<String> {
+    fn text(&mut self) -> Parsed<JavaText> {
         let quote = self.bytes[self.at];
         self.at += 1;
-        let mut text = String::new();
+        let mut text = JavaText::default();
         loop {
             let start = self.at;
             let is_plain = |byte: &u8| *byte != quote && *byte != b'\\' && *byte >= 0x20;
             let length = self.bytes[start..].iter().take_while(|byte| is_plain(byte)).count();
-            text.push_str(&self.text[start..start + length]);
+            text.shown.push_str(&self.text[start..start + length]);
             self.at += length;
             match self.bytes.get(self.at).copied() {
                 Some(byte) if byte == quote => {
                     self.at += 1;
                     return Ok(text);
                 }
-                Some(b'\\') => text.push(self.escape()?),
+                Some(b'\\') => self.escape(&mut text)?,
                 Some(control) if self.lenience.controls => {
-                    text.push(control.into());
+                    text.shown.push(control.into());
                     self.at += 1;
                 }
                 _ => return Err(Malformed),
@@ -157,45 +166,45 @@ impl Reader<'_> {
         }
     }
 
-    fn escape(&mut self) -> Parsed<char> {
+    fn escape(&mut self, text: &mut JavaText) -> Parsed<()> {
         let c = match self.bytes.get(self.at + 1).ok_or(Malformed)? {
             b'b' => '\u{8}',
             b'f' => '\u{c}',
             b'n' => '\n',
             b'r' => '\r',
             b't' => '\t',
-            b'u' => return self.unicode(),
+            b'u' => return self.unicode(text),
             same @ (b'"' | b'\\' | b'/' | b'\'') => char::from(*same),
             _ => return Err(Malformed),
         };
         self.at += 2;
-        Ok(c)
+        text.shown.push(c);
+        Ok(())
     }
 
-    /// `\u1234`; half of a pair becomes a question mark, as Java writes it.
-    fn unicode(&mut self) -> Parsed<char> {
+    /// `\u1234`, with the other half of its pair.
+    fn unicode(&mut self, text: &mut JavaText) -> Parsed<()> {
         let unit = self.unit()?;
-        if let Some(c) = char::from_u32(unit) {
-            return Ok(c);
-        }
         if (0xd800..0xdc00).contains(&unit) && self.bytes[self.at..].starts_with(b"\\u") {
             let before = self.at;
             let low = self.unit()?;
-            if (0xdc00..0xe000).contains(&low) {
-                return Ok(char::from_u32(0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00)).unwrap_or('?'));
+            if let Some(Ok(c)) = char::decode_utf16([unit, low]).next() {
+                text.shown.push(c);
+                return Ok(());
             }
             self.at = before;
         }
-        Ok('?')
+        text.push_unit(unit);
+        Ok(())
     }
 
-    fn unit(&mut self) -> Parsed<u32> {
+    fn unit(&mut self) -> Parsed<u16> {
         let digits = self.text.get(self.at + 2..self.at + 6).ok_or(Malformed)?;
         if !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(Malformed);
         }
         self.at += 6;
-        u32::from_str_radix(digits, 16).map_err(|_| Malformed)
+        u16::from_str_radix(digits, 16).map_err(|_| Malformed)
     }
 
     fn word(&mut self, word: &str, node: Node) -> Parsed<Node> {
@@ -288,7 +297,7 @@ impl Node {
                 crate::cast::java_double(*number, &mut text);
                 out.extend_from_slice(format!("\"{text}\"").as_bytes());
             }
-            Self::Text(text) => write_text(text, escapes, out),
+            Self::Text(text) => text.write(escapes, out),
             Self::Array(items) => {
                 out.push(b'[');
                 for (at, item) in items.iter().enumerate() {
@@ -305,7 +314,7 @@ impl Node {
                     if at > 0 {
                         out.push(b',');
                     }
-                    write_text(name, escapes, out);
+                    name.write(escapes, out);
                     out.push(b':');
                     value.write(escapes, out);
                 }
@@ -315,23 +324,86 @@ impl Node {
     }
 }
 
-fn write_text(text: &str, escapes: bool, out: &mut Vec<u8>) {
-    out.push(b'"');
-    for c in text.chars() {
-        if escapes && c.len_utf16() == 2 {
-            for half in c.encode_utf16(&mut [0; 2]) {
-                out.extend_from_slice(format!("\\u{half:04X}").as_bytes());
-            }
-        } else {
-            write_char(c, out);
-        }
+impl JavaText {
+    /// Whether it is this one; a question mark is no half.
+    pub(crate) fn is(&self, text: &str) -> bool {
+        self.halves.is_empty() && self.shown == text
     }
-    out.push(b'"');
+
+    /// As a text, where it is one.
+    pub(crate) fn whole(&self) -> Option<&str> {
+        self.halves.is_empty().then_some(&self.shown)
+    }
+
+    fn push_unit(&mut self, unit: u16) {
+        let c = char::from_u32(unit.into()).unwrap_or_else(|| {
+            self.halves.push((self.shown.len(), unit));
+            '?'
+        });
+        self.shown.push(c);
+    }
+
+    /// As it is, a half as three bytes that are no UTF-8.
+    pub(super) fn write_raw(&self, out: &mut Vec<u8>) {
+        let mut from = 0;
+        for (at, half) in &self.halves {
+            out.extend_from_slice(&self.shown.as_bytes()[from..*at]);
+            write_half(*half, out);
+            from = at + 1;
+        }
+        out.extend_from_slice(&self.shown.as_bytes()[from..]);
+    }
+
+    /// In quotes, and halves as escapes where `escapes`, otherwise as [`JavaText::write_raw`] does.
+    fn write(&self, escapes: bool, out: &mut Vec<u8>) {
+        let mut halves = self.halves.iter().peekable();
+        out.push(b'"');
+        for (at, c) in self.shown.char_indices() {
+            match halves.next_if(|(half_at, _)| *half_at == at) {
+                Some((_, half)) if escapes => write_escape(*half, out),
+                Some((_, half)) => write_half(*half, out),
+                None if escapes && c.len_utf16() == 2 => {
+                    c.encode_utf16(&mut [0; 2]).iter().for_each(|half| write_escape(*half, out));
+                }
+                None => write_char(c, out),
+            }
+        }
+        out.push(b'"');
+    }
+}
+
+fn write_escape(half: u16, out: &mut Vec<u8>) {
+    out.extend_from_slice(format!("\\u{half:04X}").as_bytes());
+}
+
+/// As UTF-8 would write it, if it had halves.
+fn write_half(half: u16, out: &mut Vec<u8>) {
+    let low_bits = |shift: u16| 0x80 | ((half >> shift) & 0x3f) as u8;
+    out.extend_from_slice(&[0xed, low_bits(6), low_bits(0)]);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn halves_of_characters_are_kept() {
+        let text = r#"{"\ud83d?":"x\ude00\ud83d\ud83d\ude00é\udfff"}"#;
+        let Ok(Some(node @ Node::Object(_))) = first_value(text, OF_PATHS) else { panic!("{text}") };
+        let Node::Object(members) = &node else { unreachable!("it is an object") };
+        let (name, value) = &members[0];
+        assert_eq!((name.shown.as_str(), name.whole(), name.is("??")), ("??", None, false));
+        assert!(matches!(value, Node::Text(value) if value.shown == "x??😀é?"));
+        let mut out = Vec::new();
+        node.write(true, &mut out);
+        assert_eq!(
+            String::from_utf8(out).expect("UTF-8"),
+            r#"{"\uD83D?":"x\uDE00\uD83D\uD83D\uDE00é\uDFFF"}"#
+        );
+        let mut out = Vec::new();
+        node.write(false, &mut out);
+        assert!(out.windows(3).any(|bytes| bytes == [0xed, 0xb8, 0x80]), "{out:x?}");
+    }
 
     #[test]
     fn behind_a_number_that_stands_alone_is_only_white_space() {

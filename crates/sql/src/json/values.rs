@@ -6,8 +6,8 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::DataType;
 
 use super::column::{Column, Values};
-use super::read::{base64, date, decimal, local_timestamp, timestamp};
-use super::tree::{Node, OF_FROM_JSON, first_value};
+use super::read::{date, decimal, float, local_timestamp, timestamp};
+use super::tree::{JavaText, Node, OF_FROM_JSON, first_value};
 use crate::java_time::TimePattern;
 
 /// How dates and times are written, where not in Spark's own way.
@@ -27,7 +27,8 @@ pub(crate) fn is_readable(kind: &DataType) -> bool {
             DataType::Struct(fields) => fields.iter().all(|field| *field.data_type() == DataType::Utf8),
             _ => false,
         },
-        DataType::Null => false,
+        // Where base64 ends too early Jackson reads on behind the text's end.
+        DataType::Null | DataType::Binary => false,
         _ => true,
     }
 }
@@ -71,13 +72,9 @@ fn push(node: &Node, column: &mut Column, formats: &Formats) -> Result<(), Misma
     match (&mut column.values, &column.kind, node) {
         (Values::Bytes { bytes, ends }, DataType::Utf8, node) => {
             match node {
-                Node::Text(text) => bytes.extend_from_slice(text.as_bytes()),
+                Node::Text(text) => bytes.extend_from_slice(text.shown.as_bytes()),
                 node => node.write(true, bytes),
             }
-            ends.push(i32::try_from(bytes.len()).map_err(|_| Mismatch)?);
-        }
-        (Values::Bytes { bytes, ends }, _, Node::Text(text)) => {
-            bytes.extend_from_slice(&base64(text).ok_or(Mismatch)?);
             ends.push(i32::try_from(bytes.len()).map_err(|_| Mismatch)?);
         }
         (Values::Boolean(values), _, Node::Boolean(value)) => values.push(*value),
@@ -105,9 +102,9 @@ fn push(node: &Node, column: &mut Column, formats: &Formats) -> Result<(), Misma
 }
 
 /// Of a name that comes several times the last value that fits its type counts.
-fn push_field(name: &str, members: &[(String, Node)], child: &mut Column, formats: &Formats) {
+fn push_field(name: &str, members: &[(JavaText, Node)], child: &mut Column, formats: &Formats) {
     let row = child.len();
-    for (_, node) in members.iter().rev().filter(|(known, _)| known == name) {
+    for (_, node) in members.iter().rev().filter(|(known, _)| known.is(name)) {
         if push(node, child, formats).is_ok() {
             return;
         }
@@ -125,7 +122,7 @@ fn push_scalar(values: &mut Values, kind: &DataType, node: &Node, formats: &Form
         (Values::Int16(values), _, Node::Number(text, true)) => values.push(text.parse().ok()?),
         (Values::Int32(values), DataType::Int32, Node::Number(text, true)) => values.push(text.parse().ok()?),
         (Values::Int64(values), DataType::Int64, Node::Number(text, true)) => values.push(text.parse().ok()?),
-        (Values::Float32(values), _, Node::Number(text, _)) => values.push(text.parse().ok()?),
+        (Values::Float32(values), _, Node::Number(text, whole)) => values.push(float(text, *whole)?),
         (Values::Float64(values), _, Node::Number(text, _)) => values.push(text.parse().ok()?),
         (Values::Float32(values), _, node) => values.push(non_number(node)? as f32),
         (Values::Float64(values), _, node) => values.push(non_number(node)?),
@@ -133,22 +130,24 @@ fn push_scalar(values: &mut Values, kind: &DataType, node: &Node, formats: &Form
             values.push(decimal(text, *precision, *scale)?);
         }
         (Values::Decimal(values), DataType::Decimal128(precision, scale), Node::Text(text)) => {
-            values.push(decimal(text, *precision, *scale)?);
+            values.push(decimal(&text.shown, *precision, *scale)?);
         }
-        (Values::Int32(values), DataType::Date32, Node::Text(text)) if !text.is_empty() => {
+        (Values::Int32(values), DataType::Date32, Node::Text(text)) if !text.shown.is_empty() => {
             values.push(match &formats.date {
-                Some(pattern) => pattern.read_day(text)?.try_into().ok()?,
-                None => date(text)?,
+                Some(pattern) => pattern.read_day(text.whole()?)?.try_into().ok()?,
+                None => date(&text.shown)?,
             });
         }
         // `timestampFormat` is for times with a zone alone.
         (Values::Int64(values), DataType::Timestamp(_, None), Node::Text(text)) => {
-            values.push(local_timestamp(text)?);
+            values.push(local_timestamp(&text.shown)?);
         }
-        (Values::Int64(values), DataType::Timestamp(_, Some(_)), Node::Text(text)) if !text.is_empty() => {
+        (Values::Int64(values), DataType::Timestamp(_, Some(_)), Node::Text(text))
+            if !text.shown.is_empty() =>
+        {
             values.push(match &formats.timestamp {
-                Some(pattern) => pattern.read(text)?,
-                None => timestamp(text)?,
+                Some(pattern) => pattern.read(text.whole()?).ok()??,
+                None => timestamp(&text.shown)?,
             });
         }
         (Values::Int64(values), DataType::Timestamp(_, Some(_)), Node::Number(text, true)) => {
@@ -162,7 +161,7 @@ fn push_scalar(values: &mut Values, kind: &DataType, node: &Node, formats: &Form
 fn non_number(node: &Node) -> Option<f64> {
     match node {
         Node::NonNumber(number) => Some(*number),
-        Node::Text(text) => match text.as_str() {
+        Node::Text(text) => match text.shown.as_str() {
             "NaN" => Some(f64::NAN),
             "+INF" | "+Infinity" | "Infinity" => Some(f64::INFINITY),
             "-INF" | "-Infinity" => Some(f64::NEG_INFINITY),
@@ -207,6 +206,38 @@ mod tests {
         }
         let moment = read("{\"a\":\"2024-02-29T12:30:00+02:00\"}", "TIMESTAMP", "");
         assert_eq!(moment.as_deref(), Some("2024-02-29 10:30:00"));
+    }
+
+    #[test]
+    fn halves_of_characters_are_escaped_in_json() {
+        for (value, kind, expected) in [
+            (r#"{"k":"\\ud83d"}"#, "STRING", Some(r#"{"k":"\uD83D"}"#)),
+            (r#"["\\ude00"]"#, "STRING", Some(r#"["\uDE00"]"#)),
+            (r#""x\\ud83dy""#, "STRING", Some("x?y")),
+            (r#"["x\\ud83dy"]"#, "ARRAY<STRING>", Some("[x?y]")),
+        ] {
+            assert_eq!(read(&format!("{{\"a\":{value}}}"), kind, "").as_deref(), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_date_may_be_a_number_of_days() {
+        for (value, expected) in [
+            ("٣", Some("1970-01-04")),
+            ("-999", Some("1967-04-08")),
+            ("+5", Some("1970-01-06")),
+            ("12345678", Some("+35771-04-27")),
+            ("-00141427", Some("1582-10-15")),
+            ("-00141428", Some("1582-10-04")),
+            ("-00354221", Some("1000-03-01")),
+            ("-00719164", Some("0001-01-01")),
+            ("-12345678", Some("-31831-05-05")),
+            ("2147483648", None),
+            ("+", None),
+            ("2024-01-01GMTGMT", Some("2024-01-01")),
+        ] {
+            assert_eq!(read(&format!("{{\"a\":\"{value}\"}}"), "DATE", "").as_deref(), expected, "{value}");
+        }
     }
 
     #[test]

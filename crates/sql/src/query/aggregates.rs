@@ -29,7 +29,7 @@ const AGGREGATES: [&str; 6] = ["count", "sum", "min", "max", "avg", "mean"];
 
 impl Aggregates {
     pub(super) fn is_needed(&self, select: &syntax::Select) -> bool {
-        !self.calls.is_empty() || !select.group_by.is_empty()
+        !self.calls.is_empty() || !select.group_by.is_empty() || select.having.is_some()
     }
 
     /// The SELECT list, HAVING and ORDER BY without aggregates and what is grouped by.
@@ -37,9 +37,10 @@ impl Aggregates {
         &mut self,
         query: &Query,
         scope: &Scope,
-    ) -> (Vec<syntax::Item>, Option<syntax::Expr>, Vec<syntax::Order>) {
+    ) -> Bind<(Vec<syntax::Item>, Option<syntax::Expr>, Vec<syntax::Order>)> {
         let select = &query.select;
-        self.groups = select.group_by.iter().map(|group| grouped(group, &select.items, scope)).collect();
+        let groups = select.group_by.iter().map(|group| grouped(group, &select.items, scope));
+        self.groups = groups.collect::<Bind<_>>()?;
         let items = select.items.iter().map(|item| {
             let name = match &item.expr.kind {
                 Kind::Name(parts) => parts.last().cloned(),
@@ -56,7 +57,7 @@ impl Aggregates {
             .iter()
             .map(|order| syntax::Order { expr: self.replaced(&order.expr), ..order.clone() });
         let order = order.collect();
-        (items, having, order)
+        Ok((items, having, order))
     }
 
     fn replaced(&mut self, expr: &syntax::Expr) -> syntax::Expr {
@@ -132,17 +133,20 @@ impl Aggregates {
 }
 
 /// `GROUP BY 1` means the item of the list, and so does `GROUP BY alias` where no column has that name.
-fn grouped(group: &syntax::Expr, items: &[syntax::Item], scope: &Scope) -> syntax::Expr {
+fn grouped(group: &syntax::Expr, items: &[syntax::Item], scope: &Scope) -> Bind<syntax::Expr> {
     let item = match &group.kind {
         Kind::Literal(syntax::Literal::Int(place)) => {
-            usize::try_from(*place).ok().and_then(|place| items.get(place.checked_sub(1)?))
+            let item = usize::try_from(*place).ok().and_then(|place| items.get(place.checked_sub(1)?));
+            Some(item.ok_or_else(|| {
+                SqlError::invalid(format!("there is no column {place} to group by"), group.span.clone())
+            })?)
         }
         Kind::Name(parts) if parts.len() == 1 && !scope.has(&parts[0]) => items
             .iter()
             .find(|item| item.alias.as_ref().is_some_and(|alias| alias.eq_ignore_ascii_case(&parts[0]))),
         _ => None,
     };
-    item.map_or_else(|| group.clone(), |item| item.expr.clone())
+    Ok(item.map_or_else(|| group.clone(), |item| item.expr.clone()))
 }
 
 /// What only the plan calls a group.
@@ -174,7 +178,11 @@ fn aggregate(
     };
     if name == "count" {
         let counted = match &arg.kind {
-            Kind::Star(_) => Expr::Literal(ScalarValue::Int64(Some(1)), None),
+            Kind::Star(parts) if parts.is_empty() => Expr::Literal(ScalarValue::Int64(Some(1)), None),
+            // Of a relation it counts the rows in which no column is null.
+            Kind::Star(_) => {
+                return Err(SqlError::unsupported("count of a relation's columns", arg.span.clone()));
+            }
             _ => bind::bind(arg, scope)?.expr,
         };
         return Ok((count(counted), DataType::Int64));
@@ -298,6 +306,9 @@ mod tests {
             ("SELECT a0, count(*) AS c FROM k.t GROUP BY n", "no column `a0`"),
             ("SELECT n FROM k.t GROUP BY n HAVING g0 > 1", "no column `g0`"),
             ("SELECT *, count(*) AS c FROM k.t GROUP BY g0", "`*` beside GROUP BY"),
+            ("SELECT n, count(*) AS c FROM k.t GROUP BY 3", "no column 3 to group by"),
+            ("SELECT n, count(*) AS c FROM k.t GROUP BY 0", "no column 0 to group by"),
+            ("SELECT count(t.*) AS c FROM k.t", "count of a relation's columns"),
         ] {
             let why = refusal(sql).await;
             assert!(why.contains(expected), "{sql}: {why}");

@@ -82,6 +82,14 @@ impl Cursor {
                 break;
             }
         }
+        let signed =
+            (self.is_symbol(0, "-") || self.is_symbol(0, "+")) && matches!(self.peek_at(1), Token::Number(_));
+        if signed && matches!(self.peek_at(2), Token::Word(word) if unit(word).is_some()) {
+            let message = "a unit with a sign behind another one belongs to the same interval";
+            return Err(
+                SqlError::unsupported(message, self.since(start)).help("write INTERVAL in front of it, too")
+            );
+        }
         match (months, micros) {
             (Some(months), None) if (-MONTHS_MAX..=MONTHS_MAX).contains(&months) => {
                 Ok(Interval::Months(months as i32))

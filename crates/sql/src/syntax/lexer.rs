@@ -41,6 +41,18 @@ pub(crate) fn tokens(text: &str) -> Result<Vec<(Token, Range<usize>)>, SqlError>
     }
 }
 
+/// What Spark's grammar takes for a blank.
+fn is_space(c: char) -> bool {
+    c.is_whitespace() && !matches!(c, '\u{85}' | '\u{2029}')
+}
+
+/// The bytes of a comment up to the end of its line; behind a backslash it goes on in the next.
+fn line_length(comment: &str) -> usize {
+    let ends = comment.match_indices(['\n', '\r']).map(|(at, _)| at);
+    let goes_on = |at: &usize| comment[*at..].starts_with('\n') && comment[..*at].ends_with('\\');
+    ends.into_iter().find(|at| !goes_on(at)).unwrap_or(comment.len())
+}
+
 struct Lexer<'a> {
     text: &'a str,
     at: usize,
@@ -54,10 +66,13 @@ impl<'a> Lexer<'a> {
     fn skip_space(&mut self) -> Result<(), SqlError> {
         loop {
             let rest = self.rest();
-            let trimmed = rest.trim_start();
+            let trimmed = rest.trim_start_matches(is_space);
             self.at += rest.len() - trimmed.len();
             if trimmed.starts_with("--") {
-                self.at += trimmed.find('\n').unwrap_or(trimmed.len());
+                self.at += line_length(trimmed);
+            } else if trimmed.starts_with("/*+") {
+                return Err(SqlError::unsupported("a hint", self.at..self.at + 3)
+                    .help("take it away, or write a blank between * and +"));
             } else if trimmed.starts_with("/*") {
                 self.skip_comment()?;
             } else {

@@ -129,8 +129,7 @@ impl Cursor {
             return Ok(Expr { kind, span: self.since(start) });
         }
         let tests = ["BETWEEN", "IN", "LIKE", "ILIKE", "RLIKE", "REGEXP"];
-        let negated = (self.is_word(0, "NOT") || self.is_symbol(0, "!"))
-            && tests.iter().any(|test| self.is_word(1, test));
+        let negated = self.is_word(0, "NOT") && tests.iter().any(|test| self.is_word(1, test));
         if negated {
             self.advance();
         }

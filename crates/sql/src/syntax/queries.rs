@@ -3,6 +3,7 @@
 use super::ast::{Direction, Expr, Item, Kind, Nulls, Order, Query, Relation, Select};
 use super::cursor::{Cursor, Parsed};
 use super::lexer::Token;
+use crate::error::SqlError;
 
 /// Words that end an expression or a list, so that they are no alias where `AS` is left out.
 const NO_ALIAS: [&str; 30] = [
@@ -51,6 +52,10 @@ impl Cursor {
                 if self.is_symbol(0, "(") {
                     return self.unsupported("a list of columns behind a WITH name");
                 }
+                if with.iter().any(|(known, _): &(String, Query)| known.eq_ignore_ascii_case(&name)) {
+                    let message = format!("WITH has two queries of the name `{name}`");
+                    return Err(SqlError::invalid(message, self.span()));
+                }
                 self.word("AS");
                 self.expect_symbol("(")?;
                 with.push((name, self.query()?));
@@ -78,15 +83,18 @@ impl Cursor {
         }
         let limit = if self.word("LIMIT") && !self.word("ALL") { Some(self.count()?) } else { None };
         let offset = if self.word("OFFSET") { Some(self.count()?) } else { None };
+        if limit.unwrap_or(0) + offset.unwrap_or(0) > i32::MAX as u64 {
+            return self.unsupported("so many rows");
+        }
         Ok(Query { with, select, order_by, limit, offset })
     }
 
     pub(super) fn count(&mut self) -> Parsed<u64> {
         if let Token::Number(number) = self.peek()
-            && let Ok(count) = number.parse()
+            && let Ok(count) = number.parse::<i32>()
         {
             self.advance();
-            return Ok(count);
+            return Ok(count as u64);
         }
         self.expected("a whole number")
     }

@@ -126,6 +126,8 @@ fn refusals_say_what_and_where() {
         ("SELECT CAST(1 AS FOO)", "`FOO` is no type"),
         ("SELECT CAST(NULL AS STRUCT<>)", "STRUCT without fields"),
         ("SELECT CAST(NULL AS STRUCT< >)", "STRUCT without fields"),
+        ("SELECT CAST(NULL AS STRUCT<a: INT,>)", "expected a name"),
+        ("SELECT CAST(1 AS `INT`)", "a type without backticks"),
         ("SELECT 1 FROM t UNION SELECT 2", "UNION"),
     ] {
         assert!(refused(text).contains(expected), "{text}: {}", refused(text));
@@ -139,7 +141,7 @@ fn keys_of_maps_in_a_schema_are_texts() {
     assert!(parse_fields("m MAP<STRING, ARRAY<MAP<STRING, INT>>>, n INT").is_ok());
     for (text, place) in [
         ("a INT, m MAP<DATE, INT>, b INT", "MAP<DATE, INT>"),
-        ("m: STRUCT<x: MAP<INT, STRING>> COMMENT 'c'", "STRUCT<x: MAP<INT, STRING>> COMMENT 'c'"),
+        ("m STRUCT<x: MAP<INT, STRING>> COMMENT 'c'", "STRUCT<x: MAP<INT, STRING>> COMMENT 'c'"),
         ("m ARRAY<MAP<STRING, MAP<INT, INT>>>", "ARRAY<MAP<STRING, MAP<INT, INT>>>"),
     ] {
         let error = parse_fields(text).expect_err(text);

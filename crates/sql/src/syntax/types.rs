@@ -17,6 +17,9 @@ impl Cursor {
 
     pub(super) fn data_type_inner(&mut self) -> Parsed<DataType> {
         let span = self.span();
+        if matches!(self.peek(), Token::Quoted(_)) {
+            return self.expected("a type without backticks");
+        }
         let name = self.name()?.to_ascii_uppercase();
         Ok(match name.as_str() {
             "BOOLEAN" => DataType::Boolean,
@@ -84,12 +87,11 @@ impl Cursor {
         // `<>` is how the lexer reads a struct without fields.
         if !self.symbol("<>") {
             self.expect_symbol("<")?;
-            while !self.is_symbol(0, ">") {
-                let field = self.field()?;
+            let mut goes_on = !self.is_symbol(0, ">");
+            while goes_on {
+                let field = self.field_in_struct()?;
                 fields.push(ArrowField::new(field.name, field.kind, field.nullable));
-                if !self.symbol(",") {
-                    break;
-                }
+                goes_on = self.symbol(",");
             }
             self.close_angle()?;
         }
@@ -100,9 +102,23 @@ impl Cursor {
         Ok(DataType::Struct(Fields::from(fields)))
     }
 
+    /// `a INT`, as it stands in a schema.
     pub(super) fn field(&mut self) -> Parsed<Field> {
         let name = self.name()?;
+        if self.is_symbol(0, ":") {
+            return self.expected("a type (a colon stands only in a STRUCT)");
+        }
+        self.type_of_field(name)
+    }
+
+    /// `a: INT` or `a INT`, as it stands in a STRUCT.
+    fn field_in_struct(&mut self) -> Parsed<Field> {
+        let name = self.name()?;
         self.symbol(":");
+        self.type_of_field(name)
+    }
+
+    fn type_of_field(&mut self, name: String) -> Parsed<Field> {
         let kind = self.data_type()?;
         let nullable = !self.word("NOT");
         if !nullable {

@@ -47,7 +47,8 @@ impl Cursor {
             values.push(self.expr()?);
         }
         self.expect_symbol(")")?;
-        if self.symbol("->") {
+        // One parameter stands without brackets.
+        if values.len() > 1 && self.symbol("->") {
             let mut names = Vec::new();
             for value in values {
                 match value.kind {
@@ -110,6 +111,9 @@ impl Cursor {
             _ => {
                 // An odd number of digits has a zero in front.
                 let padded = if text.len().is_multiple_of(2) { text } else { format!("0{text}") };
+                if !padded.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+                    return Err(SqlError::invalid("X'…' takes hexadecimal digits", self.since(start)));
+                }
                 let (pairs, _) = padded.as_bytes().as_chunks::<2>();
                 let bytes: Option<Vec<u8>> = pairs
                     .iter()
@@ -258,7 +262,17 @@ impl Cursor {
 pub(super) fn number_literal(text: &str, span: Range<usize>) -> Parsed<Literal> {
     let upper = text.to_ascii_uppercase();
     let out_of_range = || SqlError::invalid(format!("{text} is out of its type's range"), span.clone());
-    let is_hexadecimal_like = upper.contains('E');
+    let has_exponent = upper.contains('E');
+    let double = |digits: &str| {
+        let number = digits.parse().ok().filter(|number: &f64| number.is_finite())?;
+        // What is rounded down to the greatest number is beyond it.
+        let is_greatest = number.abs() == f64::MAX && significant(digits) != "17976931348623157";
+        (!is_greatest).then_some(number)
+    };
+    let float = |digits: &str| {
+        let number: f64 = digits.parse().ok()?;
+        (number.abs() <= f32::MAX.into()).then(|| digits.parse::<f32>().ok()).flatten()
+    };
     if let Some(digits) = upper.strip_suffix("BD") {
         return decimal(digits).ok_or_else(out_of_range);
     }
@@ -270,17 +284,21 @@ pub(super) fn number_literal(text: &str, span: Range<usize>) -> Parsed<Literal> 
         "L" => Literal::Bigint(digits.parse().map_err(|_| out_of_range())?),
         "S" => Literal::Smallint(digits.parse().map_err(|_| out_of_range())?),
         "Y" => Literal::Tinyint(digits.parse().map_err(|_| out_of_range())?),
-        "D" => Literal::Double(digits.parse().ok().filter(|n: &f64| n.is_finite()).ok_or_else(out_of_range)?),
-        "F" => Literal::Float(digits.parse().ok().filter(|n: &f32| n.is_finite()).ok_or_else(out_of_range)?),
-        _ if is_hexadecimal_like => {
-            Literal::Double(digits.parse().ok().filter(|n: &f64| n.is_finite()).ok_or_else(out_of_range)?)
-        }
+        "F" => Literal::Float(float(digits).ok_or_else(out_of_range)?),
+        _ if suffix == "D" || has_exponent => Literal::Double(double(digits).ok_or_else(out_of_range)?),
         _ => match (digits.parse::<i32>(), digits.parse::<i64>()) {
             (Ok(number), _) => Literal::Int(number),
             (_, Ok(number)) => Literal::Bigint(number),
             _ => decimal(digits).ok_or_else(out_of_range)?,
         },
     })
+}
+
+/// The digits of a number without the zeros around them.
+fn significant(number: &str) -> String {
+    let mantissa = number.split('E').next().unwrap_or_default();
+    let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
+    digits.trim_matches('0').to_owned()
 }
 
 /// The DECIMAL with just the digits that are written.
@@ -293,11 +311,13 @@ fn decimal(text: &str) -> Option<Literal> {
     let unscaled: i128 = format!("{whole}{fraction}").parse().ok()?;
     let mut scale = i32::try_from(fraction.len()).ok()? - exponent;
     let mut unscaled = unscaled;
+    // Zeros that are not written count also behind a zero.
+    let zeros = if unscaled == 0 { (-scale).max(0) } else { 0 };
     while scale < 0 {
         unscaled = unscaled.checked_mul(10)?;
         scale += 1;
     }
-    let digits = unscaled.unsigned_abs().checked_ilog10().map_or(1, |log| log as i32 + 1);
+    let digits = zeros + unscaled.unsigned_abs().checked_ilog10().map_or(1, |log| log as i32 + 1);
     let precision = digits.max(scale);
     (precision <= 38).then_some(Literal::Decimal { unscaled, precision: precision as u8, scale: scale as i8 })
 }
