@@ -43,19 +43,16 @@ pub(crate) fn process(
 /// fails for, with why.
 fn run_apart(query: &FlowQuery, batch: &RecordBatch) -> Result<(Transformed, Vec<(u32, String)>)> {
     let (mut parts, mut origins, mut failed) = (Vec::new(), Vec::new(), Vec::new());
-    let mut left = vec![0..batch.num_rows()];
-    while let Some(rows) = left.pop() {
-        let first = rows.start as u32;
-        match query.run(&batch.slice(rows.start, rows.len())) {
+    let mut left = vec![(0, batch.num_rows())];
+    while let Some((start, rows)) = left.pop() {
+        let first = start as u32;
+        match query.run(&batch.slice(start, rows)) {
             Ok(part) => {
                 origins.extend(part.origins.iter().map(|origin| first + origin));
                 parts.push(part.batch);
             }
-            Err(error) if rows.len() == 1 => failed.push((first, error.message)),
-            Err(_) => {
-                let middle = rows.start + rows.len() / 2;
-                left.extend([middle..rows.end, rows.start..middle]);
-            }
+            Err(error) if rows == 1 => failed.push((first, error.message)),
+            Err(_) => left.extend([(start + rows / 2, rows - rows / 2), (start, rows / 2)]),
         }
     }
     let batch = concat_batches(query.schema(), &parts)

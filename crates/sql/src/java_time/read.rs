@@ -169,7 +169,8 @@ fn reserved(following: &[Part]) -> usize {
 /// `text` behind `prefix`, in any letter case.
 fn without_prefix<'t>(text: &'t str, prefix: &str) -> Option<&'t str> {
     let mut rest = text.chars();
-    prefix.chars().all(|wanted| rest.next().is_some_and(|c| is_same_letter(c, wanted))).then(|| rest.as_str())
+    let found = prefix.chars().all(|wanted| rest.next().is_some_and(|c| is_same_letter(c, wanted)));
+    found.then_some(rest.as_str())
 }
 
 /// Whether Java takes two characters for the same letter: it knows the case of those up to U+FFFF, each by itself.
