@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::{filter, filter_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::error::ArrowError;
+use datafusion::error::DataFusionError;
 use millstream_core::{Error, Result};
 
 use crate::error::SqlError;
@@ -65,9 +67,12 @@ impl FlowQuery {
         &self.unread
     }
 
-    /// Runs the query over one batch.
+    /// Runs the query over one batch. An error whose fault is [`Fault::Lasting`](millstream_core::Fault) is about a
+    /// value in it; any other is about none of its records.
     pub fn run(&self, batch: &RecordBatch) -> Result<Transformed> {
-        let failed = |e| Error::lasting(format!("the query fails: {e}"));
+        if batch.num_rows() == 0 {
+            return Ok(self.nothing());
+        }
         let all = UInt32Array::from_iter_values(0..batch.num_rows() as u32);
         let (batch, origins) = match self.evaluator.mask(batch).map_err(failed)? {
             None => (batch.clone(), all),
@@ -77,8 +82,29 @@ impl FlowQuery {
                 (filter_record_batch(batch, &mask).map_err(|e| failed(e.into()))?, kept)
             }
         };
+        if batch.num_rows() == 0 {
+            return Ok(self.nothing());
+        }
         let batch = self.evaluator.project(&batch).map_err(failed)?;
         Ok(Transformed { batch, origins: origins.values().to_vec() })
+    }
+
+    /// What comes of no rows. DataFusion computes some branches also for none, and may fail.
+    fn nothing(&self) -> Transformed {
+        Transformed { batch: RecordBatch::new_empty(self.schema().clone()), origins: Vec::new() }
+    }
+}
+
+fn failed(error: DataFusionError) -> Error {
+    let is_of_a_value = match error.find_root() {
+        DataFusionError::Execution(_) => true,
+        DataFusionError::ArrowError(arrow, _) => matches!(**arrow, ArrowError::ComputeError(_)),
+        _ => false,
+    };
+    match error.find_root() {
+        _ if is_of_a_value => Error::lasting(format!("the query fails: {error}")),
+        DataFusionError::ResourcesExhausted(what) => Error::user(format!("the query takes too much: {what}")),
+        _ => Error::ours(format!("the query failed over a batch: {error}")),
     }
 }
 
@@ -110,6 +136,7 @@ fn look(field: &Field, path: &mut Vec<String>, used: &BTreeSet<Vec<String>>, fou
 #[cfg(test)]
 mod tests {
     use arrow::array::{Array, AsArray};
+    use millstream_core::Fault;
 
     use super::*;
     use crate::json::Decoder;
@@ -133,6 +160,26 @@ mod tests {
             result.batch.column(0).as_string::<i32>().iter().flatten().collect::<Vec<_>>(),
             ["A", "C"]
         );
+    }
+
+    #[test]
+    fn what_is_computed_for_no_row_fails_for_none() {
+        let sql = "SELECT add_months(DATE'2024-01-01', if(n > 0, 2147483647, n)) AS d FROM input";
+        assert!(run(sql, &["{"]).origins.is_empty());
+        assert!(run(&format!("{sql} WHERE n < 0"), &[r#"{"n":5}"#]).origins.is_empty());
+    }
+
+    #[test]
+    fn only_what_a_value_is_the_reason_of_is_a_lasting_error() {
+        let schema = parse_schema("s STRING, n INT").expect("a schema");
+        let message = format!(r#"{{"s":"{}","n":2147483647}}"#, "x".repeat(30_000));
+        for (value, fault) in
+            [("add_months(DATE'2024-01-31', n)", Fault::Lasting), ("repeat(s, 100000)", Fault::User)]
+        {
+            let query = FlowQuery::new(&format!("SELECT {value} AS r FROM input"), &schema).expect(value);
+            let decoded = Decoder::new(&schema).decode(std::iter::once(Some(message.as_bytes())));
+            assert_eq!(query.run(&decoded.batch).expect_err(value).fault, fault, "{value}");
+        }
     }
 
     #[test]

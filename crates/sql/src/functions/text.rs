@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, StringArray, StringBuilder};
 use arrow::datatypes::{DataType, Int32Type};
-use arrow::error::ArrowError;
-use datafusion::common::ScalarValue;
+use datafusion::common::{DataFusionError, ScalarValue};
 use datafusion::logical_expr::{ColumnarValue, Expr};
 
 use super::Call;
@@ -368,7 +367,9 @@ pub(super) fn repeat(mut call: Call) -> Bind {
         let offsets = texts.value_offsets();
         let bytes = (offsets[texts.len()] - offsets[0]) as usize;
         if bytes.saturating_mul(times.unwrap_or(0)) > i32::MAX as usize {
-            return Err(ArrowError::ComputeError("repeat makes more than 2 GiB of a batch".into()).into());
+            return Err(DataFusionError::ResourcesExhausted(
+                "repeat makes more than 2 GiB of a batch".into(),
+            ));
         }
         let repeated: StringArray = texts.iter().map(|text| Some(text?.repeat(times?))).collect();
         Ok(Arc::new(repeated) as ArrayRef)
