@@ -203,7 +203,8 @@ impl Pager {
             return Ok(None);
         }
         // Some APIs answer the first, or the last, page to every number that they do not have.
-        if let Some((first, last)) = self.digests
+        if !held.is_empty
+            && let Some((first, last)) = self.digests
             && (held.digest == first || held.digest == last)
         {
             return Err(format!(
@@ -330,6 +331,12 @@ mod tests {
             assert_eq!(matches!(pages.after(&held), Ok(Next::Page(_))), goes_on);
         }
         assert_eq!(pages.after(&unselected(2)), Ok(Next::End));
+        // That the first page was one does not make it an answer to every number.
+        let mut pages = pager(Paging::Page(ByPage { page: 1, param: "page".into() }), 9);
+        pages.first();
+        for held in [unselected(2), held(2, 1), unselected(2), held(2, 3)] {
+            assert!(matches!(pages.after(&held), Ok(Next::Page(_))), "{held:?}");
+        }
     }
 
     #[test]
