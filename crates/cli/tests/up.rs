@@ -252,6 +252,30 @@ fn a_run_that_is_killed_is_tried_again_after_the_restart_under_its_name() {
 }
 
 #[test]
+fn a_run_that_never_ends_by_itself_outlives_any_number_of_kills() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let api = Api::start(move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+        "[]".to_owned()
+    });
+    write(folder.path(), "numbers", &api.url, "runs: { retries: 1, retry_delay: 100ms }");
+    change(folder.path(), "numbers", "records: $,", "records: $, every: 50ms,");
+    let mut up = Up::of(folder.path(), &["numbers.yaml"]);
+    let run = trigger(&up);
+    for _ in 0..4 {
+        let before = asked.load(Ordering::Relaxed);
+        wait_for("a request", || (asked.load(Ordering::Relaxed) > before).then_some(()));
+        up.kill();
+        up = Up::of(folder.path(), &["numbers.yaml"]);
+    }
+    wait_for("the run", || (state_of(&up, "numbers", &run) == "running").then_some(()));
+    let shown = up.get(&format!("/api/v1/pipelines/numbers/runs/{run}"));
+    assert_eq!(shown["run"]["attempt"], 2, "{shown}");
+}
+
+#[test]
 fn a_failure_is_retried_with_its_reason_and_what_fails_for_good_is_failed() {
     let folder = tempfile::tempdir().expect("a folder");
     let api = Api::start(|_| "<html>".to_owned());

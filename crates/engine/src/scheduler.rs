@@ -23,7 +23,8 @@ const PUT_BACK_MAX_MS: i64 = 60_000;
 #[serde(deny_unknown_fields, default)]
 pub struct RunSettings {
     /// How often a run that has failed is tried again. Of flows that never end by themselves an attempt that
-    /// read something, or was at work for more than an hour, counts as the first. Default 5.
+    /// read something, was at work for more than an hour or ended with its process counts as the first.
+    /// Default 5.
     pub retries: u32,
     /// How long the first retry waits, like `10s`, the default; each further one waits twice as long, an
     /// hour at most.
@@ -53,8 +54,8 @@ pub(crate) enum Ended {
     Done,
     /// It failed, and why.
     Failed(String),
-    /// What never ends by itself broke off, and why.
-    BrokeOff(String),
+    /// What never ends by itself broke off, why, and whether it had read something.
+    BrokeOff(String, bool),
     /// It failed, and why; a retry would only hide that.
     FailedForGood(String),
     /// We were asked to stop: it goes on with the next start.
@@ -280,16 +281,19 @@ impl Scheduler {
     /// The attempt at work has ended: the run to be saved.
     pub(crate) fn ended(&mut self, how: Ended, flows: BTreeMap<String, Counts>, now_ms: i64) -> Option<Run> {
         let mut run = self.active.take()?;
-        if matches!(how, Ended::BrokeOff(_)) && got_on(&run, &flows, now_ms) {
+        if let Ended::BrokeOff(_, has_read) = how
+            && (has_read || has_worked_long(&run, now_ms))
+        {
+            // Else an outage too many would end it, a year after the first one.
             run.attempt = 1;
         }
         run.ended_ms = Some(now_ms);
         run.flows = flows;
-        let may_help = matches!(how, Ended::Failed(_) | Ended::BrokeOff(_));
+        let may_help = matches!(how, Ended::Failed(_) | Ended::BrokeOff(..));
         let is_tried_again = may_help && run.attempt <= self.settings.retries;
         match how {
             Ended::Done => run.state = RunState::Success,
-            Ended::Failed(why) | Ended::BrokeOff(why) | Ended::FailedForGood(why) => {
+            Ended::Failed(why) | Ended::BrokeOff(why, _) | Ended::FailedForGood(why) => {
                 run.error = Some(why);
                 run.state = RunState::Failed;
                 if is_tried_again {
@@ -317,11 +321,9 @@ impl Scheduler {
     }
 }
 
-/// Whether an attempt of what never ends by itself did well before it broke off, so that it counts as the first: else
-/// an outage too many would end it, a year after the first one.
-fn got_on(run: &Run, flows: &BTreeMap<String, Counts>, now_ms: i64) -> bool {
-    let worked_ms = run.started_ms.map_or(0, |started_ms| now_ms - started_ms);
-    worked_ms > RETRY_WAIT_MAX_MS || flows.values().any(|counts| counts.read > 0)
+/// Whether an attempt was at work for longer than any retry waits.
+fn has_worked_long(run: &Run, now_ms: i64) -> bool {
+    run.started_ms.is_some_and(|started_ms| now_ms - started_ms > RETRY_WAIT_MAX_MS)
 }
 
 fn new_run(id: String, created_ms: i64) -> Run {
@@ -420,19 +422,18 @@ mod tests {
         assert!(scheduler.begin(now_ms).is_none());
     }
 
-    /// A run with one retry whose attempts end like `how`, each after so long and so many records: which attempt each
-    /// counts as, and what becomes of the run.
-    fn attempts(how: fn(String) -> Ended, each: &[(i64, u64)]) -> Vec<(u32, RunState)> {
+    /// A run with one retry whose attempts end like `how`, each after so long and with records or without: which attempt
+    /// each counts as, and what becomes of the run.
+    fn attempts(how: fn(String, bool) -> Ended, each: &[(i64, bool)]) -> Vec<(u32, RunState)> {
         let mut scheduler = scheduler("@yearly", retries(1));
         let mut now_ms = NEW_YEAR_MS;
         scheduler.trigger(now_ms).expect("queues");
         let mut found = Vec::new();
-        for (worked_ms, records) in each {
+        for (worked_ms, has_read) in each {
             scheduler.begin(now_ms).expect("begins");
             now_ms += worked_ms;
-            let counts = Counts { read: *records, ..Counts::default() };
-            let flows = BTreeMap::from([("fetch".to_owned(), counts)]);
-            let run = scheduler.ended(how("down".into()), flows, now_ms).expect("ends");
+            let how = how("down".into(), *has_read);
+            let run = scheduler.ended(how, BTreeMap::new(), now_ms).expect("ends");
             now_ms = run.retry_at_ms.unwrap_or(now_ms);
             found.push((run.attempt, run.state));
         }
@@ -444,13 +445,11 @@ mod tests {
         let again = (1, RunState::UpForRetry);
         let for_good = (2, RunState::Failed);
         // A flow that never ends by itself, with an outage now and then.
-        assert_eq!(attempts(Ended::BrokeOff, &[(2 * HOUR_MS, 0); 20]), [again; 20]);
-        assert_eq!(
-            attempts(Ended::BrokeOff, &[(1_000, 5), (1_000, 1), (1_000, 0)]),
-            [again, again, for_good]
-        );
-        // What ends by itself has not ended well, however much it had read.
-        assert_eq!(attempts(Ended::Failed, &[(2 * HOUR_MS, 5), (2 * HOUR_MS, 6)]), [again, for_good]);
+        assert_eq!(attempts(Ended::BrokeOff, &[(2 * HOUR_MS, false); 20]), [again; 20]);
+        let each = [(1_000, true), (1_000, true), (1_000, false)];
+        assert_eq!(attempts(Ended::BrokeOff, &each), [again, again, for_good]);
+        // What ends by itself has not ended well, however long it took and whatever it had read.
+        assert_eq!(attempts(|why, _| Ended::Failed(why), &[(2 * HOUR_MS, true); 2]), [again, for_good]);
     }
 
     #[test]

@@ -84,12 +84,16 @@ impl Supervisor {
             _ => None,
         };
         let decided_ms = match (history.last_scheduled_ms(name)?, &schedule) {
-            // A clock that was ahead then holds nothing up.
-            (None, Some(_)) => Some(history.begun_ms(name, now_ms)?.min(now_ms)),
+            (None, Some(_)) => Some(history.begun_ms(name, now_ms)?),
             (last_ms, _) => last_ms,
         };
-        let (unfinished, without_flows): (Vec<Run>, Vec<Run>) =
+        let (mut unfinished, without_flows): (Vec<Run>, Vec<Run>) =
             history.unfinished(name)?.into_iter().partition(|_| has_runs);
+        if plan.flows.iter().any(|flow| flow.origin.plan.is_endless) {
+            // Else a process killed too often would end it, a year after the first time.
+            let killed = unfinished.iter_mut().filter(|run| run.state == RunState::Running);
+            killed.for_each(|run| run.attempt = 1);
+        }
         let (scheduler, mut changed) = Scheduler::new(
             schedule,
             pipeline.runs.clone(),

@@ -74,6 +74,17 @@ impl Supervisor {
         Ok(())
     }
 
+    /// How an attempt ended that failed. Where a flow of it never ends by itself, what that one had read counts: the
+    /// others read the same again.
+    fn failed(&self, why: String, flows: &BTreeMap<String, Counts>) -> Ended {
+        let mut endless = self.plan.flows.iter().filter(|flow| flow.origin.plan.is_endless).peekable();
+        if endless.peek().is_none() {
+            return Ended::Failed(why);
+        }
+        let has_read = endless.any(|flow| flows.get(&flow.name).is_some_and(|counts| counts.read > 0));
+        Ended::BrokeOff(why, has_read)
+    }
+
     /// One attempt of a run.
     async fn run(&self, begun: Run) {
         let stop = self.stop.child_token();
@@ -111,8 +122,13 @@ impl Supervisor {
             }
         };
         let mask = |why: String| self.plan.pipeline.secrets.mask(&why);
-        let is_endless = self.plan.flows.iter().any(|flow| flow.origin.plan.is_endless);
-        let failed = if is_endless { Ended::BrokeOff } else { Ended::Failed };
+        let flows: BTreeMap<String, Counts> = match &ended {
+            Ok(flows) => flows.iter().map(|(name, flow)| (name.clone(), flow.counts)).collect(),
+            Err(_) => {
+                observer.lock().iter().map(|(name, state)| (name.clone(), state.lock().counts)).collect()
+            }
+        };
+        let failed = |why| self.failed(why, &flows);
         let how = match (&ended, limit) {
             (_, Some(limit)) if is_late => Ended::Failed(format!("it took longer than {limit}")),
             _ if self.stop.is_cancelled() => Ended::Stopped,
@@ -122,12 +138,6 @@ impl Supervisor {
                 Some(why) if self.has_too_many_dead(&observer) => Ended::FailedForGood(why),
                 Some(why) => failed(why),
             },
-        };
-        let flows: BTreeMap<String, Counts> = match ended {
-            Ok(flows) => flows.into_iter().map(|(name, flow)| (name, flow.counts)).collect(),
-            Err(_) => {
-                observer.lock().iter().map(|(name, state)| (name.clone(), state.lock().counts)).collect()
-            }
         };
         for (name, counts) in &flows {
             let Counts { read, passed, filtered, dead, written } = counts;
