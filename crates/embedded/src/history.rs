@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 /// Runs that are kept of each pipeline.
 const RUNS_MAX: u32 = 10_000;
-/// Lines that are kept of each run.
+/// Lines that are kept of each run, the last ones.
 const LINES_MAX: u32 = 2_000;
 
 /// What goes of the runs of ?1 from before ?2. The newest moment that had a run stays, however many were asked for since:
@@ -143,13 +143,18 @@ impl RunHistory for History {
 
     fn log(&self, pipeline: &str, id: &str, line: &LogLine) -> Result<()> {
         self.with(|connection| {
-            // What goes wrong in a loop must not fill the disk.
-            connection.execute(
-                "INSERT INTO lines SELECT ?1, ?2, ?3, ?4, ?5 WHERE \
-                 (SELECT count(*) FROM lines WHERE pipeline = ?1 AND id = ?2) < ?6",
-                params![pipeline, id, line.at_ms, line.attempt, line.text, LINES_MAX],
+            let transaction = connection.transaction()?;
+            transaction.execute(
+                "INSERT INTO lines VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![pipeline, id, line.at_ms, line.attempt, line.text],
             )?;
-            Ok(())
+            // What goes wrong in a loop must not fill the disk.
+            transaction.execute(
+                "DELETE FROM lines WHERE rowid IN (SELECT rowid FROM lines WHERE pipeline = ?1 AND id = ?2 \
+                 ORDER BY rowid DESC LIMIT -1 OFFSET ?3)",
+                params![pipeline, id, LINES_MAX],
+            )?;
+            transaction.commit()
         })
     }
 
@@ -274,6 +279,7 @@ mod tests {
             let line = LogLine { at_ms, attempt: 1, text: String::new() };
             history.log("p", "scheduled__00009", &line).expect("logs");
         }
-        assert_eq!(history.lines("p", "scheduled__00009").expect("reads").len(), LINES_MAX as usize);
+        let lines = history.lines("p", "scheduled__00009").expect("reads");
+        assert_eq!((lines.len(), lines[0].at_ms), (LINES_MAX as usize, 10));
     }
 }

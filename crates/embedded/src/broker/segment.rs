@@ -351,16 +351,14 @@ fn goes_on_with(bytes: &[u8], next: i64) -> Option<i64> {
     let missing = header.base_offset.checked_sub(next)?;
     // More than that no batch can stand in for.
     let is_behind = (1..=i64::from(i32::MAX)).contains(&missing);
-    // No checksum covers a batch's offset: the one behind it tells whether it is right.
-    let leads_on =
-        intact_in(&bytes[header.length..]).is_none_or(|next| next.base_offset == header.next_offset());
-    (is_behind && leads_on && header.is_plain() && header.is_intact(batch)).then_some(header.base_offset)
-}
-
-/// The header of the batch at the start of `bytes`, if it is intact.
-fn intact_in(bytes: &[u8]) -> Option<Header> {
-    let header = Header::read(bytes)?;
-    bytes.get(..header.length).filter(|batch| header.is_intact(batch)).map(|_| header)
+    // No checksum covers a batch's offset: the one behind it tells whether it is right, and whether this is a batch of
+    // the file and not of a message in it.
+    let leads_on = || {
+        let behind = &bytes[header.length..];
+        behind.len() < HEADER_BYTES
+            || Header::read(behind).is_some_and(|next| next.base_offset == header.next_offset())
+    };
+    (is_behind && header.is_plain() && leads_on() && header.is_intact(batch)).then_some(header.base_offset)
 }
 
 /// Appends a part of a file to another.
