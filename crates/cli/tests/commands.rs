@@ -5,7 +5,7 @@ mod support;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use support::{Api, millstream, output, stderr, stdout, summary};
@@ -659,6 +659,14 @@ fn a_preview_shows_input_and_output_side_by_side() {
     assert!(!folder.path().join(".millstream").exists(), "nothing is written");
 }
 
+/// What a command says to this on its standard input.
+fn fed(command: &mut Command, input: &str) -> Output {
+    let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = piped.spawn().expect("starts");
+    child.stdin.take().expect("piped").write_all(input.as_bytes()).expect("writes");
+    child.wait_with_output().expect("ends")
+}
+
 #[test]
 fn files_are_read_and_lines_are_written() {
     let text = r#"
@@ -683,17 +691,7 @@ flows:
 
     // From standard input, in a pipe.
     let folder = folder_with("convert.yaml", &text.replace("in/*.jsonl", "-"));
-    let mut command = millstream(folder.path());
-    let mut child = command
-        .args(["run", "convert.yaml"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("runs");
-    std::io::Write::write_all(&mut child.stdin.take().expect("piped"), b"{\"id\":\"x\",\"n\":5}\n")
-        .expect("writes");
-    let run = child.wait_with_output().expect("ends");
+    let run = fed(millstream(folder.path()).args(["run", "convert.yaml"]), "{\"id\":\"x\",\"n\":5}\n");
     assert_eq!(stdout(&run), "{\"id\":\"x\",\"n\":10}\n", "{}", stderr(&run));
 }
 
@@ -717,15 +715,7 @@ flows:
     let said = stderr(&refused);
     assert_eq!(refused.status.code(), Some(2), "{said}");
     assert!(said.contains("the flows one and two read standard input"), "{said}");
-    let mut alone = millstream(folder.path())
-        .args(["run", "lines.yaml", "--flow", "one"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("starts");
-    alone.stdin.take().expect("input").write_all(b"{\"n\": 1}\n").expect("writes");
-    let alone = alone.wait_with_output().expect("ends");
+    let alone = fed(millstream(folder.path()).args(["run", "lines.yaml", "--flow", "one"]), "{\"n\": 1}\n");
     assert_eq!(stdout(&alone), "{\"n\":1}\n", "{}", stderr(&alone));
 }
 
