@@ -11,6 +11,7 @@ use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Date32Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
     Int64Type, TimestampMicrosecondType,
 };
+use arrow::error::ArrowError;
 
 use super::times;
 use crate::functions::decimal::rescale_parts;
@@ -63,24 +64,36 @@ fn primitive<T: ArrowPrimitiveType>(
 }
 
 /// What a DECIMAL can have.
-const DECIMAL_DIGITS_MAX: i32 = 38;
+pub(crate) const DECIMAL_DIGITS_MAX: i32 = 38;
+
+/// From this power of ten on, Java's `BigInteger` gives up.
+const JAVA_POWER_OF_TEN_MAX: i64 = 536_870_919;
 
 fn decimal(precision: u8, scale: i8) -> Kernel {
     on_arrays(move |args| {
-        let parsed: Decimal128Array = texts(&args[0])
-            .iter()
-            .map(|text| {
-                let (digits, exponent) = big_decimal(java_trim(text?))?;
-                // Spark counts the digits before the point also of zero, in an int that may run over.
-                let significant = digits.trim_start_matches(['-', '0']).len().max(1) as i32;
-                if significant.wrapping_add(exponent as i32) > DECIMAL_DIGITS_MAX {
-                    return None;
-                }
-                rescale_parts(&digits, exponent, precision, scale)
-            })
-            .collect();
+        let parsed = texts(&args[0]).iter().map(|text| match text {
+            Some(text) => decimal_of(java_trim(text), precision, scale),
+            None => Ok(None),
+        });
+        let parsed: Decimal128Array = parsed.collect::<Result<_, _>>()?;
         Ok(Arc::new(parsed.with_precision_and_scale(precision, scale)?))
     })
+}
+
+fn decimal_of(text: &str, precision: u8, scale: i8) -> Result<Option<i128>, ArrowError> {
+    let Some((digits, exponent)) = big_decimal(text) else { return Ok(None) };
+    let significant = digits.trim_start_matches(['-', '0']).len();
+    // Spark counts the digits before the point also of zero, in an int that may run over.
+    if (significant.max(1) as i32).wrapping_add(exponent as i32) > DECIMAL_DIGITS_MAX {
+        return Ok(None);
+    }
+    let has_run_over = exponent > i64::from(DECIMAL_DIGITS_MAX);
+    if significant > 0 && (has_run_over || -exponent - i64::from(scale) > JAVA_POWER_OF_TEN_MAX) {
+        return Err(ArrowError::ComputeError(
+            "a number's exponent is beyond what can be computed with".into(),
+        ));
+    }
+    Ok(rescale_parts(&digits, exponent, precision, scale))
 }
 
 /// White space and control characters at both ends do not count.

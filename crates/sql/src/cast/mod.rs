@@ -14,8 +14,10 @@ use std::ops::Range;
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
+use datafusion::common::tree_node::TreeNode;
+use datafusion::logical_expr::Expr;
 
-pub(crate) use from_text::{big_decimal, digit};
+pub(crate) use from_text::{DECIMAL_DIGITS_MAX, big_decimal, digit};
 pub(crate) use java_floating::java_double;
 pub(crate) use times::{
     civil_from_days, days_from_civil, days_in_month, parse_date, parse_timestamp, too_far,
@@ -58,6 +60,11 @@ pub(crate) fn explicit(value: Bound, kind: &DataType, span: Range<usize>) -> Bin
         return Err(SqlError::unsupported(message, span)
             .help("write base64(…) or hex(…), or run the flow on Spark (`runner: spark`)"));
     }
+    if makes_times_of_decimals(&value.kind, kind) && has_wide_decimal(&value.expr) {
+        let message = "seconds of more than 28 digits that the query has itself: Spark rounds them, or does not, by \
+                       how it runs the query";
+        return Err(SqlError::unsupported(message, span).help("write fewer digits"));
+    }
     let name = format!("cast {} as {}", simple_string(&value.kind), simple_string(kind));
     apply(name, kind.clone(), kernel, vec![value]).map_err(failed(&span))
 }
@@ -76,6 +83,33 @@ fn makes_text_of_bytes(from: &DataType, to: &DataType) -> bool {
         }
         _ => false,
     }
+}
+
+/// Whether a cast takes DECIMALs for seconds, in any part.
+fn makes_times_of_decimals(from: &DataType, to: &DataType) -> bool {
+    match (from, to) {
+        (DataType::Decimal128(..), DataType::Timestamp(..)) => true,
+        (DataType::List(a), DataType::List(b)) | (DataType::Map(a, _), DataType::Map(b, _)) => {
+            makes_times_of_decimals(a.data_type(), b.data_type())
+        }
+        (DataType::Struct(a), DataType::Struct(b)) => {
+            a.iter().zip(b).any(|(a, b)| makes_times_of_decimals(a.data_type(), b.data_type()))
+        }
+        _ => false,
+    }
+}
+
+/// Whether an expression has a constant DECIMAL of more than 28 digits, or one that may have an item of so many.
+fn has_wide_decimal(expr: &Expr) -> bool {
+    let is_wide = |value: &ScalarValue| match value {
+        ScalarValue::Decimal128(unscaled, ..) => {
+            unscaled.is_some_and(|unscaled| unscaled.unsigned_abs() >= 10_u128.pow(28))
+        }
+        ScalarValue::List(_) | ScalarValue::Map(_) | ScalarValue::Struct(_) => true,
+        _ => false,
+    };
+    let found = expr.exists(|part| Ok(matches!(part, Expr::Literal(value, _) if is_wide(value))));
+    found.expect("nothing fails in it")
 }
 
 /// Whether it is known that these bytes are a text.

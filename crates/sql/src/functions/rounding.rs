@@ -224,7 +224,7 @@ fn rounded_double(number: f64, places: i32, mode: Mode) -> Option<f64> {
         number += 1;
     }
     let sign = if negative && number != BigInt::from(0) { "-" } else { "" };
-    format!("{sign}{number}e{}", -places).parse().ok()
+    format!("{sign}{number}e{}", -i64::from(places)).parse().ok()
 }
 
 #[cfg(test)]

@@ -86,6 +86,7 @@ fn literals_have_sparks_types() {
         (".5", "Decimal { unscaled: 5, precision: 1, scale: 1 }"),
         ("0.01", "Decimal { unscaled: 1, precision: 2, scale: 2 }"),
         ("1e3", "Double(1000.0)"),
+        ("0e5BD", "Decimal { unscaled: 0, precision: 6, scale: 0 }"),
         ("1.5D", "Double(1.5)"),
         ("9223372036854775808", "Decimal { unscaled: 9223372036854775808, precision: 19, scale: 0 }"),
         (r"'a\tb\u0041\'\\\%'", "String(\"a\\tbA'\\\\\\\\%\")"),

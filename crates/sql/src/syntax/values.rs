@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::ast::{CastKind, Expr, Kind, Literal};
 use super::cursor::{Cursor, Parsed};
 use super::lexer::Token;
+use crate::cast::DECIMAL_DIGITS_MAX;
 use crate::error::SqlError;
 
 impl Cursor {
@@ -309,7 +310,10 @@ fn decimal(text: &str) -> Option<Literal> {
     };
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let unscaled: i128 = format!("{whole}{fraction}").parse().ok()?;
-    let mut scale = i32::try_from(fraction.len()).ok()? - exponent;
+    let mut scale = i32::try_from(fraction.len()).ok()?.checked_sub(exponent)?;
+    if scale < -DECIMAL_DIGITS_MAX {
+        return None;
+    }
     let mut unscaled = unscaled;
     // Zeros that are not written count also behind a zero.
     let zeros = if unscaled == 0 { (-scale).max(0) } else { 0 };
@@ -319,5 +323,9 @@ fn decimal(text: &str) -> Option<Literal> {
     }
     let digits = zeros + unscaled.unsigned_abs().checked_ilog10().map_or(1, |log| log as i32 + 1);
     let precision = digits.max(scale);
-    (precision <= 38).then_some(Literal::Decimal { unscaled, precision: precision as u8, scale: scale as i8 })
+    (precision <= DECIMAL_DIGITS_MAX).then_some(Literal::Decimal {
+        unscaled,
+        precision: precision as u8,
+        scale: scale as i8,
+    })
 }
