@@ -23,13 +23,14 @@ pub struct Counts {
     pub written: u64,
 }
 
+/// It stops at the end of its numbers: what a group's commits say of earlier ones comes from outside.
 impl AddAssign for Counts {
     fn add_assign(&mut self, other: Self) {
-        self.read += other.read;
-        self.passed += other.passed;
-        self.filtered += other.filtered;
-        self.dead += other.dead;
-        self.written += other.written;
+        self.read = self.read.saturating_add(other.read);
+        self.passed = self.passed.saturating_add(other.passed);
+        self.filtered = self.filtered.saturating_add(other.filtered);
+        self.dead = self.dead.saturating_add(other.dead);
+        self.written = self.written.saturating_add(other.written);
     }
 }
 

@@ -64,7 +64,7 @@ impl EachKeyLater {
         }
         let given = match self.last.get_mut(key) {
             Some(last) => {
-                *last = (*last + 1).max(self.now);
+                *last = last.saturating_add(1).max(self.now);
                 *last
             }
             None => {
@@ -104,6 +104,13 @@ mod tests {
             assert!(time > before, "offset {offset}");
             before = time;
         }
+    }
+
+    #[test]
+    fn behind_the_last_moment_there_is_none() {
+        let mut clock = EachKeyLater::default();
+        assert_eq!(clock.timestamp(b"k", i64::MAX), i64::MAX);
+        assert_eq!(clock.timestamp(b"k", i64::MAX), i64::MAX);
     }
 
     #[test]

@@ -74,7 +74,10 @@ impl FlowState {
         }
         // Elsewhere a record's timestamp is not when it set out.
         if reads_topic {
-            batch.records.iter().for_each(|record| self.latency.observe(now_ms - record.timestamp));
+            batch
+                .records
+                .iter()
+                .for_each(|record| self.latency.observe(now_ms.saturating_sub(record.timestamp)));
         }
         let rows = &batch.rows.batch;
         if batch.messages.is_none() && rows.num_rows() > 0 {
@@ -514,7 +517,7 @@ fn checkpoint(batch: &Batch<'_>) -> Checkpoint {
     for place in 0..batch.records.len() {
         let (partition, offset) = batch.records.place(place);
         let progress: &mut Progress = checkpoint.partitions.entry(partition).or_default();
-        progress.next_offset = progress.next_offset.max(offset + 1);
+        progress.next_offset = progress.next_offset.max(offset.saturating_add(1));
         progress.counts.read += 1;
         progress.counts.filtered += 1;
     }

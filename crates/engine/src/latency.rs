@@ -29,7 +29,7 @@ impl Latency {
     /// Adds what another one counted.
     pub fn add(&mut self, other: &Self) {
         self.counts.iter_mut().zip(other.counts).for_each(|(count, more)| *count += more);
-        self.sum_ms += other.sum_ms;
+        self.sum_ms = self.sum_ms.saturating_add(other.sum_ms);
     }
 
     /// What has come since `earlier`.
@@ -73,5 +73,14 @@ mod tests {
         assert_eq!(latency.quantile_ms(0.9), Some(250));
         assert_eq!(latency.quantile_ms(0.99), Some(300_000));
         assert_eq!(latency.since(&latency.clone()).count(), 0);
+    }
+
+    #[test]
+    fn messages_of_the_first_moment_there_is_fill_no_sum() {
+        let mut latency = Latency::default();
+        (0..3).for_each(|_| latency.observe(i64::MAX));
+        let mut all = latency.clone();
+        all.add(&latency);
+        assert_eq!((all.count(), all.sum_ms, all.since(&latency).count()), (6, u64::MAX, 3));
     }
 }

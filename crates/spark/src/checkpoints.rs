@@ -102,7 +102,7 @@ impl Version {
     fn next(known: &BTreeSet<Self>, digest: String) -> Self {
         match known.last() {
             Some(newest) if newest.digest == digest => newest.clone(),
-            newest => Self { number: newest.map_or(1, |newest| newest.number + 1), digest },
+            newest => Self { number: newest.map_or(1, |newest| newest.number.saturating_add(1)), digest },
         }
     }
 }

@@ -207,6 +207,12 @@ impl Fetcher {
             true => Vec::new(),
             false => self.records.select(&text).map_err(Failure::passing)?,
         };
+        let bytes: usize = found.iter().map(|record| record.len()).sum();
+        if bytes > Records::BYTES_MAX {
+            return Err(Failure::lasting(
+                "the records of an answer are more than 4 GiB; select less".to_owned(),
+            ));
+        }
         let cursor = match &self.cursor {
             Some(path) if !is_nothing => path.first(&text).map_err(Failure::passing)?.map(str::to_owned),
             _ => None,
@@ -315,10 +321,13 @@ impl Fetcher {
     }
 }
 
+/// Room that is made for what an answer says of its length. What is behind it has to come first.
+const ANNOUNCED_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
 /// The body of an answer; nothing where it is larger than `mib_max`.
 pub(super) async fn read_body(response: Response, mib_max: u32) -> Result<Option<Vec<u8>>, reqwest::Error> {
     let bytes_max = mib_max as usize * 1024 * 1024;
-    let announced = response.content_length().unwrap_or(0).min(bytes_max as u64);
+    let announced = response.content_length().unwrap_or(0).min(ANNOUNCED_BYTES_MAX);
     let mut body = Vec::with_capacity(announced as usize);
     let mut chunks = response.bytes_stream();
     while let Some(chunk) = chunks.next().await {

@@ -86,7 +86,7 @@ pub struct HttpSettings {
     /// when the server says (`Retry-After`), but 15 minutes later at most. Default 8.
     #[serde(default = "eight")]
     pub retries: u32,
-    /// The largest answer that is taken, in MiB. Default 64.
+    /// The largest answer that is taken, in MiB, 4095 at most. Default 64.
     #[serde(default = "sixty_four")]
     pub max_response_mib: u32,
     /// A file with certificates (PEM) to trust beside the system's.
@@ -108,6 +108,9 @@ fn thirty_seconds() -> Period {
 fn eight() -> u32 {
     8
 }
+
+/// What a batch of records has room for.
+const MAX_RESPONSE_MIB_MAX: u32 = 4095;
 
 fn ten_thousand() -> u64 {
     10_000
@@ -200,6 +203,11 @@ impl HttpSettings {
             return Err(Error::user(format!("`{name}` bounds the requests of `every`, which is missing"))
                 .help("write every: 1s")
                 .at(name));
+        }
+        if self.max_response_mib > MAX_RESPONSE_MIB_MAX {
+            return Err(Error::user(format!("an answer has {MAX_RESPONSE_MIB_MAX} MiB at most"))
+                .help("ask for less at once, with `paging`")
+                .at("max_response_mib"));
         }
         if let Some(Paging::Cursor(by)) = &self.paging {
             records::Path::parse(&by.cursor, "cursor").map_err(|e| e.at("paging"))?;

@@ -164,8 +164,8 @@ impl Beat {
             now
         } else {
             let passed = now.duration_since(started).as_nanos();
-            let beats = passed / every.as_nanos() + 1;
-            started + every.saturating_mul(u32::try_from(beats).unwrap_or(u32::MAX))
+            let since_beat = Duration::from_nanos((passed % every.as_nanos()) as u64);
+            now + (every - since_beat)
         };
         let last = self.duration.map(|duration| started + duration);
         last.is_none_or(|last| due <= last).then_some(due)

@@ -88,7 +88,7 @@ impl Header {
 
     /// The offset behind the last record.
     pub(super) fn next_offset(&self) -> i64 {
-        self.base_offset + i64::from(self.last_offset_delta) + 1
+        self.base_offset.saturating_add(i64::from(self.last_offset_delta)).saturating_add(1)
     }
 
     /// The sequence number that the producer's next batch must have: after 2³¹−1 comes 0.

@@ -89,7 +89,7 @@ impl Log {
             let name = entry?.file_name();
             let base: Option<i64> =
                 name.to_str().and_then(|name| name.strip_suffix(".log")).and_then(|base| base.parse().ok());
-            bases.extend(base);
+            bases.extend(base.filter(|base| (0..OFFSET_MAX).contains(base)));
         }
         bases.sort_unstable();
         let first = bases.first().copied().unwrap_or(0);
@@ -292,15 +292,22 @@ impl Log {
     }
 }
 
+/// No log comes so far, and behind it is room for any batch.
+const OFFSET_MAX: i64 = i64::MAX / 2;
+
 /// The file with the offset before which everything was deleted.
 const START: &str = "start";
 
 fn read_start(dir: &Path) -> io::Result<Option<i64>> {
     match std::fs::read_to_string(dir.join(START)) {
-        Ok(text) => text.trim().parse().map(Some).map_err(|_| {
-            let place = dir.join(START);
-            io::Error::new(io::ErrorKind::InvalidData, format!("{} holds no offset", place.display()))
-        }),
+        Ok(text) => match text.trim().parse() {
+            Ok(start) if (0..OFFSET_MAX).contains(&start) => Ok(Some(start)),
+            _ => {
+                let place = dir.join(START);
+                let why = format!("{} holds no offset", place.display());
+                Err(io::Error::new(io::ErrorKind::InvalidData, why))
+            }
+        },
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e),
     }
@@ -608,6 +615,26 @@ pub(super) mod tests {
         let next = log.append(&batch(7, 8, &[8]), &Config::default()).expect("writes");
         assert_eq!(next, Ok(8));
         assert_eq!(log.first_since(5).expect("reads"), Some((6, 6)));
+    }
+
+    #[test]
+    fn a_batch_within_a_torn_message_is_none_of_the_file() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (mut log, _) = open(dir.path());
+        log.append(&batch(-1, -1, &[1]), &Config::default()).expect("writes").expect("appends");
+        drop(log);
+        let path = segment::path(dir.path(), 0);
+        let mut content = std::fs::read(&path).expect("reads");
+        let whole = content.len() as u64;
+        let mut within = batch(-1, -1, &[2]).to_vec();
+        within[..8].copy_from_slice(&7_i64.to_be_bytes());
+        content.extend_from_slice(&batch(-1, -1, &[3])[..40]);
+        content.extend_from_slice(&within);
+        content.extend_from_slice(&[b'x'; 200]);
+        std::fs::write(&path, &content).expect("writes");
+        let (log, torn) = open(dir.path());
+        assert_eq!((log.end, torn), (1, content.len() as u64 - whole));
+        assert_eq!(files(dir.path()).len(), 1, "nothing is kept of it");
     }
 
     #[test]

@@ -360,13 +360,13 @@ impl Boot {
 fn reserve_producer_ids(dir: &Path) -> io::Result<Range<i64>> {
     let path = dir.join("producer-ids");
     let first = match std::fs::read_to_string(&path) {
-        Ok(text) => text.trim().parse().map_err(|_| {
-            io::Error::new(io::ErrorKind::InvalidData, format!("{} holds no number", path.display()))
-        })?,
+        Ok(text) => text.trim().parse().unwrap_or(i64::MAX),
         Err(e) if e.kind() == io::ErrorKind::NotFound => 1,
         Err(e) => return Err(e),
     };
-    let end = first + PRODUCER_IDS_AT_ONCE;
+    let end = first.checked_add(PRODUCER_IDS_AT_ONCE).ok_or_else(|| {
+        io::Error::new(io::ErrorKind::InvalidData, format!("{} holds no producer id", path.display()))
+    })?;
     replace_file(&path, end.to_string().as_bytes())?;
     Ok(first..end)
 }

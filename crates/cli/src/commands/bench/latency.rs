@@ -161,7 +161,7 @@ async fn measure(
     let mut ticks = tokio::time::interval(Duration::from_micros(1_000_000 * AT_ONCE / RATE));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut number = 1;
-    while number < WARM_UP + records {
+    while number < WARM_UP.saturating_add(records) {
         ticks.tick().await;
         let mut batch = Records::default();
         let sent = Instant::now();
