@@ -39,8 +39,8 @@ const CHOICES: &[(&str, &str)] = &[
     // What lies ready is a few milliseconds' work. A partition's share of one answer is kept small: it
     // stays in memory whole until its last message is taken, unpacked in buffers of up to three times
     // its size, because librdkafka has to guess that.
-    ("queued.min.messages", "10000"),
-    ("queued.max.messages.kbytes", "1024"),
+    ("queued.min.messages", "20000"),
+    ("queued.max.messages.kbytes", "2048"),
     ("fetch.message.max.bytes", "131072"),
     // When that is full, look again soon and not after a second.
     ("fetch.queue.backoff.ms", "2"),

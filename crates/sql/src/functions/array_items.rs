@@ -296,11 +296,17 @@ pub(super) fn sequence(mut call: Call) -> Bind {
     }
     let (start, stop) = (numbers[0], numbers[1]);
     let step = numbers.get(2).copied().unwrap_or(if start <= stop { 1 } else { -1 });
+    let Some(distance) = stop.checked_sub(start) else {
+        return Err(SqlError::invalid(
+            "the end is farther from the beginning than a BIGINT counts",
+            call.span,
+        ));
+    };
     let wrong = (step > 0 && start > stop) || (step < 0 && start < stop) || (step == 0 && start != stop);
     if wrong {
         return Err(SqlError::invalid("the step leads away from the end", call.span));
     }
-    let count = if step == 0 { 1 } else { (i128::from(stop) - i128::from(start)) / i128::from(step) + 1 };
+    let count = if step == 0 { 1 } else { i128::from(distance) / i128::from(step) + 1 };
     if count > ITEMS_MAX.into() {
         return Err(super::letters::too_long(&call, 1));
     }

@@ -263,12 +263,15 @@ pub(super) fn element_at(mut call: Call) -> Bind {
     if !coerce::is_integer(&call.args[1].kind) || call.args[1].kind == DataType::Int64 {
         return Err(call.refuse());
     }
-    // 0 stops Spark's query, so it must be seen before.
+    // 0 stops Spark's query, and so does the least INT, which has no size in Java: it must be seen before.
     let Some(at) = call.constant_int(1, "the place (`[…]` takes any)")? else {
         return Ok(Bound::null(&kind));
     };
-    if at == 0 {
-        return Err(SqlError::invalid("places in an array are from 1 on", call.spans[1].clone()));
+    if let 0 | i32::MIN = at {
+        return Err(SqlError::invalid(
+            "places in an array are from 1 on, or back from -1",
+            call.spans[1].clone(),
+        ));
     }
     call.args.truncate(1);
     let kernel = on_arrays(move |args| {

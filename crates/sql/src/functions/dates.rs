@@ -80,9 +80,9 @@ pub(super) fn add_months(call: Call) -> Bind {
 }
 
 pub(super) fn last_day(call: Call) -> Bind {
-    call.try_one::<Date, Date>(|days| {
+    call.one::<Date, Date>(|days| {
         let (year, month, day) = civil_from_days(days.into());
-        date_of(i64::from(days) + days_in_month(year, month) - day)
+        Some(days.wrapping_add((days_in_month(year, month) - day) as i32))
     })
 }
 

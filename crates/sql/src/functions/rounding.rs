@@ -31,6 +31,9 @@ pub(super) fn bround(call: Call) -> Bind {
     half(call, Mode::HalfEven)
 }
 
+/// Java's `BigInteger` has no power of ten much beyond.
+const DIGITS_MAX: u32 = 500_000_000;
+
 fn half(mut call: Call, mode: Mode) -> Bind {
     call.arity(1..=2)?;
     let digits = if call.args.len() == 2 { call.constant_int(1, "the number of digits")? } else { Some(0) };
@@ -39,6 +42,10 @@ fn half(mut call: Call, mode: Mode) -> Bind {
     }
     let kind = call.args[0].kind.clone();
     let Some(digits) = digits else { return Ok(Bound::null(&to_no_digits(kind))) };
+    if digits.unsigned_abs() > DIGITS_MAX {
+        let message = "so many digits: from about there on Spark stops, but not for every value";
+        return Err(SqlError::unsupported(message, call.spans[1].clone()));
+    }
     call.args.truncate(1);
     match kind {
         DataType::Float64 => {
@@ -168,7 +175,7 @@ fn rounded(digits: &str, from: i8, places: i32, mode: Mode) -> Option<i128> {
         Some(digits) => (true, digits),
         None => (false, digits),
     };
-    let dropped = usize::try_from(i32::from(from) - places).unwrap_or(0);
+    let dropped = usize::try_from(i64::from(from) - i64::from(places)).unwrap_or(0);
     let kept = digits.len().saturating_sub(dropped);
     let (head, tail) = digits.split_at(kept);
     let mut number: i128 = if head.is_empty() { 0 } else { head.parse().ok()? };

@@ -187,16 +187,6 @@ impl Call {
         self.apply(R::kind(), rows3::<A, B, C, R>(compute))
     }
 
-    /// As [`Call::one`], of what may stop the query.
-    pub(super) fn try_one<A: Cell, R: Cell>(
-        mut self,
-        compute: impl for<'a> Fn(A::Ref<'a>) -> Tried<R> + Send + Sync + 'static,
-    ) -> Bind {
-        self.arity(1..=1)?;
-        self.cast(0, &A::kind())?;
-        self.apply(R::kind(), try_rows1::<A, R>(compute))
-    }
-
     /// As [`Call::two`], of what may stop the query.
     pub(super) fn try_two<A: Cell, B: Cell, R: Cell>(
         mut self,

@@ -48,8 +48,9 @@ fn index_part<'a>(text: &'a str, delimiter: &str, count: i32) -> &'a str {
 /// The part of that number, from 1 on, from the end where it is negative; empty where there is none.
 pub(super) fn split_part(mut call: Call) -> Bind {
     call.arity(3..=3)?;
-    if call.constant_int(2, "the number of the part")? == Some(0) {
-        return Err(SqlError::invalid("parts are numbered from 1", call.spans[2].clone()));
+    // The least INT has no size in Java.
+    if let Some(0 | i32::MIN) = call.constant_int(2, "the number of the part")? {
+        return Err(SqlError::invalid("parts are numbered from 1, or back from -1", call.spans[2].clone()));
     }
     call.three::<Text, Text, Int, Text>(|text, delimiter, at| {
         let parts: Vec<&str> =

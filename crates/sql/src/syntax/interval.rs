@@ -2,6 +2,8 @@
 //! `INTERVAL '1 02:03' DAY TO MINUTE`. Months do not mix with days here: Spark has an interval for
 //! that, but no date or time takes it alike in all its versions.
 
+use std::ops::Range;
+
 use super::ast::Interval;
 use super::cursor::{Cursor, Parsed};
 use super::lexer::Token;
@@ -67,14 +69,13 @@ impl Cursor {
                 return Err(SqlError::unsupported(message, self.since(start))
                     .help("write INTERVAL 1 DAY, or INTERVAL '1 02:03:04' DAY TO SECOND"));
             };
-            let found = if negative { -found } else { found };
-            match unit {
-                Unit::Months(_) => months = Some(months.unwrap_or(0) + found),
-                Unit::Micros(size) => {
-                    micros = Some(micros.unwrap_or(0) + found);
-                    // By the units that are written, not by the amount: 24 HOURS make no DAY.
-                    whole_days &= size >= DAY && !is_range;
-                }
+            let sum = if matches!(unit, Unit::Months(_)) { &mut months } else { &mut micros };
+            let before: i64 = sum.unwrap_or(0);
+            let after = if negative { before.checked_sub(found) } else { before.checked_add(found) };
+            *sum = Some(after.ok_or_else(|| too_long(self.since(start)))?);
+            if let Unit::Micros(size) = unit {
+                // By the units that are written, not by the amount: 24 HOURS make no DAY.
+                whole_days &= size >= DAY && !is_range;
             }
             let goes_on =
                 matches!(self.peek(), Token::Number(_)) && matches!(self.peek_at(1), Token::Word(_));
@@ -101,7 +102,7 @@ impl Cursor {
                 let message = "an interval of months and days together is not answered natively";
                 Err(SqlError::unsupported(message, self.since(start)).help("add one after the other"))
             }
-            _ => Err(SqlError::unsupported("an interval of more than 10,000 years", self.since(start))),
+            _ => Err(too_long(self.since(start))),
         }
     }
 
@@ -111,6 +112,10 @@ impl Cursor {
         matches!(self.peek_at(sign), Token::Number(_) | Token::String(_))
             && matches!(self.peek_at(sign + 1), Token::Word(_))
     }
+}
+
+fn too_long(span: Range<usize>) -> SqlError {
+    SqlError::unsupported("an interval of more than 10,000 years", span)
 }
 
 /// `amount` of a unit; only seconds may have a fraction.
