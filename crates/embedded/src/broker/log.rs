@@ -618,23 +618,77 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_batch_within_a_torn_message_is_none_of_the_file() {
+    fn an_offset_that_no_log_can_have_is_none() {
         let dir = tempfile::tempdir().expect("a directory");
         let (mut log, _) = open(dir.path());
-        log.append(&batch(-1, -1, &[1]), &Config::default()).expect("writes").expect("appends");
+        fill(&mut log, 1);
         drop(log);
-        let path = segment::path(dir.path(), 0);
-        let mut content = std::fs::read(&path).expect("reads");
-        let whole = content.len() as u64;
-        let mut within = batch(-1, -1, &[2]).to_vec();
-        within[..8].copy_from_slice(&7_i64.to_be_bytes());
-        content.extend_from_slice(&batch(-1, -1, &[3])[..40]);
-        content.extend_from_slice(&within);
-        content.extend_from_slice(&[b'x'; 200]);
-        std::fs::write(&path, &content).expect("writes");
-        let (log, torn) = open(dir.path());
-        assert_eq!((log.end, torn), (1, content.len() as u64 - whole));
-        assert_eq!(files(dir.path()).len(), 1, "nothing is kept of it");
+        std::fs::write(segment::path(dir.path(), i64::MAX), "not ours").expect("writes");
+        let (mut log, _) = open(dir.path());
+        fill(&mut log, 1);
+        assert_eq!(readable(&log), [0, 1]);
+        drop(log);
+        for start in [i64::MAX, -1] {
+            std::fs::write(dir.path().join(START), start.to_string()).expect("writes");
+            let refused = Log::open(dir.path()).expect_err("the file is damaged");
+            assert!(refused.to_string().contains("start holds no offset"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_batch_within_a_torn_message_is_none_of_the_file() {
+        let mut torn = batch(-1, -1, &[3])[..61].to_vec();
+        torn[..8].copy_from_slice(&1_i64.to_be_bytes());
+        torn[8..12].copy_from_slice(&100_000_i32.to_be_bytes());
+        let within = |offset: i64| {
+            let mut batch = batch(-1, -1, &[2]).to_vec();
+            batch[..8].copy_from_slice(&offset.to_be_bytes());
+            batch
+        };
+        for tail in [vec![], vec![b'x'; 30], vec![b'x'; 200], vec![0; 200], within(8)] {
+            let dir = tempfile::tempdir().expect("a directory");
+            let (mut log, _) = open(dir.path());
+            log.append(&batch(-1, -1, &[1]), &Config::default()).expect("writes").expect("appends");
+            drop(log);
+            let path = segment::path(dir.path(), 0);
+            let content = [std::fs::read(&path).expect("reads"), torn.clone(), within(7), tail].concat();
+            std::fs::write(&path, &content).expect("writes");
+            let (mut log, cut) = open(dir.path());
+            assert_eq!((log.end, log.active().size_bytes + cut), (1, content.len() as u64));
+            assert_eq!(files(dir.path()).len(), 1, "nothing is kept of it");
+        }
+    }
+
+    #[test]
+    fn what_is_between_damages_stays_whatever_follows() {
+        let further: [(&str, Damage); 3] = [
+            ("a record", |batch| *batch.last_mut().expect("a byte") ^= 1),
+            ("version", |batch| batch[16] ^= 1),
+            ("everything", |batch| batch.fill(7)),
+        ];
+        for (what, damage) in further {
+            let dir = tempfile::tempdir().expect("a directory");
+            let (mut log, _) = open(dir.path());
+            for at in 0..6 {
+                log.append(&batch(-1, -1, &[at]), &Config::default()).expect("writes").expect("appends");
+            }
+            drop(log);
+            let path = segment::path(dir.path(), 0);
+            let mut content = std::fs::read(&path).expect("reads");
+            let length = content.len() / 6;
+            content[2 * length - 1] ^= 1;
+            damage(&mut content[3 * length..4 * length]);
+            // What a loss of power leaves of a write.
+            content.extend_from_slice(&[0; 200]);
+            std::fs::write(&path, &content).expect("writes");
+            let (log, torn) = open(dir.path());
+            assert_eq!((log.end, torn), (6, 200), "{what}");
+            let read = log.read(0, usize::MAX / 2, true).expect("reads");
+            for kept in [0, 2, 4, 5] {
+                let batch = &content[kept * length..(kept + 1) * length];
+                assert!(read.windows(length).any(|part| part == batch), "{what}: {kept}");
+            }
+        }
     }
 
     #[test]

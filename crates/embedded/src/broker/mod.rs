@@ -359,16 +359,18 @@ impl Boot {
 
 fn reserve_producer_ids(dir: &Path) -> io::Result<Range<i64>> {
     let path = dir.join("producer-ids");
-    let first = match std::fs::read_to_string(&path) {
-        Ok(text) => text.trim().parse().unwrap_or(i64::MAX),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => 1,
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => "1".to_owned(),
         Err(e) => return Err(e),
     };
-    let end = first.checked_add(PRODUCER_IDS_AT_ONCE).ok_or_else(|| {
+    let first: Option<i64> = text.trim().parse().ok();
+    let ids = first.and_then(|first| Some(first..first.checked_add(PRODUCER_IDS_AT_ONCE)?));
+    let ids = ids.ok_or_else(|| {
         io::Error::new(io::ErrorKind::InvalidData, format!("{} holds no producer id", path.display()))
     })?;
-    replace_file(&path, end.to_string().as_bytes())?;
-    Ok(first..end)
+    replace_file(&path, ids.end.to_string().as_bytes())?;
+    Ok(ids)
 }
 
 /// Writes a small file whole or not at all.
@@ -431,6 +433,11 @@ mod tests {
         }
         let ascending = given.windows(2).all(|pair| pair[0] < pair[1]);
         assert!(ascending, "{given:?}");
+        for damaged in [i64::MAX.to_string(), "x".to_owned()] {
+            std::fs::write(dir.path().join("producer-ids"), damaged).expect("writes");
+            let refused = reserve_producer_ids(dir.path()).expect_err("no id");
+            assert!(refused.to_string().contains("producer-ids holds no producer id"), "{refused}");
+        }
     }
 
     #[test]

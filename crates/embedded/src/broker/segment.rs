@@ -336,29 +336,49 @@ impl Gap {
 fn gap_at(file: &File, position: u64, end: u64, next: i64) -> io::Result<Option<Gap>> {
     let mut rest = vec![0; (end - position) as usize];
     file.read_exact_at(&mut rest, position)?;
-    // Where the length is not what is damaged, the batch is stepped over whole: a message may have batches in it.
-    let behind = Header::read(&rest).map(|damaged| damaged.length);
-    let mut places = behind.into_iter().chain(1..rest.len());
-    let found = places.find_map(|at| Some((at as u64, goes_on_with(rest.get(at..)?, next)?)));
-    Ok(found.map(|(length, offset)| Gap { bytes: position..position + length, offsets: next..offset }))
+    let found = goes_on_at(&rest, next);
+    Ok(found.map(|(length, offset)| Gap { bytes: position..position + length as u64, offsets: next..offset }))
 }
 
-/// The offset of the intact batch at the start of `bytes`, where one begins there that can be behind the one with
-/// offset `next`.
-fn goes_on_with(bytes: &[u8], next: i64) -> Option<i64> {
+/// Where the file goes on in `bytes`, at whose start the batch with offset `next` is damaged: the place of an intact batch,
+/// and its offset.
+fn goes_on_at(bytes: &[u8], next: i64) -> Option<(usize, i64)> {
+    let (mut at, mut expected) = (0, next);
+    // What has a header is stepped over whole: a message may have batches in it.
+    while let Some(damaged) = Header::read(&bytes[at..]).filter(|header| header.base_offset == expected) {
+        expected = damaged.next_offset();
+        if damaged.length > bytes.len() - at {
+            // All that follows is its own, for the write was torn; or else its length is what is damaged.
+            let follows = |at| batch_behind(next, &bytes[at..], |header| header.base_offset == expected);
+            return (at + 1..bytes.len()).find(|at| follows(*at).is_some()).map(|at| (at, expected));
+        }
+        at += damaged.length;
+        if let Some(header) = batch_behind(next, &bytes[at..], |_| true) {
+            return Some((at, header.base_offset));
+        }
+    }
+    // No checksum covers a batch's offset: what is behind it tells whether it is right, and whether this is a batch of
+    // the file and not of a message in it.
+    (at + 1..bytes.len()).find_map(|at| {
+        let leads_on = |header: &Header| {
+            let behind = &bytes[at + header.length..];
+            let (offset, zeros) = (&behind[..behind.len().min(8)], &behind[..behind.len().min(HEADER_BYTES)]);
+            // A loss of power leaves zeros.
+            header.next_offset().to_be_bytes().starts_with(offset) || zeros.iter().all(|byte| *byte == 0)
+        };
+        Some((at, batch_behind(next, &bytes[at..], leads_on)?.base_offset))
+    })
+}
+
+/// The header of the intact batch at the start of `bytes`, where one begins there that can be behind the one with offset
+/// `next`, and `fits`.
+fn batch_behind(next: i64, bytes: &[u8], fits: impl Fn(&Header) -> bool) -> Option<Header> {
     let header = Header::read(bytes)?;
     let batch = bytes.get(..header.length)?;
     let missing = header.base_offset.checked_sub(next)?;
     // More than that no batch can stand in for.
     let is_behind = (1..=i64::from(i32::MAX)).contains(&missing);
-    // No checksum covers a batch's offset: the one behind it tells whether it is right, and whether this is a batch of
-    // the file and not of a message in it.
-    let leads_on = || {
-        let behind = &bytes[header.length..];
-        behind.len() < HEADER_BYTES
-            || Header::read(behind).is_some_and(|next| next.base_offset == header.next_offset())
-    };
-    (is_behind && header.is_plain() && leads_on() && header.is_intact(batch)).then_some(header.base_offset)
+    (is_behind && header.is_plain() && fits(&header) && header.is_intact(batch)).then_some(header)
 }
 
 /// Appends a part of a file to another.
