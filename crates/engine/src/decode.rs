@@ -59,7 +59,13 @@ fn run_apart(query: &FlowQuery, batch: &RecordBatch) -> Result<(Transformed, Vec
             Err(_) => left.extend([(first + rows / 2, rows - rows / 2), (first, rows / 2)]),
         }
     }
-    let batch = concat_batches(query.schema(), &parts).map_err(ours)?;
+    let batch = concat_batches(query.schema(), &parts).map_err(|e| {
+        Error::lasting(format!(
+            "what the query makes of {} messages is too much at once: {e}",
+            batch.num_rows()
+        ))
+        .help("let it make less of each")
+    })?;
     Ok((Transformed { batch, origins }, failed))
 }
 
@@ -105,13 +111,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_records_fault_ends_the_flow() {
+    fn a_record_of_which_too_much_is_made_is_dead_alone() {
         let schema = parse_schema("s STRING").expect("a schema");
         let query = FlowQuery::new("SELECT repeat(s, 100000) AS s FROM input", &schema).expect("a query");
         let mut records = Records::default();
-        let value = format!(r#"{{"s":"{}"}}"#, "x".repeat(15_000));
-        (0..2).for_each(|_| records.push(Record::of_value(value.as_bytes(), 0)));
-        let error = process(&mut Decoder::new(&schema), &query, &records, false).err().expect("too much");
-        assert!(error.message.contains("2 GiB"), "{error}");
+        for text in ["a".to_owned(), "x".repeat(30_000), "b".to_owned()] {
+            records.push(Record::of_value(format!(r#"{{"s":"{text}"}}"#).as_bytes(), 0));
+        }
+        let processed = process(&mut Decoder::new(&schema), &query, &records, false).expect("processes");
+        assert_eq!(processed.rows.origins, [0, 2]);
+        let [(1, Reason::BadValue, why)] = &processed.dead[..] else { panic!("{:?}", processed.dead) };
+        assert!(why.contains("2 GiB"), "{why}");
     }
 }

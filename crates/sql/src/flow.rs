@@ -67,8 +67,8 @@ impl FlowQuery {
         &self.unread
     }
 
-    /// Runs the query over one batch. An error whose fault is [`Fault::Lasting`](millstream_core::Fault) is about a
-    /// value in it; any other is about none of its records.
+    /// Runs the query over one batch. An error whose fault is [`Fault::Lasting`](millstream_core::Fault) is about values
+    /// in it; any other is a bug.
     pub fn run(&self, batch: &RecordBatch) -> Result<Transformed> {
         if batch.num_rows() == 0 {
             return Ok(self.nothing());
@@ -97,14 +97,16 @@ impl FlowQuery {
 
 fn failed(error: DataFusionError) -> Error {
     let is_of_a_value = match error.find_root() {
-        DataFusionError::Execution(_) => true,
-        DataFusionError::ArrowError(arrow, _) => matches!(**arrow, ArrowError::ComputeError(_)),
+        DataFusionError::Execution(_) | DataFusionError::ResourcesExhausted(_) => true,
+        // What is made of a value may have more bytes than a column has offsets.
+        DataFusionError::ArrowError(arrow, _) => {
+            matches!(**arrow, ArrowError::ComputeError(_) | ArrowError::OffsetOverflowError(_))
+        }
         _ => false,
     };
-    match error.find_root() {
-        _ if is_of_a_value => Error::lasting(format!("the query fails: {error}")),
-        DataFusionError::ResourcesExhausted(what) => Error::user(format!("the query takes too much: {what}")),
-        _ => Error::ours(format!("the query failed over a batch: {error}")),
+    match is_of_a_value {
+        true => Error::lasting(format!("the query fails: {error}")),
+        false => Error::ours(format!("the query failed over a batch: {error}")),
     }
 }
 
@@ -170,16 +172,17 @@ mod tests {
     }
 
     #[test]
-    fn only_what_a_value_is_the_reason_of_is_a_lasting_error() {
+    fn what_values_are_the_reason_of_is_a_lasting_error() {
         let schema = parse_schema("s STRING, n INT").expect("a schema");
         let message = format!(r#"{{"s":"{}","n":2147483647}}"#, "x".repeat(30_000));
-        for (value, fault) in
-            [("add_months(DATE'2024-01-31', n)", Fault::Lasting), ("repeat(s, 100000)", Fault::User)]
-        {
+        for value in ["add_months(DATE'2024-01-31', n)", "repeat(s, 100000)"] {
             let query = FlowQuery::new(&format!("SELECT {value} AS r FROM input"), &schema).expect(value);
             let decoded = Decoder::new(&schema).decode(std::iter::once(Some(message.as_bytes())));
-            assert_eq!(query.run(&decoded.batch).expect_err(value).fault, fault, "{value}");
+            assert_eq!(query.run(&decoded.batch).expect_err(value).fault, Fault::Lasting, "{value}");
         }
+        let too_large = DataFusionError::from(ArrowError::OffsetOverflowError(1 << 31)).context("of a batch");
+        assert_eq!(failed(too_large).fault, Fault::Lasting);
+        assert_eq!(failed(DataFusionError::Internal("a bug".into())).fault, Fault::Ours);
     }
 
     #[test]

@@ -99,17 +99,28 @@ fn makes_times_of_decimals(from: &DataType, to: &DataType) -> bool {
     }
 }
 
-/// Whether an expression has a constant DECIMAL of more than 28 digits, or one that may have an item of so many.
+/// What Spark keeps of a product beside the six digits of a second.
+const SECONDS_DIGITS_MAX: u8 = 28;
+
+/// Whether an expression has a constant DECIMAL of more than 28 digits, or one that may have a part of so many.
 fn has_wide_decimal(expr: &Expr) -> bool {
     let is_wide = |value: &ScalarValue| match value {
         ScalarValue::Decimal128(unscaled, ..) => {
-            unscaled.is_some_and(|unscaled| unscaled.unsigned_abs() >= 10_u128.pow(28))
+            unscaled.is_some_and(|unscaled| unscaled.unsigned_abs() >= 10_u128.pow(SECONDS_DIGITS_MAX.into()))
         }
-        ScalarValue::List(_) | ScalarValue::Map(_) | ScalarValue::Struct(_) => true,
-        _ => false,
+        nested => may_be_wide(&nested.data_type()),
     };
     let found = expr.exists(|part| Ok(matches!(part, Expr::Literal(value, _) if is_wide(value))));
     found.expect("nothing fails in it")
+}
+
+fn may_be_wide(kind: &DataType) -> bool {
+    match kind {
+        DataType::Decimal128(precision, _) => *precision > SECONDS_DIGITS_MAX,
+        DataType::List(part) | DataType::Map(part, _) => may_be_wide(part.data_type()),
+        DataType::Struct(parts) => parts.iter().any(|part| may_be_wide(part.data_type())),
+        _ => false,
+    }
 }
 
 /// Whether it is known that these bytes are a text.

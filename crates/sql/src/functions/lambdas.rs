@@ -5,7 +5,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int32Array, RecordBatch, RecordBatchOptions, UInt64Array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Int32Array, RecordBatch, RecordBatchOptions, UInt64Array, new_empty_array,
+};
 use arrow::compute::{concat, interleave, take};
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::Result;
@@ -69,6 +71,10 @@ impl Lambda {
 impl Body {
     /// Evaluates the body over `rows` of parameters (those it has) and captured columns.
     fn evaluate(&self, parameters: &[ArrayRef], captured: &[ArrayRef], rows: usize) -> Result<ArrayRef> {
+        if rows == 0 {
+            // DataFusion computes some branches also for no row, and may fail.
+            return Ok(new_empty_array(&self.kind));
+        }
         let own = self.schema.fields().len() - captured.len();
         let columns = parameters[..own].iter().chain(captured).cloned().collect();
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
