@@ -276,6 +276,23 @@ fn a_run_that_never_ends_by_itself_outlives_any_number_of_kills() {
 }
 
 #[test]
+fn a_run_fails_for_good_where_its_endless_flow_reads_nothing_whatever_others_do() {
+    let (folder, api) = (tempfile::tempdir().expect("a folder"), good());
+    write(folder.path(), "numbers", &api.url, "runs: { retries: 1, retry_delay: 50ms }");
+    let nobody = "  watch:
+    from: { http: \"http://127.0.0.1:1\", records: $, every: 50ms, retries: 0, schema: \"id STRING, n INT\" }
+    sql: SELECT * FROM input
+    to: { topic: numbers_numbers, key: id }
+  store:
+";
+    change(folder.path(), "numbers", "  store:\n", nobody);
+    let up = Up::of(folder.path(), &["numbers.yaml"]);
+    let run = failed_run(&up);
+    assert_eq!(run["run"]["attempt"], 2, "{run}");
+    assert_eq!(run["run"]["flows"]["fetch"]["read"], 3, "{run}");
+}
+
+#[test]
 fn a_failure_is_retried_with_its_reason_and_what_fails_for_good_is_failed() {
     let folder = tempfile::tempdir().expect("a folder");
     let api = Api::start(|_| "<html>".to_owned());

@@ -54,8 +54,8 @@ pub(crate) enum Ended {
     Done,
     /// It failed, and why.
     Failed(String),
-    /// What never ends by itself broke off, why, and whether it had read something.
-    BrokeOff(String, bool),
+    /// What never ends by itself broke off, and why. Where it got on, this attempt counts as the first.
+    BrokeOff { why: String, got_on: bool },
     /// It failed, and why; a retry would only hide that.
     FailedForGood(String),
     /// We were asked to stop: it goes on with the next start.
@@ -80,14 +80,15 @@ pub(crate) struct Scheduler {
 
 impl Scheduler {
     /// Begins at `now_ms` with what an earlier process left: the last moment that it had decided on, if only that of its
-    /// start, and the runs that have not ended, the oldest first. One that was at work then has failed in the middle.
-    /// The runs that changed by this are returned.
+    /// start, and the runs that have not ended, the oldest first. One that was at work then has failed in the middle, or
+    /// broke off where it `is_endless`. The runs that changed by this are returned.
     pub(crate) fn new(
         schedule: Option<Schedule>,
         settings: RunSettings,
         paused: bool,
         decided_ms: Option<i64>,
         unfinished: Vec<Run>,
+        is_endless: bool,
         now_ms: i64,
     ) -> (Self, Vec<Run>) {
         let decided_ms = match decided_ms {
@@ -114,7 +115,11 @@ impl Scheduler {
                 RunState::Running => {
                     scheduler.active = Some(run);
                     let why = "the process ended in the middle of it".to_owned();
-                    changed.extend(scheduler.ended(Ended::Failed(why), BTreeMap::new(), now_ms));
+                    let how = match is_endless {
+                        true => Ended::BrokeOff { why, got_on: true },
+                        false => Ended::Failed(why),
+                    };
+                    changed.extend(scheduler.ended(how, BTreeMap::new(), now_ms));
                 }
                 _ => scheduler.active = Some(run),
             }
@@ -281,24 +286,24 @@ impl Scheduler {
     /// The attempt at work has ended: the run to be saved.
     pub(crate) fn ended(&mut self, how: Ended, flows: BTreeMap<String, Counts>, now_ms: i64) -> Option<Run> {
         let mut run = self.active.take()?;
-        if let Ended::BrokeOff(_, has_read) = how
-            && (has_read || has_worked_long(&run, now_ms))
+        if let Ended::BrokeOff { got_on, .. } = how
+            && (got_on || has_worked_long(&run, now_ms))
         {
             // Else an outage too many would end it, a year after the first one.
             run.attempt = 1;
         }
         run.ended_ms = Some(now_ms);
         run.flows = flows;
-        let may_help = matches!(how, Ended::Failed(_) | Ended::BrokeOff(..));
+        let may_help = matches!(how, Ended::Failed(_) | Ended::BrokeOff { .. });
         let is_tried_again = may_help && run.attempt <= self.settings.retries;
         match how {
             Ended::Done => run.state = RunState::Success,
-            Ended::Failed(why) | Ended::BrokeOff(why, _) | Ended::FailedForGood(why) => {
+            Ended::Failed(why) | Ended::BrokeOff { why, .. } | Ended::FailedForGood(why) => {
                 run.error = Some(why);
                 run.state = RunState::Failed;
                 if is_tried_again {
                     run.state = RunState::UpForRetry;
-                    run.retry_at_ms = Some(now_ms + self.retry_wait_ms(run.attempt));
+                    run.retry_at_ms = Some(now_ms.saturating_add(self.retry_wait_ms(run.attempt)));
                 }
             }
             Ended::Stopped => {
@@ -358,7 +363,7 @@ mod tests {
 
     fn scheduler(schedule: &str, settings: RunSettings) -> Scheduler {
         let schedule = Schedule::parse(schedule, None).expect("a schedule");
-        Scheduler::new(Some(schedule), settings, false, None, Vec::new(), NEW_YEAR_MS).0
+        Scheduler::new(Some(schedule), settings, false, None, Vec::new(), false, NEW_YEAR_MS).0
     }
 
     fn retries(retries: u32) -> RunSettings {
@@ -445,9 +450,10 @@ mod tests {
         let again = (1, RunState::UpForRetry);
         let for_good = (2, RunState::Failed);
         // A flow that never ends by itself, with an outage now and then.
-        assert_eq!(attempts(Ended::BrokeOff, &[(2 * HOUR_MS, false); 20]), [again; 20]);
+        let broke_off = |why, got_on| Ended::BrokeOff { why, got_on };
+        assert_eq!(attempts(broke_off, &[(2 * HOUR_MS, false); 20]), [again; 20]);
         let each = [(1_000, true), (1_000, true), (1_000, false)];
-        assert_eq!(attempts(Ended::BrokeOff, &each), [again, again, for_good]);
+        assert_eq!(attempts(broke_off, &each), [again, again, for_good]);
         // What ends by itself has not ended well, however long it took and whatever it had read.
         assert_eq!(attempts(|why, _| Ended::Failed(why), &[(2 * HOUR_MS, true); 2]), [again, for_good]);
     }
@@ -471,7 +477,7 @@ mod tests {
             let settings = RunSettings { catchup, ..RunSettings::default() };
             let now_ms = NEW_YEAR_MS + 5 * HOUR_MS + 1;
             let (mut scheduler, _) =
-                Scheduler::new(Some(schedule), settings, false, Some(NEW_YEAR_MS), Vec::new(), now_ms);
+                Scheduler::new(Some(schedule), settings, false, Some(NEW_YEAR_MS), Vec::new(), false, now_ms);
             let mut ends = Vec::new();
             loop {
                 scheduler.tick(now_ms);
@@ -491,7 +497,7 @@ mod tests {
         let settings = RunSettings { catchup: true, ..RunSettings::default() };
         let now_ms = NEW_YEAR_MS + 5 * HOUR_MS + 1;
         let (mut scheduler, _) =
-            Scheduler::new(Some(schedule), settings, false, Some(NEW_YEAR_MS), Vec::new(), now_ms);
+            Scheduler::new(Some(schedule), settings, false, Some(NEW_YEAR_MS), Vec::new(), false, now_ms);
         scheduler.tick(now_ms);
         scheduler.begin(now_ms).expect("begins");
         scheduler.tick(now_ms);
@@ -524,8 +530,15 @@ mod tests {
         let run = before.begin(now_ms).expect("begins");
         let schedule = || Some(Schedule::parse("@hourly", None).expect("a schedule"));
         // Killed; the clock is put back by a minute.
-        let (mut after, changed) =
-            Scheduler::new(schedule(), retries(1), false, Some(now_ms), vec![run.clone()], now_ms - 60_000);
+        let (mut after, changed) = Scheduler::new(
+            schedule(),
+            retries(1),
+            false,
+            Some(now_ms),
+            vec![run.clone()],
+            false,
+            now_ms - 60_000,
+        );
         assert_eq!(changed[0].state, RunState::UpForRetry);
         assert_eq!(after.tick(now_ms), []);
         let again = after.begin(now_ms + 60_000).expect("begins");
@@ -533,15 +546,19 @@ mod tests {
         // Stopped in order: that costs no attempt.
         let stopped = after.ended(Ended::Stopped, BTreeMap::new(), now_ms).expect("ends");
         let (mut third, changed) =
-            Scheduler::new(schedule(), retries(1), false, Some(now_ms), vec![stopped], now_ms);
+            Scheduler::new(schedule(), retries(1), false, Some(now_ms), vec![stopped], false, now_ms);
         assert_eq!(changed, []);
         let again = third.begin(now_ms).expect("begins");
         assert_eq!(again.attempt, 2);
         // Killed once too often.
         let (mut fourth, changed) =
-            Scheduler::new(schedule(), retries(1), false, Some(now_ms), vec![again], now_ms);
+            Scheduler::new(schedule(), retries(1), false, Some(now_ms), vec![again.clone()], false, now_ms);
         assert_eq!(changed[0].state, RunState::Failed);
         assert!(fourth.begin(now_ms).is_none());
+        // For what never ends by itself that is never too often.
+        let (_, changed) =
+            Scheduler::new(schedule(), retries(1), false, Some(now_ms), vec![again], true, now_ms);
+        assert_eq!((changed[0].state, changed[0].attempt), (RunState::UpForRetry, 1));
     }
 
     #[test]
@@ -553,7 +570,7 @@ mod tests {
             let mut now_ms = at(2) + 1;
             let decided = [at(1), at(4), at(500)];
             let (mut scheduler, _) =
-                Scheduler::new(Some(schedule), settings, false, Some(decided[2]), Vec::new(), now_ms);
+                Scheduler::new(Some(schedule), settings, false, Some(decided[2]), Vec::new(), false, now_ms);
             assert_eq!(scheduler.far_ahead_ms(now_ms), Some(decided[2]));
             scheduler.go_on(now_ms, NEW_YEAR_MS, decided.into_iter());
             assert_eq!(scheduler.far_ahead_ms(now_ms), None);
@@ -578,7 +595,7 @@ mod tests {
         let at = |hours: i64| NEW_YEAR_MS + hours * HOUR_MS;
         // A machine that begins in 1970, until somebody tells it the time.
         let (mut scheduler, _) =
-            Scheduler::new(Some(schedule), settings, false, Some(at(100)), Vec::new(), 0);
+            Scheduler::new(Some(schedule), settings, false, Some(at(100)), Vec::new(), false, 0);
         scheduler.go_on(0, at(0), [at(99), at(100)].into_iter());
         assert!(scheduler.tick(30_000).is_empty());
         let made = scheduler.tick(at(101));

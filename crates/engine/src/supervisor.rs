@@ -84,22 +84,19 @@ impl Supervisor {
             _ => None,
         };
         let decided_ms = match (history.last_scheduled_ms(name)?, &schedule) {
+            // As it is, also where that is ahead of us: a clock that is far behind has not begun anything.
             (None, Some(_)) => Some(history.begun_ms(name, now_ms)?),
             (last_ms, _) => last_ms,
         };
-        let (mut unfinished, without_flows): (Vec<Run>, Vec<Run>) =
+        let (unfinished, without_flows): (Vec<Run>, Vec<Run>) =
             history.unfinished(name)?.into_iter().partition(|_| has_runs);
-        if plan.flows.iter().any(|flow| flow.origin.plan.is_endless) {
-            // Else a process killed too often would end it, a year after the first time.
-            let killed = unfinished.iter_mut().filter(|run| run.state == RunState::Running);
-            killed.for_each(|run| run.attempt = 1);
-        }
         let (scheduler, mut changed) = Scheduler::new(
             schedule,
             pipeline.runs.clone(),
             history.is_paused(name)?,
             decided_ms,
             unfinished,
+            plan.flows.iter().any(|flow| flow.origin.plan.is_endless),
             now_ms,
         );
         changed.extend(without_flows.into_iter().map(|run| ended_without_flows(run, now_ms)));

@@ -67,8 +67,8 @@ impl Supervisor {
         scheduler.go_on(now_ms, begun_ms, runs.iter().filter_map(|run| Some(run.interval_ms?.1)));
         tracing::warn!(
             pipeline = self.plan.pipeline.name,
-            "the clock was ahead: there are runs until {} already. The schedule goes on from now, and what has run \
-             does not run again",
+            "the clock was ahead, or is behind: what was due until {} is decided already. The schedule goes on from \
+             now, and what has run does not run again",
             rfc3339(decided_ms)
         );
         Ok(())
@@ -76,13 +76,13 @@ impl Supervisor {
 
     /// How an attempt ended that failed. Where a flow of it never ends by itself, what that one had read counts: the
     /// others read the same again.
-    fn failed(&self, why: String, flows: &BTreeMap<String, Counts>) -> Ended {
+    fn broken_off(&self, why: String, flows: &BTreeMap<String, Counts>) -> Ended {
         let mut endless = self.plan.flows.iter().filter(|flow| flow.origin.plan.is_endless).peekable();
         if endless.peek().is_none() {
             return Ended::Failed(why);
         }
-        let has_read = endless.any(|flow| flows.get(&flow.name).is_some_and(|counts| counts.read > 0));
-        Ended::BrokeOff(why, has_read)
+        let got_on = endless.any(|flow| flows.get(&flow.name).is_some_and(|counts| counts.read > 0));
+        Ended::BrokeOff { why, got_on }
     }
 
     /// One attempt of a run.
@@ -128,7 +128,7 @@ impl Supervisor {
                 observer.lock().iter().map(|(name, state)| (name.clone(), state.lock().counts)).collect()
             }
         };
-        let failed = |why| self.failed(why, &flows);
+        let failed = |why| self.broken_off(why, &flows);
         let how = match (&ended, limit) {
             (_, Some(limit)) if is_late => Ended::Failed(format!("it took longer than {limit}")),
             _ if self.stop.is_cancelled() => Ended::Stopped,
