@@ -120,6 +120,11 @@ impl TopicSource {
         let complaints = Complaints::default();
         let failed = |e: &KafkaError| complaints.explain(connection, &what, e);
         let mut config = connection.client("millstream")?;
+        // Which topic it is must be known before the group hands out its partitions. A client of no group is gone at
+        // once; one of a group would take a tenth of a second to leave.
+        let reached = block_in_place(|| Reached::open(connection, &config, topic, what.clone()))?;
+        block_in_place(|| await_partitions(reached.consumer.client(), topic))?;
+        let topic_id = block_in_place(|| topic_id(reached.consumer.client(), topic, ANSWER_TIMEOUT));
         config
             .set("group.id", group)
             .set("enable.auto.commit", "false")
@@ -127,10 +132,6 @@ impl TopicSource {
             .set("isolation.level", "read_committed")
             .set("partition.assignment.strategy", "cooperative-sticky");
         prefer(&mut config, CHOICES);
-        // Which topic it is must be known before the group hands out its partitions.
-        let reached = block_in_place(|| Reached::open(connection, &config, topic, what.clone()))?;
-        block_in_place(|| await_partitions(reached.consumer.client(), topic))?;
-        let topic_id = block_in_place(|| topic_id(reached.consumer.client(), topic, ANSWER_TIMEOUT));
         let shared = Arc::new(Shared { topic_id, ..Shared::default() });
         let context = Context {
             topic: topic.to_owned(),
@@ -335,7 +336,7 @@ impl Source for TopicSource {
         // Over a connection of its own: on the other one the answer waits behind a fetch that finds nothing.
         let ends = block_in_place(|| {
             let mut config = self.connection.client("millstream-look")?;
-            config.set("group.id", &self.group).set("isolation.level", "read_committed");
+            config.set("isolation.level", "read_committed");
             let what = format!("asking where topic {} ends", self.topic);
             let reached = Reached::open(&self.connection, &config, &self.topic, what.clone())?;
             let partitions = await_partitions(reached.consumer.client(), &self.topic)?;
