@@ -195,6 +195,12 @@ async fn a_huge_answer_is_refused_before_it_fills_the_memory() {
     let error = fetch(&server.url, json!({})).await.expect_err("too large");
     assert!(error.message.contains("larger than 64 MiB"), "{error}");
     assert_eq!(server.count(), 1);
+    // What is announced takes no room before it comes.
+    let lie = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 4000000000000\r\n\r\n[";
+    let server = TestServer::start(vec![Reply::Bytes(lie.into())]).await;
+    let more = json!({"max_response_mib": 4095, "retries": 0});
+    let error = fetch(&server.url, more).await.expect_err("it breaks off");
+    assert!(error.message.contains("breaks off"), "{error}");
 }
 
 #[tokio::test]

@@ -445,6 +445,7 @@ fn settings_that_do_not_fit_together_are_refused() {
         (json!({"query": {"a": "{since}"}, "incremental": {"field": "n", "initial": 1}}), "is no JSONPath"),
         (json!({"query": {"p": 1}, "paging": {"page": 1, "param": "p"}}), "`p` is set by `paging`"),
         (json!({"paging": {"cursor": "next"}}), "is no JSONPath"),
+        (json!({"max_response_mib": 4096}), "an answer has 4095 MiB at most"),
         (
             json!({"records": "$.x[?@.a == 1]", "paging": {"page": 1, "param": "p"}}),
             "of which the filter leaves nothing",

@@ -206,5 +206,9 @@ mod tests {
         assert_eq!(beginnings(beat(Some(2), Some(9), None), 3), [0, 4, 8]);
         assert_eq!(beginnings(beat(Some(2), None, Some(3)), 0), [0, 2, 4]);
         assert_eq!(beginnings(beat(Some(0), None, Some(3)), 0), [0, 0, 0]);
+        let (started, every) = (Instant::now(), Duration::from_millis(1));
+        let beat = Beat { every: Some(every), duration: None, times: None, started: Some(started), begun: 1 };
+        let after_sixty_days = started + Duration::from_secs(60 * 86_400);
+        assert_eq!(beat.next(after_sixty_days), Some(after_sixty_days + every));
     }
 }
