@@ -660,13 +660,15 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_is_between_damages_stays_whatever_follows() {
-        let further: [(&str, Damage); 3] = [
+    fn what_is_beside_two_damages_stays() {
+        let further: [(&str, Damage); 4] = [
+            ("offset", |batch| batch[7] ^= 0x40),
             ("a record", |batch| *batch.last_mut().expect("a byte") ^= 1),
             ("version", |batch| batch[16] ^= 1),
             ("everything", |batch| batch.fill(7)),
         ];
-        for (what, damage) in further {
+        for (place, (what, damage)) in [3, 2].into_iter().flat_map(|place| further.map(|each| (place, each)))
+        {
             let dir = tempfile::tempdir().expect("a directory");
             let (mut log, _) = open(dir.path());
             for at in 0..6 {
@@ -677,16 +679,16 @@ pub(super) mod tests {
             let mut content = std::fs::read(&path).expect("reads");
             let length = content.len() / 6;
             content[2 * length - 1] ^= 1;
-            damage(&mut content[3 * length..4 * length]);
+            damage(&mut content[place * length..(place + 1) * length]);
             // What a loss of power leaves of a write.
             content.extend_from_slice(&[0; 200]);
             std::fs::write(&path, &content).expect("writes");
             let (log, torn) = open(dir.path());
-            assert_eq!((log.end, torn), (6, 200), "{what}");
+            assert_eq!((log.end, torn), (6, 200), "{what} of {place}");
             let read = log.read(0, usize::MAX / 2, true).expect("reads");
-            for kept in [0, 2, 4, 5] {
+            for kept in (0..6).filter(|at| ![1, place].contains(at)) {
                 let batch = &content[kept * length..(kept + 1) * length];
-                assert!(read.windows(length).any(|part| part == batch), "{what}: {kept}");
+                assert!(read.windows(length).any(|part| part == batch), "{what} of {place}: {kept}");
             }
         }
     }

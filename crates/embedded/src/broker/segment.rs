@@ -343,30 +343,32 @@ fn gap_at(file: &File, position: u64, end: u64, next: i64) -> io::Result<Option<
 /// Where the file goes on in `bytes`, at whose start the batch with offset `next` is damaged: the place of an intact batch,
 /// and its offset.
 fn goes_on_at(bytes: &[u8], next: i64) -> Option<(usize, i64)> {
+    // No checksum covers a batch's offset: what is behind it tells whether it is right, and whether this is a batch of
+    // the file and not of a message in it.
+    let leads_on = |at: usize, header: &Header| {
+        let behind = &bytes[at + header.length..];
+        let (offset, zeros) = (&behind[..behind.len().min(8)], &behind[..behind.len().min(HEADER_BYTES)]);
+        // A loss of power leaves zeros.
+        header.next_offset().to_be_bytes().starts_with(offset) || zeros.iter().all(|byte| *byte == 0)
+    };
     let (mut at, mut expected) = (0, next);
     // What has a header is stepped over whole: a message may have batches in it.
     while let Some(damaged) = Header::read(&bytes[at..]).filter(|header| header.base_offset == expected) {
         expected = damaged.next_offset();
+        let is_expected = |header: &Header| header.base_offset == expected;
         if damaged.length > bytes.len() - at {
             // All that follows is its own, for the write was torn; or else its length is what is damaged.
-            let follows = |at| batch_behind(next, &bytes[at..], |header| header.base_offset == expected);
-            return (at + 1..bytes.len()).find(|at| follows(*at).is_some()).map(|at| (at, expected));
+            let follows = |at: &usize| batch_behind(next, &bytes[*at..], is_expected).is_some();
+            return (at + 1..bytes.len()).find(follows).map(|at| (at, expected));
         }
         at += damaged.length;
-        if let Some(header) = batch_behind(next, &bytes[at..], |_| true) {
+        let fits = |header: &Header| is_expected(header) || leads_on(at, header);
+        if let Some(header) = batch_behind(next, &bytes[at..], fits) {
             return Some((at, header.base_offset));
         }
     }
-    // No checksum covers a batch's offset: what is behind it tells whether it is right, and whether this is a batch of
-    // the file and not of a message in it.
     (at + 1..bytes.len()).find_map(|at| {
-        let leads_on = |header: &Header| {
-            let behind = &bytes[at + header.length..];
-            let (offset, zeros) = (&behind[..behind.len().min(8)], &behind[..behind.len().min(HEADER_BYTES)]);
-            // A loss of power leaves zeros.
-            header.next_offset().to_be_bytes().starts_with(offset) || zeros.iter().all(|byte| *byte == 0)
-        };
-        Some((at, batch_behind(next, &bytes[at..], leads_on)?.base_offset))
+        Some((at, batch_behind(next, &bytes[at..], |header| leads_on(at, header))?.base_offset))
     })
 }
 
