@@ -120,8 +120,9 @@ impl TopicSource {
         let complaints = Complaints::default();
         let failed = |e: &KafkaError| complaints.explain(connection, &what, e);
         let mut config = connection.client("millstream")?;
-        // Which topic it is must be known before the group hands out its partitions. A client of no group is gone at
-        // once; one of a group would take a tenth of a second to leave.
+        prefer(&mut config, CHOICES);
+        // Which topic it is must be known before the group hands out its partitions. A client without a group is closed
+        // at once, one with a group within a tenth of a second.
         let reached = block_in_place(|| Reached::open(connection, &config, topic, what.clone()))?;
         block_in_place(|| await_partitions(reached.consumer.client(), topic))?;
         let topic_id = block_in_place(|| topic_id(reached.consumer.client(), topic, ANSWER_TIMEOUT));
@@ -131,7 +132,6 @@ impl TopicSource {
             .set("auto.offset.reset", "error")
             .set("isolation.level", "read_committed")
             .set("partition.assignment.strategy", "cooperative-sticky");
-        prefer(&mut config, CHOICES);
         let shared = Arc::new(Shared { topic_id, ..Shared::default() });
         let context = Context {
             topic: topic.to_owned(),
@@ -337,6 +337,7 @@ impl Source for TopicSource {
         let ends = block_in_place(|| {
             let mut config = self.connection.client("millstream-look")?;
             config.set("isolation.level", "read_committed");
+            prefer(&mut config, CHOICES);
             let what = format!("asking where topic {} ends", self.topic);
             let reached = Reached::open(&self.connection, &config, &self.topic, what.clone())?;
             let partitions = await_partitions(reached.consumer.client(), &self.topic)?;

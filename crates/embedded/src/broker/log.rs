@@ -539,9 +539,11 @@ pub(super) mod tests {
 
     #[test]
     fn damage_in_the_last_file_costs_what_is_damaged_and_nothing_behind_it() {
-        let of_a_batch: [(&str, Damage); 6] = [
+        let of_a_batch: [(&str, Damage); 8] = [
             ("offset", |batch| batch[7] ^= 0x40),
-            ("length", |batch| batch[9] ^= 1),
+            ("length, beyond the end", |batch| batch[9] ^= 1),
+            ("length, within the file", |batch| batch[10] ^= 1),
+            ("length, by a little", |batch| batch[11] ^= 8),
             ("version", |batch| batch[16] ^= 1),
             ("checksum", |batch| batch[18] ^= 1),
             ("record", |batch| *batch.last_mut().expect("a byte") ^= 1),

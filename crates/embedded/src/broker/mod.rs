@@ -365,6 +365,7 @@ fn reserve_producer_ids(dir: &Path) -> io::Result<Range<i64>> {
         Err(e) => return Err(e),
     };
     let first: Option<i64> = text.trim().parse().ok();
+    let first = first.filter(|first| *first > 0);
     let ids = first.and_then(|first| Some(first..first.checked_add(PRODUCER_IDS_AT_ONCE)?));
     let ids = ids.ok_or_else(|| {
         io::Error::new(io::ErrorKind::InvalidData, format!("{} holds no producer id", path.display()))
@@ -433,7 +434,7 @@ mod tests {
         }
         let ascending = given.windows(2).all(|pair| pair[0] < pair[1]);
         assert!(ascending, "{given:?}");
-        for damaged in [i64::MAX.to_string(), "x".to_owned()] {
+        for damaged in [i64::MAX.to_string(), "-5000".to_owned(), "x".to_owned()] {
             std::fs::write(dir.path().join("producer-ids"), damaged).expect("writes");
             let refused = reserve_producer_ids(dir.path()).expect_err("no id");
             assert!(refused.to_string().contains("producer-ids holds no producer id"), "{refused}");

@@ -336,51 +336,39 @@ impl Gap {
 fn gap_at(file: &File, position: u64, end: u64, next: i64) -> io::Result<Option<Gap>> {
     let mut rest = vec![0; (end - position) as usize];
     file.read_exact_at(&mut rest, position)?;
-    let found = goes_on_at(&rest, next);
-    Ok(found.map(|(length, offset)| Gap { bytes: position..position + length as u64, offsets: next..offset }))
-}
-
-/// Where the file goes on in `bytes`, at whose start the batch with offset `next` is damaged: the place of an intact batch,
-/// and its offset.
-fn goes_on_at(bytes: &[u8], next: i64) -> Option<(usize, i64)> {
-    // No checksum covers a batch's offset: what is behind it tells whether it is right, and whether this is a batch of
-    // the file and not of a message in it.
-    let leads_on = |at: usize, header: &Header| {
-        let behind = &bytes[at + header.length..];
-        let (offset, zeros) = (&behind[..behind.len().min(8)], &behind[..behind.len().min(HEADER_BYTES)]);
-        // A loss of power leaves zeros.
-        header.next_offset().to_be_bytes().starts_with(offset) || zeros.iter().all(|byte| *byte == 0)
+    let damaged = Header::read(&rest);
+    let own = damaged.filter(|header| header.base_offset == next);
+    let expected = own.map(|header| header.next_offset());
+    // All that follows is in the batch itself, for the write was torn; or else its length is what is damaged.
+    let seems_torn = own.is_some_and(|header| header.length > rest.len());
+    let fits = |header: &Header, behind: &[u8]| {
+        expected == Some(header.base_offset) || (!seems_torn && leads_on(header, behind))
     };
-    let (mut at, mut expected) = (0, next);
-    // What has a header is stepped over whole: a message may have batches in it.
-    while let Some(damaged) = Header::read(&bytes[at..]).filter(|header| header.base_offset == expected) {
-        expected = damaged.next_offset();
-        let is_expected = |header: &Header| header.base_offset == expected;
-        if damaged.length > bytes.len() - at {
-            // All that follows is its own, for the write was torn; or else its length is what is damaged.
-            let follows = |at: &usize| batch_behind(next, &bytes[*at..], is_expected).is_some();
-            return (at + 1..bytes.len()).find(follows).map(|at| (at, expected));
-        }
-        at += damaged.length;
-        let fits = |header: &Header| is_expected(header) || leads_on(at, header);
-        if let Some(header) = batch_behind(next, &bytes[at..], fits) {
-            return Some((at, header.base_offset));
-        }
-    }
-    (at + 1..bytes.len()).find_map(|at| {
-        Some((at, batch_behind(next, &bytes[at..], |header| leads_on(at, header))?.base_offset))
-    })
+    // Where the length is not what is damaged, the batch is stepped over whole: a message may have batches in it.
+    let mut places = damaged.map(|header| header.length).into_iter().chain(1..rest.len());
+    let found = places.find_map(|at| Some((at as u64, goes_on_with(rest.get(at..)?, next, fits)?)));
+    Ok(found.map(|(length, offset)| Gap { bytes: position..position + length, offsets: next..offset }))
 }
 
-/// The header of the intact batch at the start of `bytes`, where one begins there that can be behind the one with offset
-/// `next`, and `fits`.
-fn batch_behind(next: i64, bytes: &[u8], fits: impl Fn(&Header) -> bool) -> Option<Header> {
+/// The offset of the intact batch at the start of `bytes`, where one begins there that can be behind the one with
+/// offset `next`, and fits with what is behind it.
+fn goes_on_with(bytes: &[u8], next: i64, fits: impl Fn(&Header, &[u8]) -> bool) -> Option<i64> {
     let header = Header::read(bytes)?;
     let batch = bytes.get(..header.length)?;
     let missing = header.base_offset.checked_sub(next)?;
     // More than that no batch can stand in for.
     let is_behind = (1..=i64::from(i32::MAX)).contains(&missing);
-    (is_behind && header.is_plain() && fits(&header) && header.is_intact(batch)).then_some(header)
+    let is_one =
+        is_behind && header.is_plain() && fits(&header, &bytes[header.length..]) && header.is_intact(batch);
+    is_one.then_some(header.base_offset)
+}
+
+/// Whether an intact batch behind another one, where there is one, has the offset that follows. No checksum covers a
+/// batch's offset: the one behind it tells whether it is right.
+fn leads_on(header: &Header, behind: &[u8]) -> bool {
+    let next = Header::read(behind);
+    let intact = next.filter(|next| behind.get(..next.length).is_some_and(|batch| next.is_intact(batch)));
+    intact.is_none_or(|next| next.base_offset == header.next_offset())
 }
 
 /// Appends a part of a file to another.
