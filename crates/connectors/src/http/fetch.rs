@@ -327,8 +327,8 @@ const ANNOUNCED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// The body of an answer; nothing where it is larger than `mib_max`.
 pub(super) async fn read_body(response: Response, mib_max: u32) -> Result<Option<Vec<u8>>, reqwest::Error> {
     let bytes_max = mib_max as usize * 1024 * 1024;
-    let announced = response.content_length().unwrap_or(0).min(ANNOUNCED_BYTES_MAX);
-    let mut body = Vec::with_capacity(announced as usize);
+    let announced = response.content_length().unwrap_or(0).min(ANNOUNCED_BYTES_MAX) as usize;
+    let mut body = Vec::with_capacity(announced.min(bytes_max));
     let mut chunks = response.bytes_stream();
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk?;
